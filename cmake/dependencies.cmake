@@ -1,0 +1,38 @@
+# Debian packages, and libtorch from the wheel that script/setup unpacks into .deps.
+find_package(Threads REQUIRED)
+find_package(absl REQUIRED)
+find_package(Protobuf REQUIRED)
+find_package(gRPC REQUIRED)
+find_package(Eigen3 REQUIRED NO_MODULE)
+find_package(spdlog REQUIRED)
+find_package(fmt REQUIRED)
+find_package(CLI11 REQUIRED)
+find_package(toml11 REQUIRED)
+find_package(nlohmann_json REQUIRED)
+find_package(RocksDB REQUIRED)
+find_package(hwy REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(GTest REQUIRED)
+find_package(benchmark REQUIRED)
+
+set(FORESHADOW_DEPS ${PROJECT_SOURCE_DIR}/.deps CACHE PATH "Where script/setup unpacked libtorch")
+if(NOT EXISTS ${FORESHADOW_DEPS}/torch/lib/libtorch_cpu.so)
+  message(FATAL_ERROR "libtorch is not in ${FORESHADOW_DEPS}: run script/setup first")
+endif()
+
+# TorchConfig.cmake demands the CUDA toolkit even for CPU use, so the two libraries are imported by
+# hand. The CUDA half (libtorch_cuda.so) is loaded at run time where there is a GPU.
+add_library(foreshadow_torch_headers INTERFACE)
+target_include_directories(foreshadow_torch_headers SYSTEM INTERFACE
+  ${FORESHADOW_DEPS}/torch/include
+  ${FORESHADOW_DEPS}/torch/include/torch/csrc/api/include)
+
+add_library(torch::torch INTERFACE IMPORTED)
+target_link_libraries(torch::torch INTERFACE
+  foreshadow_torch_headers
+  ${FORESHADOW_DEPS}/torch/lib/libtorch_cpu.so
+  ${FORESHADOW_DEPS}/torch/lib/libc10.so)
+target_link_options(torch::torch INTERFACE
+  "LINKER:-rpath,${FORESHADOW_DEPS}/torch/lib"
+  "LINKER:-rpath,${FORESHADOW_DEPS}/nvidia/cu13/lib"
+  "LINKER:-rpath-link,${FORESHADOW_DEPS}/nvidia/cu13/lib")

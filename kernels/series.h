@@ -1,0 +1,34 @@
+// Views of batches of series, and the verdict on each. Plain data: any thread may use them; the
+// caller owns the memory.
+#pragma once
+
+#include <cstdint>
+
+namespace foreshadow::kernels {
+
+// A batch of series, time-major: one row a step, one column a series, so that neighbouring series
+// are neighbours in memory (they vectorise on the CPU and coalesce on the GPU). A missing sample is
+// NaN. Host or device memory, as the operation says.
+template <typename T>
+struct StepMajor {
+  T* data = nullptr;
+  int64_t steps = 0;
+  int64_t series = 0;
+  int64_t stride = 0;  // elements from one step to the next; >= series
+
+  T& at(int64_t step, int64_t column) const { return data[step * stride + column]; }
+  operator StepMajor<const T>() const { return {data, steps, series, stride}; }
+};
+
+// What became of one series of a batch. Outputs of a series that is not kOk are NaN unless said
+// otherwise; the rest of the batch is not affected.
+enum class SeriesStatus : uint8_t {
+  kOk = 0,
+  kTooShort,     // fewer samples than the operation needs
+  kNoData,       // every sample missing
+  kConstant,     // no variation: the operation has no answer
+  kNotFinite,    // an infinity among the samples
+  kPrecision,    // so large against its variation that float cannot hold it
+};
+
+}  // namespace foreshadow::kernels

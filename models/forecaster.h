@@ -1,0 +1,73 @@
+// A forecaster turns a batch of histories into quantiles of every coming step. One interface for
+// all models; each is immutable once made, and Forecast may be called from several threads.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "kernels/series.h"
+
+namespace foreshadow::models {
+
+// Kind of a series; the order is that of the wire's Signal, less one.
+enum class SignalKind : uint8_t { kCpu, kMemory, kNetwork, kStorage, kMutationRate };
+inline constexpr int kSignalKinds = 5;
+
+inline constexpr std::array<float, 9> kQuantileLevels = {0.05f, 0.1f, 0.25f, 0.5f, 0.75f,
+                                                         0.9f,  0.95f, 0.975f, 0.99f};
+inline constexpr int kQuantiles = static_cast<int>(kQuantileLevels.size());
+
+// Histories on the host, time-major.
+struct History {
+  int64_t end_ms = 0;                         // Unix time of the last step
+  int64_t step_ms = 0;                        // sampling interval
+  kernels::StepMajor<const float> values;     // NaN = missing
+  std::span<const SignalKind> signals;        // [series]
+  std::span<const int32_t> periods;           // [series] season in steps, 0 = none known
+};
+
+enum class ForecastStatus : uint8_t {
+  kOk = 0,
+  kFellBack,    // by a simpler model than the one asked for
+  kNoHistory,   // no sample: every quantile is NaN
+  kCannot,      // this model has no answer for this series (too short, ...): quantiles are NaN
+};
+
+// Quantiles per series and step, ascending along the quantiles, never negative.
+struct QuantileBlock {
+  int64_t series = 0;
+  int steps = 0;
+  std::vector<float> values;             // [series][step][kQuantiles]
+  std::vector<ForecastStatus> status;    // [series]
+
+  void Resize(int64_t series_count, int steps_count) {
+    series = series_count;
+    steps = steps_count;
+    values.assign(static_cast<size_t>(series) * steps * kQuantiles, 0.0f);
+    status.assign(static_cast<size_t>(series), ForecastStatus::kOk);
+  }
+  std::span<float> at(int64_t s, int step) {
+    return {values.data() + (s * steps + step) * kQuantiles, size_t{kQuantiles}};
+  }
+  std::span<const float> at(int64_t s, int step) const {
+    return {values.data() + (s * steps + step) * kQuantiles, size_t{kQuantiles}};
+  }
+};
+
+class Forecaster {
+ public:
+  virtual ~Forecaster() = default;
+  virtual std::string_view name() const = 0;
+  // Longest horizon it can forecast at this sampling interval, in steps; 0 = not that interval.
+  virtual int MaxSteps(int64_t step_ms) const = 0;
+  // Fills `out` (resized here) for `steps` steps. Series it has no answer for get kCannot or
+  // kNoHistory; an error means that the whole call failed and `out` is not to be used.
+  virtual absl::Status Forecast(const History& history, int steps, QuantileBlock& out) const = 0;
+};
+
+}  // namespace foreshadow::models
