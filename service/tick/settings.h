@@ -1,0 +1,60 @@
+// What an operator may set about the engine's decisions; the defaults are the product's. Read from
+// the configuration file's sections of the same names and validated there.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace foreshadow {
+
+struct TickSettings {
+  int64_t step_ms = 60'000;      // sampling interval, 1,000..3,600,000
+  int32_t window_steps = 2'016;  // hot window kept in memory for analysis and forecasts
+  uint64_t seed = 1;
+};
+
+struct AnalyzeSettings {
+  int32_t rota_ticks = 12;  // each series is analysed anew once in so many ticks
+  double period_significance = 0.01;
+  double spike_false_alarms = 1e-4;
+  int32_t lag_steps_max = 12;
+};
+
+struct PlanSettings {
+  double risk_threshold = 0.25;         // act when overload is at least this probable
+  double risk_target = 0.05;            // relieve until it is at most this probable
+  double target_headroom = 0.9;         // share of a target's capacity that its p95 may use
+  int32_t shadows_max = 1'000;          // in all
+  int32_t shadows_per_source_max = 50;  // for accounts of one cell
+  int32_t creations_per_tick_max = 20;
+};
+
+enum class Mode : uint8_t {
+  kObserve,    // forecast and warn, plan nothing
+  kRecommend,  // plan, wait for approval of each creation
+  kAct,
+};
+
+struct ShadowSettings {
+  Mode mode = Mode::kRecommend;
+  int64_t resume_lead_ms = 30 * 60'000;  // a warm shadow is resumed when overload is that near
+  int64_t idle_ms = 30 * 60'000;         // idle that long: decommissioned
+  int32_t attempts_max = 5;              // of one action
+};
+
+struct LearnSettings {
+  double first_split = 0.1;  // 0.05..0.1
+  double split_step = 0.2;   // raised by that much a tick
+  double split_max = 1.0;
+  double decrease_factor = 0.5;  // when the target is in danger or the source is safe
+};
+
+struct Settings {
+  TickSettings tick;
+  AnalyzeSettings analyze;
+  PlanSettings plan;
+  ShadowSettings shadow;
+  LearnSettings learn;
+};
+
+}  // namespace foreshadow

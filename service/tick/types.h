@@ -1,0 +1,297 @@
+// The words of the design as plain data: cells, accounts, shadows, actions, and what one tick takes
+// in and gives out. Values only; no thread, no lock, no I/O.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/forecaster.h"
+
+namespace foreshadow {
+
+using models::SignalKind;
+inline constexpr int kSignals = models::kSignalKinds;
+inline constexpr int kResources = 4;  // the first four signals; the fifth is a leading indicator
+inline constexpr int kHorizonSteps = 12;
+
+// Amounts by resource, in the order of SignalKind: cores, bytes, bytes/s, bytes.
+using Resources = std::array<double, kResources>;
+
+const char* Name(SignalKind signal);
+
+// What follows the traffic of an account: its CPU and network move with the split, its memory and
+// storage stay where the primary is and are held by the shadow as well.
+inline constexpr bool MovesWithTraffic(int resource) {
+  return resource == static_cast<int>(SignalKind::kCpu) ||
+         resource == static_cast<int>(SignalKind::kNetwork);
+}
+
+// --- The fleet ---------------------------------------------------------------------------------
+
+enum class CellState : uint8_t { kUp, kDraining, kDown };
+
+struct Cell {
+  std::string id;
+  std::string zone;
+  CellState state = CellState::kUp;
+  Resources capacity{};  // 0 = not limited
+};
+
+struct Account {
+  std::string id;
+  int32_t cell = 0;  // index into Fleet::cells
+  std::string application;
+  int32_t priority = 0;  // 0..100; the least important are moved first
+  bool pinned = false;   // never shadowed
+
+  bool operator==(const Account&) const = default;
+};
+
+// Indices are stable: cells come from the configuration, accounts are only ever appended.
+struct Fleet {
+  std::vector<Cell> cells;        // by id
+  std::vector<Account> accounts;  // by first registration
+
+  int64_t series_count() const { return static_cast<int64_t>(accounts.size()) * kSignals; }
+};
+
+inline int64_t SeriesOf(int64_t account, SignalKind signal) {
+  return account * kSignals + static_cast<int64_t>(signal);
+}
+
+struct Sample {
+  int32_t account = 0;  // index into Fleet::accounts
+  SignalKind signal = SignalKind::kCpu;
+  int64_t time_ms = 0;
+  float value = 0;  // finite, >= 0
+};
+
+// --- Shadows and actions ------------------------------------------------------------------------
+
+enum class ShadowState : uint8_t {
+  kPlanned,   // waits for approval
+  kCreating,  // intent written, the cell is being told
+  kWarm,      // created, paused
+  kSharing,   // runs, takes its split
+  kIdle,      // paused again, split 0
+  kDecommissioning,
+  kGone,
+  kFailed,
+};
+const char* Name(ShadowState state);
+
+struct Shadow {
+  std::string instance_id;
+  int32_t account = 0;
+  int32_t source = 0;  // cell
+  int32_t target = 0;  // cell
+  ShadowState state = ShadowState::kCreating;
+  double split = 0;         // in force
+  double wanted_split = 0;  // what learning asks for; routed at the next tick
+  int64_t created_ms = 0;
+  int64_t since_ms = 0;
+  int64_t idle_since_ms = 0;  // 0 = in use
+  Resources reserved{};       // held for it in the target cell
+};
+
+enum class ActionKind : uint8_t { kCreate, kResume, kPause, kSetSplit, kDestroy };
+enum class ActionState : uint8_t { kWaiting, kIntended, kDone, kFailed };
+const char* Name(ActionKind kind);
+const char* Name(ActionState state);
+
+struct Action {
+  uint64_t id = 0;
+  ActionKind kind = ActionKind::kCreate;
+  ActionState state = ActionState::kIntended;
+  std::string instance_id;
+  std::string account;  // ids, not indices: an action is also a line of the audit log
+  std::string source_cell;
+  std::string target_cell;
+  double split = 0;
+  Resources reserved{};
+  int64_t decided_ms = 0;
+  int64_t settled_ms = 0;  // 0 = open
+  int64_t retry_at_ms = 0;
+  int32_t attempts = 0;
+  std::string reason;
+  std::string message;
+};
+
+struct Alternative {
+  std::string account;
+  std::string target_cell;
+  std::string refused_because;
+};
+
+// Demand foreseen for a cell, of the resource that is most at risk.
+struct CellRisk {
+  int32_t cell = 0;
+  double probability = 0;   // of overload within the horizon
+  int64_t expected_ms = 0;  // first step at which it is likely; 0 = none
+  int32_t resource = 0;
+  double capacity = 0;
+  std::array<double, kHorizonSteps> p50{};
+  std::array<double, kHorizonSteps> p95{};
+  std::array<double, kHorizonSteps> step_probability{};
+  int32_t steps = 0;  // of the arrays that are filled
+};
+
+// Why an action was taken: written to the audit log together with it.
+struct Explanation {
+  Action action;
+  CellRisk risk;
+  double probability_after = 0;
+  double account_p50 = 0;
+  double account_p95 = 0;
+  double target_utilisation_before = 0;
+  double target_utilisation_after = 0;
+  std::vector<Alternative> alternatives;
+  std::string model;
+  std::vector<std::string> guard_rails;
+};
+
+// One paragraph for people.
+std::string Words(const Explanation& explanation);
+
+// --- What the engine remembers for good ------------------------------------------------------
+
+struct Scores {
+  uint64_t ticks = 0;
+  uint64_t overloads = 0;
+  uint64_t overloads_foreseen = 0;
+  uint64_t alarms = 0;               // runs of warnings
+  uint64_t alarms_false = 0;         // runs that ended without an overload
+  std::vector<double> lead_minutes;  // of each foreseen overload
+  double overload_minutes_without = 0;
+  double overload_minutes_with = 0;
+  uint64_t shadows_created = 0;
+  double shadow_hours = 0;
+  double scaled_error_sum = 0;  // for MASE
+  double scaled_pinball_sum = 0;
+  uint64_t scored_count = 0;
+
+  double lead_minutes_median() const;
+  double mase() const { return scored_count ? scaled_error_sum / double(scored_count) : 0; }
+  double pinball() const { return scored_count ? scaled_pinball_sum / double(scored_count) : 0; }
+};
+
+// What monitoring remembers of a cell between ticks.
+struct CellWatch {
+  bool overloaded = false;      // its demand alone, had nothing been moved
+  int64_t warned_since_ms = 0;  // start of the unbroken run of warnings; 0 = none
+  int64_t calm_since_ms = 0;    // since when the run has paused
+  bool warning_came_true = false;
+  bool operator==(const CellWatch&) const = default;
+};
+
+// Everything a restart must not lose. Small: it is written whole at each tick.
+struct Decisions {
+  std::vector<Shadow> shadows;     // all that are not gone, by instance id's number
+  std::vector<Action> actions;     // waiting or intended
+  std::vector<CellWatch> watches;  // [cell]
+  Scores scores;
+  uint64_t next_action_id = 1;
+  int64_t last_tick_ms = 0;
+  bool paused = false;
+};
+
+// --- In and out of a tick ----------------------------------------------------------------------
+
+// How an action went, told by whoever carried it out.
+struct Outcome {
+  uint64_t action_id = 0;
+  bool done = false;
+  bool final = false;  // when not done: repeating it is of no use
+  std::string message;
+};
+
+// What a cell's agent says of itself; absent instances are those it does not know.
+struct CellReport {
+  int32_t cell = 0;
+  bool reachable = true;
+  std::vector<std::string> instances;
+};
+
+struct Command {
+  enum class Kind : uint8_t { kPause, kResume, kApprove } kind = Kind::kPause;
+  uint64_t action_id = 0;  // kApprove
+};
+
+// What came in since the last tick. Samples and profiles are durable already.
+struct Inbox {
+  std::vector<Account> accounts;  // added (index = their order) or changed (same id)
+  std::vector<Sample> samples;
+  std::vector<Outcome> outcomes;
+  std::vector<CellReport> reports;
+  std::vector<Command> commands;
+};
+
+// Written in one durable step before any action of the tick is carried out.
+struct Commit {
+  int64_t tick_ms = 0;
+  const Decisions* decisions = nullptr;
+  std::vector<Explanation> explanations;  // of actions decided or settled in this tick
+};
+
+struct StageTime {
+  const char* stage = "";
+  double duration_ms = 0;
+};
+
+// What analysis knows of one series.
+struct SeriesPattern {
+  std::array<int32_t, 3> periods{};  // steps, strongest first; 0 = none
+  std::array<float, 3> strengths{};
+  float trend_per_step = 0;
+  float seasonal_strength = 0;
+  int32_t lag_steps = 0;  // of a resource behind the account's mutation rate
+  float lag_correlation = 0;
+  float lag_p_value = 1;
+  struct Spike {
+    int64_t onset_ms = 0;
+    int32_t duration_steps = 0;
+    float peak = 0;
+  };
+  std::vector<Spike> spikes;
+};
+
+// Forecasts of all stored series.
+struct ForecastTable {
+  int64_t made_at_ms = 0;
+  int64_t step_ms = 0;
+  models::QuantileBlock block;      // [series][step][quantile]
+  std::vector<std::string> models;  // names
+  std::vector<uint8_t> model_of;    // [series] into models
+};
+
+// One cell as it is now.
+struct CellView {
+  Cell cell;
+  Resources demand{};          // as served, shadows' shares included
+  Resources demand_without{};  // had nothing been moved
+  uint32_t accounts_count = 0;
+  uint32_t shadows_count = 0;
+};
+
+// What the rest of the world sees of a tick: immutable once published.
+struct TickReport {
+  int64_t tick_ms = 0;
+  std::shared_ptr<const Fleet> fleet;
+  std::shared_ptr<const ForecastTable> forecasts;
+  std::shared_ptr<const std::vector<SeriesPattern>> patterns;  // [series]
+  std::vector<CellView> cells;                                 // [cell]
+  std::vector<CellRisk> risks;                                 // [cell], with the splits in force
+  std::vector<CellRisk> risks_without;                         // [cell], had nothing been moved
+  std::vector<Shadow> shadows;
+  std::vector<Action> actions;  // decided or settled in this tick, and all open ones
+  Scores scores;
+  bool paused = false;
+  std::vector<std::string> alerts;
+  std::vector<StageTime> stages;
+  double duration_ms = 0;
+};
+
+}  // namespace foreshadow

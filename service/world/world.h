@@ -1,0 +1,32 @@
+// All that a tick may not do by itself: tell the time, draw a random number, write to disk, tell a
+// cell. The server's world is real; the simulator's and the tests' are made of plain memory, and
+// the very same tick runs in each. Called from the tick's thread only.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "service/tick/types.h"
+
+namespace foreshadow {
+
+class World {
+ public:
+  virtual ~World() = default;
+
+  // Time of the tick, Unix ms: the wall clock's, or the telemetry's own under `clock = "data"`.
+  virtual int64_t NowMs() = 0;
+  // Elapsed time for the stage times in the report; decides nothing.
+  virtual double ElapsedMs() = 0;
+  // From the seed; the same sequence in every run.
+  virtual uint64_t Random() = 0;
+
+  // Durable when it returns OK. On an error nothing was written and the tick changes nothing.
+  virtual absl::Status Write(const Commit& commit) = 0;
+
+  // Begins to carry out a committed action (create, resume, pause, destroy) or repeats it; its
+  // outcome comes with a later Inbox. Must not block on the network.
+  virtual void Start(const Action& action) = 0;
+};
+
+}  // namespace foreshadow
