@@ -15,7 +15,8 @@ namespace foreshadow {
 using models::SignalKind;
 inline constexpr int kSignals = models::kSignalKinds;
 inline constexpr int kResources = 4;  // the first four signals; the fifth is a leading indicator
-inline constexpr int kHorizonSteps = 12;
+inline constexpr int64_t kHorizonMs = 60 * 60'000;
+inline constexpr int kHorizonStepsMax = 60;  // an hour of minutes; fewer at longer intervals
 
 // Amounts by resource, in the order of SignalKind: cores, bytes, bytes/s, bytes.
 using Resources = std::array<double, kResources>;
@@ -24,9 +25,15 @@ const char* Name(SignalKind signal);
 
 // What follows the traffic of an account: its CPU and network move with the split, its memory and
 // storage stay where the primary is and are held by the shadow as well.
-inline constexpr bool MovesWithTraffic(int resource) {
+constexpr bool MovesWithTraffic(int resource) {
   return resource == static_cast<int>(SignalKind::kCpu) ||
          resource == static_cast<int>(SignalKind::kNetwork);
+}
+
+// Steps to forecast at a sampling interval: an hour's, at least one.
+constexpr int HorizonSteps(int64_t step_ms) {
+  const int64_t steps = kHorizonMs / step_ms;
+  return static_cast<int>(steps < 1 ? 1 : steps > kHorizonStepsMax ? kHorizonStepsMax : steps);
 }
 
 // --- The fleet ---------------------------------------------------------------------------------
@@ -133,9 +140,9 @@ struct CellRisk {
   int64_t expected_ms = 0;  // first step at which it is likely; 0 = none
   int32_t resource = 0;
   double capacity = 0;
-  std::array<double, kHorizonSteps> p50{};
-  std::array<double, kHorizonSteps> p95{};
-  std::array<double, kHorizonSteps> step_probability{};
+  std::array<double, kHorizonStepsMax> p50{};
+  std::array<double, kHorizonStepsMax> p95{};
+  std::array<double, kHorizonStepsMax> step_probability{};
   int32_t steps = 0;  // of the arrays that are filled
 };
 

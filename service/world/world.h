@@ -14,7 +14,9 @@ class World {
  public:
   virtual ~World() = default;
 
-  // Time of the tick, Unix ms: the wall clock's, or the telemetry's own under `clock = "data"`.
+  // Time of the tick, Unix ms: the start of the newest sampling step that is complete, by the wall
+  // clock or, under `clock = "data"`, by the telemetry's watermark. Every time in a plan is a
+  // tick's. A step `h` ahead starts at NowMs() + h * step_ms.
   virtual int64_t NowMs() = 0;
   // Elapsed time for the stage times in the report; decides nothing.
   virtual double ElapsedMs() = 0;

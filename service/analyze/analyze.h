@@ -1,0 +1,31 @@
+// Stage 3: what each series looks like - periods, season and trend, spikes, and how far the
+// mutation rate runs ahead of each resource. A rota analyses a part of the series at each tick, so
+// that a tick's cost does not depend on how deep the analysis goes.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "service/history/window.h"
+#include "service/tick/settings.h"
+#include "service/tick/types.h"
+
+namespace foreshadow {
+
+struct PatternMemory {
+  // [series]; shared with published reports, so it is copied before it changes while one is read.
+  std::shared_ptr<std::vector<SeriesPattern>> series =
+      std::make_shared<std::vector<SeriesPattern>>();
+  std::vector<int32_t> period_steps;  // [series] the strongest period, 0 = none
+  // [series] mean absolute change from one step to the next: the scale that makes errors of
+  // different series comparable (MASE, Hyndman and Koehler 2006); 0 = constant or too short.
+  std::vector<float> naive_scale;
+  int64_t analyzed_accounts = 0;  // accounts below this have been analysed at least once
+};
+
+// Analyses the accounts whose turn it is, and all that are new.
+void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t tick_count,
+             PatternMemory& memory);
+
+}  // namespace foreshadow

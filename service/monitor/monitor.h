@@ -1,0 +1,31 @@
+// Stage 8: what came, against what was foreseen. Judges the models on each series and the cell-wide
+// forecasts, follows warnings until they come true or not, and counts overload with and without
+// shadows.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "service/forecast/forecast.h"
+#include "service/history/window.h"
+#include "service/plan/demand.h"
+#include "service/plan/risk.h"
+#include "service/tick/types.h"
+
+namespace foreshadow {
+
+// Judges forecasts whose time has come against the newest step of the window.
+void JudgeForecasts(const WindowView& window, std::span<const float> naive_scale,
+                    LossMemory& memory, Scores& scores);
+// Likewise for cells, `forecasts` being the newest ones to remember.
+void JudgeCells(const std::vector<CellDemand>& demand, std::vector<CellForecast> forecasts,
+                int64_t now_ms, int64_t step_ms, CellErrorMemory& memory);
+
+// Counts overload minutes and follows each cell's warning. `risks_without` as if nothing had been
+// moved.
+void WatchCells(const Fleet& fleet, const std::vector<CellDemand>& demand,
+                const std::vector<CellRisk>& risks_without, double risk_threshold, int64_t now_ms,
+                int64_t step_ms, std::vector<CellWatch>& watches, Scores& scores);
+
+}  // namespace foreshadow

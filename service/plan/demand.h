@@ -1,0 +1,57 @@
+// From accounts to cells: what each cell is asked for now, and the distribution of what it will be.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "service/forecast/forecast.h"
+#include "service/history/window.h"
+#include "service/tick/types.h"
+
+namespace foreshadow {
+
+// Demand of an account: the newest sample of each resource, at most an hour old, else zero.
+std::vector<Resources> AccountDemand(const WindowView& window, int64_t accounts);
+
+// Demand on a cell by resource, as served (with) and had nothing been moved (without).
+struct CellDemand {
+  Resources with{};
+  Resources without{};
+};
+std::vector<CellDemand> DemandOfCells(const Fleet& fleet, const std::vector<Resources>& accounts,
+                                      const std::vector<Shadow>& shadows);
+
+// Mean and variance of a cell's demand at each step, accounts taken as independent.
+struct CellForecast {
+  std::array<std::array<double, kHorizonStepsMax>, kResources> mean{};
+  std::array<std::array<double, kHorizonStepsMax>, kResources> variance{};
+  int32_t steps = 0;
+};
+
+// Mean and variance of an account's demand. [account][resource][step]
+struct AccountForecasts {
+  int32_t steps = 0;
+  std::vector<Moments> moments;
+
+  const Moments& at(int64_t account, int resource, int step) const {
+    return moments[static_cast<size_t>((account * kResources + resource) * steps + step)];
+  }
+};
+AccountForecasts MomentsOf(const ForecastTable& table, int64_t accounts);
+
+// Adds (sign 1) or takes away (sign -1) a share of an account's demand: `traffic` of what moves
+// with its traffic, `state` of the rest.
+void Add(const AccountForecasts& forecasts, int64_t account, double sign, double traffic,
+         double state, CellForecast& cell);
+
+// What each cell will be asked for when shadow i, if it is in place, takes splits[i].
+std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecasts& forecasts,
+                                        const std::vector<Shadow>& shadows,
+                                        std::span<const double> splits);
+
+// The shadow occupies its target, or is about to: its memory counts there.
+bool InPlace(const Shadow& shadow, const Fleet& fleet);
+
+}  // namespace foreshadow

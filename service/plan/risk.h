@@ -1,0 +1,44 @@
+// The chance that a cell is asked for more than it has. Demand of a cell is the sum of its
+// accounts; taken as normal (many accounts), its deviation that of independent accounts times a
+// widening learned from how wrong the cell-wide forecasts were of late: accounts move together, and
+// models are too sure of themselves.
+#pragma once
+
+#include <array>
+#include <deque>
+#include <vector>
+
+#include "service/plan/demand.h"
+#include "service/tick/types.h"
+
+namespace foreshadow {
+
+// Errors of cell-wide forecasts, in deviations of independent accounts.
+struct CellErrorMemory {
+  using BySteps = std::array<double, kHorizonStepsMax>;
+  // Exponentially weighted mean square. [cell][resource][step]
+  std::vector<std::array<BySteps, kResources>> mean_square;
+  struct Made {
+    int64_t made_at_ms = 0;
+    std::vector<CellForecast> cells;  // as if nothing had been moved
+  };
+  std::deque<Made> made;  // not yet judged at every step; newest first
+};
+
+// Factor on the deviation: the root of the mean square, never below 1.
+double Widening(const CellErrorMemory& errors, int32_t cell, int resource, int step);
+
+// Risk of each cell; `threshold` says from what probability a step counts as likely.
+std::vector<CellRisk> RiskOfCells(const Fleet& fleet, const std::vector<CellForecast>& forecasts,
+                                  const CellErrorMemory& errors, double threshold, int64_t now_ms,
+                                  int64_t step_ms);
+CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+                    const CellErrorMemory& errors, double threshold, int64_t now_ms,
+                    int64_t step_ms);
+
+// The 95th percentile of a cell's demand as a share of its capacity, worst resource and step; 0
+// when nothing is limited.
+double Utilisation(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+                   const CellErrorMemory& errors);
+
+}  // namespace foreshadow

@@ -1,0 +1,33 @@
+// All that the engine remembers from tick to tick. The decisions are durable; the rest is rebuilt
+// from history after a restart.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "service/analyze/analyze.h"
+#include "service/forecast/forecast.h"
+#include "service/history/window.h"
+#include "service/monitor/monitor.h"
+#include "service/tick/settings.h"
+#include "service/tick/types.h"
+
+namespace foreshadow {
+
+struct State {
+  State(std::vector<Cell> cells, Decisions made, const Settings& settings);
+
+  Fleet fleet;
+  std::unordered_map<std::string, int32_t> account_index;
+  std::vector<bool> reachable;  // [cell] its agent answered when last asked
+  Window window;
+  PatternMemory patterns;
+  LossMemory losses;            // of each model on each series
+  CellErrorMemory cell_errors;  // of the cell-wide forecasts
+  Decisions decisions;
+};
+
+}  // namespace foreshadow
