@@ -2,16 +2,16 @@
 // from history after a restart.
 #pragma once
 
-#include <array>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "service/analyze/analyze.h"
 #include "service/forecast/forecast.h"
 #include "service/history/window.h"
-#include "service/monitor/monitor.h"
+#include "service/plan/risk.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
@@ -20,7 +20,7 @@ namespace foreshadow {
 struct State {
   State(std::vector<Cell> cells, Decisions made, const Settings& settings);
 
-  Fleet fleet;
+  std::shared_ptr<const Fleet> fleet;  // replaced, never changed: reports share it
   std::unordered_map<std::string, int32_t> account_index;
   std::vector<bool> reachable;  // [cell] its agent answered when last asked
   Window window;
@@ -28,6 +28,8 @@ struct State {
   LossMemory losses;            // of each model on each series
   CellErrorMemory cell_errors;  // of the cell-wide forecasts
   Decisions decisions;
+  std::unordered_set<uint64_t> started;  // actions that this process has begun to carry out
+  bool warmed = false;  // the losses and cell errors have been filled from the past
 };
 
 }  // namespace foreshadow

@@ -1,0 +1,288 @@
+#include "service/analyze/analyze.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <map>
+#include <span>
+
+#include "kernels/ops.h"
+
+namespace foreshadow {
+namespace {
+
+using kernels::SeriesStatus;
+using kernels::StepMajor;
+
+constexpr int64_t kBlockAccounts = 64;  // 320 series at once: wide enough for SIMD, fits in cache
+constexpr int kSpikesKept = 8;          // newest spikes remembered a series
+constexpr int kSpikeRoom = 64 * 1024;   // spikes of one block of accounts
+
+// Scratch of one Analyze call, grown as needed and kept for the next block.
+struct Scratch {
+  std::vector<std::byte> bytes;
+
+  std::span<std::byte> Aligned(size_t size) {
+    constexpr size_t kAlignment = 64;
+    if (bytes.size() < size + kAlignment) bytes.resize(size + kAlignment);
+    const auto address = reinterpret_cast<std::uintptr_t>(bytes.data());
+    return {bytes.data() + (kAlignment - address % kAlignment) % kAlignment, size};
+  }
+};
+
+// A dense batch of its own.
+struct Matrix {
+  std::vector<float> values;
+  int64_t steps = 0;
+  int64_t series = 0;
+
+  Matrix(int64_t steps_count, int64_t series_count)
+      : values(static_cast<size_t>(steps_count * series_count),
+               std::numeric_limits<float>::quiet_NaN()),
+        steps(steps_count),
+        series(series_count) {}
+  StepMajor<float> view() { return {values.data(), steps, series, series}; }
+};
+
+void CopyColumn(StepMajor<const float> from, int64_t from_series, StepMajor<float> to,
+                int64_t to_series) {
+  for (int64_t step = 0; step < from.steps; ++step) {
+    to.at(step, to_series) = from.at(step, from_series);
+  }
+}
+
+float MeanAbsoluteChange(StepMajor<const float> values, int64_t series) {
+  double sum = 0;
+  int64_t count = 0;
+  for (int64_t step = 1; step < values.steps; ++step) {
+    const float change = values.at(step, series) - values.at(step - 1, series);
+    if (std::isnan(change)) continue;
+    sum += std::abs(change);
+    ++count;
+  }
+  return count ? static_cast<float>(sum / static_cast<double>(count)) : 0;
+}
+
+// Variance of value(step) over the steps that are not missing.
+template <typename Value>
+double Variance(int64_t steps, Value value) {
+  double sum = 0;
+  double square = 0;
+  int64_t count = 0;
+  for (int64_t step = 0; step < steps; ++step) {
+    const double v = value(step);
+    if (std::isnan(v)) continue;
+    sum += v;
+    square += v * v;
+    ++count;
+  }
+  if (count == 0) return 0;
+  const double mean = sum / static_cast<double>(count);
+  return std::max(0.0, square / static_cast<double>(count) - mean * mean);
+}
+
+// One block of accounts on its way through the analysis.
+struct Block {
+  const kernels::Ops& ops;
+  const AnalyzeSettings& settings;
+  StepMajor<const float> observed;  // [steps][series of the block]
+  int64_t end_ms;
+  int64_t step_ms;
+  std::span<SeriesPattern> patterns;
+  std::span<int32_t> period_steps;
+  Matrix residual;  // remainder where there is a season, else the series itself
+  Scratch& scratch;
+};
+
+void FindPeriods(Block& b) {
+  const auto n = static_cast<size_t>(b.observed.series);
+  constexpr int kPeriods = 3;
+  std::vector<int32_t> periods(n * kPeriods);
+  std::vector<float> strengths(n * kPeriods);
+  std::vector<SeriesStatus> status(n);
+  kernels::PeriodArgs args;
+  args.observed = b.observed;
+  args.significance = static_cast<float>(b.settings.period_significance);
+  args.max_periods = kPeriods;
+  args.periods = periods;
+  args.strengths = strengths;
+  args.status = status;
+  args.workspace = b.scratch.Aligned(b.ops.periods_workspace_bytes(args));
+  b.ops.periods(args);
+  for (size_t s = 0; s < n; ++s) {
+    const bool ok = status[s] == SeriesStatus::kOk;
+    for (int k = 0; k < kPeriods; ++k) {
+      b.patterns[s].periods[k] = ok ? periods[s * kPeriods + k] : 0;
+      b.patterns[s].strengths[k] = ok ? strengths[s * kPeriods + k] : 0;
+    }
+    b.period_steps[s] = b.patterns[s].periods[0];
+  }
+}
+
+// STL of the block's series that share a period.
+void Decompose(Block& b, int32_t period, std::span<const int64_t> members) {
+  const auto n = static_cast<int64_t>(members.size());
+  Matrix observed(b.observed.steps, n);
+  Matrix seasonal(b.observed.steps, n);
+  Matrix trend(b.observed.steps, n);
+  Matrix remainder(b.observed.steps, n);
+  for (int64_t i = 0; i < n; ++i) CopyColumn(b.observed, members[i], observed.view(), i);
+  std::vector<SeriesStatus> status(members.size());
+  kernels::StlArgs args;
+  args.params.period = period;
+  if (!b.ops.stl_check(args.params, b.observed.steps).empty()) return;
+  args.observed = observed.view();
+  args.seasonal = seasonal.view();
+  args.trend = trend.view();
+  args.remainder = remainder.view();
+  args.status = status;
+  args.workspace = b.scratch.Aligned(b.ops.stl_workspace_bytes(args.params, b.observed.steps, n));
+  b.ops.stl(args);
+  for (int64_t i = 0; i < n; ++i) {
+    if (status[i] != SeriesStatus::kOk) continue;
+    SeriesPattern& pattern = b.patterns[members[i]];
+    const int64_t last = b.observed.steps - 1;
+    const int64_t span = std::min<int64_t>(period, last);
+    pattern.trend_per_step =
+        (trend.view().at(last, i) - trend.view().at(last - span, i)) / static_cast<float>(span);
+    // Strength of seasonality, Wang, Smith and Hyndman (2006).
+    const auto noise_at = [&](int64_t step) { return double{remainder.view().at(step, i)}; };
+    const auto both_at = [&](int64_t step) {
+      return double{remainder.view().at(step, i)} + double{seasonal.view().at(step, i)};
+    };
+    const double noise = Variance(b.observed.steps, noise_at);
+    const double both = Variance(b.observed.steps, both_at);
+    pattern.seasonal_strength = both > 0 ? static_cast<float>(std::max(0.0, 1 - noise / both)) : 0;
+    CopyColumn(remainder.view(), i, b.residual.view(), members[i]);
+  }
+}
+
+void DecomposeAll(Block& b) {
+  std::map<int32_t, std::vector<int64_t>> by_period;
+  for (int64_t s = 0; s < b.observed.series; ++s) {
+    b.patterns[s].trend_per_step = 0;
+    b.patterns[s].seasonal_strength = 0;
+    CopyColumn(b.observed, s, b.residual.view(), s);
+    if (b.period_steps[s] > 0) by_period[b.period_steps[s]].push_back(s);
+  }
+  for (const auto& [period, members] : by_period) Decompose(b, period, members);
+}
+
+void FindSpikes(Block& b) {
+  const auto n = static_cast<size_t>(b.observed.series);
+  std::vector<float> scale(n);
+  std::vector<float> threshold(n);
+  std::vector<SeriesStatus> status(n);
+  std::vector<kernels::Spike> spikes(kSpikeRoom);
+  int64_t found = 0;
+  kernels::SpikeArgs args;
+  args.remainder = b.residual.view();
+  args.false_alarms = static_cast<float>(b.settings.spike_false_alarms);
+  args.scale = scale;
+  args.threshold = threshold;
+  args.spikes = spikes;
+  args.spikes_count = &found;
+  args.status = status;
+  args.workspace = b.scratch.Aligned(b.ops.spikes_workspace_bytes(args));
+  b.ops.spikes(args);
+  for (SeriesPattern& pattern : b.patterns) pattern.spikes.clear();
+  const int64_t kept = std::min<int64_t>(found, kSpikeRoom);
+  const int64_t start_ms = b.end_ms - (b.observed.steps - 1) * b.step_ms;
+  for (int64_t i = 0; i < kept; ++i) {
+    auto& of_series = b.patterns[spikes[i].series].spikes;
+    if (of_series.size() == kSpikesKept) of_series.erase(of_series.begin());
+    of_series.push_back(
+        {start_ms + spikes[i].onset * b.step_ms, spikes[i].duration, spikes[i].peak});
+  }
+}
+
+// The mutation rate of each account against each of its resources.
+void FindLags(Block& b) {
+  const int64_t accounts = b.observed.series / kSignals;
+  const int64_t pairs = accounts * kResources;
+  Matrix leader(b.observed.steps, pairs);
+  Matrix follower(b.observed.steps, pairs);
+  for (int64_t a = 0; a < accounts; ++a) {
+    for (int r = 0; r < kResources; ++r) {
+      CopyColumn(b.residual.view(), SeriesOf(a, SignalKind::kMutationRate), leader.view(),
+                 a * kResources + r);
+      CopyColumn(b.residual.view(), SeriesOf(a, static_cast<SignalKind>(r)), follower.view(),
+                 a * kResources + r);
+    }
+  }
+  const auto n = static_cast<size_t>(pairs);
+  std::vector<int32_t> lag(n);
+  std::vector<float> correlation(n);
+  std::vector<float> p_value(n);
+  std::vector<SeriesStatus> status(n);
+  kernels::LagArgs args;
+  args.leader = leader.view();
+  args.follower = follower.view();
+  args.max_lag = b.settings.lag_steps_max;
+  args.lag = lag;
+  args.correlation = correlation;
+  args.p_value = p_value;
+  args.status = status;
+  args.workspace = b.scratch.Aligned(b.ops.lags_workspace_bytes(args));
+  b.ops.lags(args);
+  for (size_t i = 0; i < n; ++i) {
+    SeriesPattern& pattern = b.patterns[SeriesOf(static_cast<int64_t>(i) / kResources,
+                                                 static_cast<SignalKind>(i % kResources))];
+    const bool ok = status[i] == SeriesStatus::kOk;
+    pattern.lag_steps = ok ? lag[i] : 0;
+    pattern.lag_correlation = ok ? correlation[i] : 0;
+    pattern.lag_p_value = ok ? p_value[i] : 1;
+  }
+}
+
+void AnalyzeAccounts(const WindowView& window, const AnalyzeSettings& settings, int64_t first,
+                     int64_t count, PatternMemory& memory, Scratch& scratch) {
+  const int64_t series = first * kSignals;
+  const int64_t series_count = count * kSignals;
+  StepMajor<const float> observed = window.values;
+  observed.data += series;
+  observed.series = series_count;
+  for (int64_t s = 0; s < series_count; ++s) {
+    memory.naive_scale[series + s] = MeanAbsoluteChange(observed, s);
+  }
+  Block block{kernels::CpuOps(),
+              settings,
+              observed,
+              window.end_ms,
+              window.step_ms,
+              std::span(*memory.series).subspan(series, series_count),
+              std::span(memory.period_steps).subspan(series, series_count),
+              Matrix(observed.steps, series_count),
+              scratch};
+  FindPeriods(block);
+  DecomposeAll(block);
+  FindSpikes(block);
+  FindLags(block);
+}
+
+}  // namespace
+
+void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t tick_count,
+             PatternMemory& memory) {
+  const int64_t series = window.values.series;
+  const int64_t accounts = series / kSignals;
+  if (memory.series.use_count() > 1) {
+    memory.series = std::make_shared<std::vector<SeriesPattern>>(*memory.series);
+  }
+  memory.series->resize(static_cast<size_t>(series));
+  memory.period_steps.resize(static_cast<size_t>(series), 0);
+  memory.naive_scale.resize(static_cast<size_t>(series), 0);
+
+  Scratch scratch;
+  const auto rota = static_cast<uint64_t>(settings.rota_ticks);
+  for (int64_t first = 0; first < accounts; first += kBlockAccounts) {
+    const int64_t count = std::min(kBlockAccounts, accounts - first);
+    const bool its_turn = static_cast<uint64_t>(first / kBlockAccounts) % rota == tick_count % rota;
+    if (!its_turn && first + count <= memory.analyzed_accounts) continue;
+    AnalyzeAccounts(window, settings, first, count, memory, scratch);
+  }
+  memory.analyzed_accounts = accounts;
+}
+
+}  // namespace foreshadow

@@ -1,0 +1,37 @@
+#include "service/learn/learn.h"
+
+#include <algorithm>
+
+namespace foreshadow {
+namespace {
+
+// Below half the threshold a cell counts as safe; in between the split is held, so that it does not
+// swing around one value.
+constexpr double kSafeShare = 0.5;
+
+double NextSplit(const Plan& plan, const Fleet& fleet, double risk_threshold,
+                 const LearnSettings& settings, const Shadow& shadow) {
+  const int32_t source = fleet.accounts[shadow.account].cell;
+  const double source_risk = plan.risks_without[source].probability;
+  const double target_risk = plan.risks[shadow.target].probability;
+  if (target_risk >= risk_threshold || source_risk < kSafeShare * risk_threshold) {
+    const double lowered = shadow.split * settings.decrease_factor;
+    return lowered < settings.first_split / 2 ? 0 : lowered;
+  }
+  if (source_risk >= risk_threshold) {
+    return std::min(settings.split_max, shadow.split + settings.split_step);
+  }
+  return shadow.split;
+}
+
+}  // namespace
+
+void Learn(const Plan& plan, const Fleet& fleet, double risk_threshold,
+           const LearnSettings& settings, std::vector<Shadow>& shadows) {
+  for (Shadow& shadow : shadows) {
+    if (shadow.state != ShadowState::kSharing) continue;
+    shadow.wanted_split = NextSplit(plan, fleet, risk_threshold, settings, shadow);
+  }
+}
+
+}  // namespace foreshadow

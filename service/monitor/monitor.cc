@@ -1,0 +1,142 @@
+#include "service/monitor/monitor.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace foreshadow {
+namespace {
+
+constexpr float kLossRate = 0.05f;       // about the last 20 ticks rank the models
+constexpr double kCellErrorRate = 0.02;  // about the last 50 ticks set the widening
+constexpr double kCellErrorStart = 4;    // twice the deviation until there is evidence
+constexpr int kCalmSteps = 2;  // an episode or a run of warnings ends after more than that
+
+// Mean pinball loss over the levels (Koenker and Bassett 1978).
+float PinballLoss(std::span<const float> quantiles, float value) {
+  float sum = 0;
+  for (int q = 0; q < models::kQuantiles; ++q) {
+    const float over = value - quantiles[q];
+    sum += std::max(models::kQuantileLevels[q] * over, (models::kQuantileLevels[q] - 1) * over);
+  }
+  return sum / models::kQuantiles;
+}
+
+void JudgeSeries(const LossMemory::Made& made, int step, float value, float scale, int64_t series,
+                 LossMemory& memory, Scores& scores) {
+  for (size_t m = 0; m < made.blocks.size(); ++m) {
+    const models::QuantileBlock& block = made.blocks[m];
+    if (series >= block.series || step >= block.steps) continue;
+    const auto quantiles = block.at(series, step);
+    if (std::isnan(quantiles[0])) continue;
+    const float loss = PinballLoss(quantiles, value);
+    float& remembered = memory.loss[m][series];
+    remembered = std::isnan(remembered) ? loss : remembered + kLossRate * (loss - remembered);
+    if (m == made.chosen[series] && series % kSignals < kResources && scale > 0) {
+      scores.scaled_error_sum += std::abs(value - quantiles[3]) / scale;
+      scores.scaled_pinball_sum += loss / scale;
+      ++scores.scored_count;
+    }
+  }
+}
+
+bool AnyOver(const Resources& demand, const Resources& capacity) {
+  for (int r = 0; r < kResources; ++r) {
+    if (capacity[r] > 0 && demand[r] > capacity[r]) return true;
+  }
+  return false;
+}
+
+void FollowWarning(bool warned, int64_t now_ms, int64_t step_ms, CellWatch& watch, Scores& scores) {
+  if (warned) {
+    if (watch.warned_since_ms == 0) {
+      watch.warned_since_ms = now_ms;
+      watch.warning_came_true = watch.overloaded;
+      ++scores.alarms;
+    }
+    watch.warned_last_ms = now_ms;
+  } else if (watch.warned_since_ms != 0 && now_ms - watch.warned_last_ms > kCalmSteps * step_ms &&
+             !watch.overloaded) {
+    if (!watch.warning_came_true) ++scores.alarms_false;
+    watch.warned_since_ms = 0;
+  }
+}
+
+void FollowOverload(bool over, int64_t now_ms, int64_t step_ms, CellWatch& watch, Scores& scores) {
+  if (over) {
+    if (!watch.overloaded) {
+      ++scores.overloads;
+      watch.overloaded = true;
+      if (watch.warned_since_ms != 0) {
+        const int64_t lead_ms = std::min(now_ms - watch.warned_since_ms, kHorizonMs);
+        if (lead_ms >= step_ms) {
+          ++scores.overloads_foreseen;
+          scores.lead_minutes.push_back(static_cast<double>(lead_ms) / 60'000);
+        }
+        watch.warning_came_true = true;
+      }
+    }
+    watch.overloaded_last_ms = now_ms;
+  } else if (watch.overloaded && now_ms - watch.overloaded_last_ms > kCalmSteps * step_ms) {
+    watch.overloaded = false;
+  }
+}
+
+}  // namespace
+
+void JudgeForecasts(const WindowView& window, std::span<const float> naive_scale,
+                    LossMemory& memory, Scores& scores) {
+  for (const LossMemory::Made& made : memory.made) {
+    const int64_t ahead = (window.end_ms - made.made_at_ms) / window.step_ms;
+    if (ahead < 1 || ahead > kScoredSteps) continue;
+    for (int64_t s = 0; s < static_cast<int64_t>(made.chosen.size()); ++s) {
+      const float value = window.at(0, s);
+      if (std::isnan(value)) continue;
+      JudgeSeries(made, static_cast<int>(ahead - 1), value, naive_scale[s], s, memory, scores);
+    }
+  }
+}
+
+void JudgeCells(const std::vector<CellDemand>& demand, std::vector<CellForecast> forecasts,
+                int64_t now_ms, int64_t step_ms, CellErrorMemory& memory) {
+  if (memory.mean_square.empty()) {
+    std::array<CellErrorMemory::BySteps, kResources> start;
+    for (auto& steps : start) steps.fill(kCellErrorStart);
+    memory.mean_square.assign(demand.size(), start);
+  }
+  for (const CellErrorMemory::Made& made : memory.made) {
+    const int64_t ahead = (now_ms - made.made_at_ms) / step_ms;
+    for (size_t c = 0; c < made.cells.size(); ++c) {
+      const CellForecast& forecast = made.cells[c];
+      if (ahead < 1 || ahead > forecast.steps) continue;
+      for (int r = 0; r < kResources; ++r) {
+        const double variance = forecast.variance[r][ahead - 1];
+        if (variance <= 0) continue;
+        const double error = demand[c].without[r] - forecast.mean[r][ahead - 1];
+        double& mean_square = memory.mean_square[c][r][ahead - 1];
+        mean_square += kCellErrorRate * (error * error / variance - mean_square);
+      }
+    }
+  }
+  const auto made_max = static_cast<size_t>(HorizonSteps(step_ms));
+  memory.made.push_front({now_ms, std::move(forecasts)});
+  if (memory.made.size() > made_max) memory.made.pop_back();
+}
+
+void WatchCells(const Fleet& fleet, const std::vector<CellDemand>& demand,
+                const std::vector<CellRisk>& risks_without, double risk_threshold, int64_t now_ms,
+                int64_t step_ms, std::vector<CellWatch>& watches, Scores& scores) {
+  const double step_minutes = static_cast<double>(step_ms) / 60'000;
+  watches.resize(fleet.cells.size());
+  for (size_t c = 0; c < fleet.cells.size(); ++c) {
+    const Resources& capacity = fleet.cells[c].capacity;
+    const bool over_without = AnyOver(demand[c].without, capacity);
+    if (over_without) scores.overload_minutes_without += step_minutes;
+    if (AnyOver(demand[c].with, capacity)) scores.overload_minutes_with += step_minutes;
+    // First what came, by the warnings of earlier ticks; then this tick's warning.
+    FollowOverload(over_without, now_ms, step_ms, watches[c], scores);
+    FollowWarning(risks_without[c].probability >= risk_threshold, now_ms, step_ms, watches[c],
+                  scores);
+  }
+}
+
+}  // namespace foreshadow

@@ -1,0 +1,116 @@
+#include "service/plan/demand.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/check.h"
+
+namespace foreshadow {
+
+std::vector<Resources> AccountDemand(const WindowView& window, int64_t accounts) {
+  const int64_t steps_back_max = std::max<int64_t>(1, kHorizonMs / window.step_ms);
+  std::vector<Resources> demand(static_cast<size_t>(accounts));
+  for (int64_t a = 0; a < accounts; ++a) {
+    for (int r = 0; r < kResources; ++r) {
+      const int64_t series = SeriesOf(a, static_cast<SignalKind>(r));
+      for (int64_t back = 0; back < steps_back_max; ++back) {
+        const float value = window.at(back, series);
+        if (std::isnan(value)) continue;
+        demand[static_cast<size_t>(a)][r] = value;
+        break;
+      }
+    }
+  }
+  return demand;
+}
+
+bool InPlace(const Shadow& shadow, const Fleet& fleet) {
+  if (fleet.accounts[shadow.account].cell == shadow.target) return false;
+  switch (shadow.state) {
+    case ShadowState::kPlanned:
+    case ShadowState::kCreating:
+    case ShadowState::kWarm:
+    case ShadowState::kSharing:
+    case ShadowState::kIdle:
+      return true;
+    case ShadowState::kDecommissioning:
+    case ShadowState::kGone:
+    case ShadowState::kFailed:
+      return false;
+  }
+  return false;
+}
+
+std::vector<CellDemand> DemandOfCells(const Fleet& fleet, const std::vector<Resources>& accounts,
+                                      const std::vector<Shadow>& shadows) {
+  std::vector<CellDemand> cells(fleet.cells.size());
+  for (size_t a = 0; a < accounts.size(); ++a) {
+    CellDemand& home = cells[fleet.accounts[a].cell];
+    for (int r = 0; r < kResources; ++r) {
+      home.with[r] += accounts[a][r];
+      home.without[r] += accounts[a][r];
+    }
+  }
+  for (const Shadow& shadow : shadows) {
+    if (!InPlace(shadow, fleet) || shadow.state == ShadowState::kPlanned) continue;
+    CellDemand& home = cells[fleet.accounts[shadow.account].cell];
+    CellDemand& target = cells[shadow.target];
+    for (int r = 0; r < kResources; ++r) {
+      const double demand = accounts[shadow.account][r];
+      const double moved = MovesWithTraffic(r) ? shadow.split * demand : 0;
+      home.with[r] -= moved;
+      target.with[r] += MovesWithTraffic(r) ? moved : demand;
+    }
+  }
+  return cells;
+}
+
+AccountForecasts MomentsOf(const ForecastTable& table, int64_t accounts) {
+  AccountForecasts forecasts;
+  forecasts.steps = table.block.steps;
+  forecasts.moments.resize(static_cast<size_t>(accounts * kResources * forecasts.steps));
+  size_t i = 0;
+  for (int64_t a = 0; a < accounts; ++a) {
+    for (int r = 0; r < kResources; ++r) {
+      const int64_t series = SeriesOf(a, static_cast<SignalKind>(r));
+      for (int step = 0; step < forecasts.steps; ++step, ++i) {
+        const std::span<const float> quantiles = table.block.at(series, step);
+        if (!std::isnan(quantiles[0])) forecasts.moments[i] = MomentsOf(quantiles);
+      }
+    }
+  }
+  return forecasts;
+}
+
+void Add(const AccountForecasts& forecasts, int64_t account, double sign, double traffic,
+         double state, CellForecast& cell) {
+  FORESHADOW_CHECK(cell.steps == forecasts.steps);
+  for (int r = 0; r < kResources; ++r) {
+    const double share = MovesWithTraffic(r) ? traffic : state;
+    for (int step = 0; step < forecasts.steps; ++step) {
+      const Moments& m = forecasts.at(account, r, step);
+      cell.mean[r][step] += sign * share * m.mean;
+      cell.variance[r][step] += sign * share * share * m.variance;
+    }
+  }
+}
+
+std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecasts& forecasts,
+                                        const std::vector<Shadow>& shadows,
+                                        std::span<const double> splits) {
+  FORESHADOW_CHECK(splits.size() == shadows.size());
+  std::vector<double> moved(fleet.accounts.size(), 0);
+  std::vector<CellForecast> cells(fleet.cells.size());
+  for (CellForecast& cell : cells) cell.steps = forecasts.steps;
+  for (size_t i = 0; i < shadows.size(); ++i) {
+    if (!InPlace(shadows[i], fleet)) continue;
+    moved[shadows[i].account] = splits[i];
+    Add(forecasts, shadows[i].account, 1, splits[i], 1, cells[shadows[i].target]);
+  }
+  for (size_t a = 0; a < fleet.accounts.size(); ++a) {
+    Add(forecasts, static_cast<int64_t>(a), 1, 1 - moved[a], 1, cells[fleet.accounts[a].cell]);
+  }
+  return cells;
+}
+
+}  // namespace foreshadow

@@ -1,0 +1,88 @@
+#include "service/plan/risk.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace foreshadow {
+namespace {
+
+constexpr double kZ95 = 1.6448536269514722;  // standard normal quantile of 0.95
+
+// P(X > capacity) of a normal X. A capacity of 0 is none: nothing exceeds it.
+double ChanceAbove(double capacity, double mean, double deviation) {
+  if (capacity <= 0) return 0;
+  if (deviation <= 0) return mean > capacity ? 1 : 0;
+  return 0.5 * std::erfc((capacity - mean) / (deviation * std::sqrt(2.0)));
+}
+
+double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, int32_t cell,
+                 int resource, int step) {
+  const double independent = std::sqrt(std::max(0.0, forecast.variance[resource][step]));
+  return independent * Widening(errors, cell, resource, step);
+}
+
+}  // namespace
+
+double Widening(const CellErrorMemory& errors, int32_t cell, int resource, int step) {
+  if (errors.mean_square.empty()) return 1;
+  return std::sqrt(std::max(1.0, errors.mean_square[cell][resource][step]));
+}
+
+CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+                    const CellErrorMemory& errors, double threshold, int64_t now_ms,
+                    int64_t step_ms) {
+  const Resources& capacity = fleet.cells[cell].capacity;
+  CellRisk risk;
+  risk.cell = cell;
+  risk.steps = forecast.steps;
+  int first_likely = forecast.steps;
+  for (int r = 0; r < kResources; ++r) {
+    for (int step = 0; step < forecast.steps; ++step) {
+      const double chance = ChanceAbove(capacity[r], forecast.mean[r][step],
+                                        Deviation(forecast, errors, cell, r, step));
+      if (chance >= threshold) first_likely = std::min(first_likely, step);
+      if (chance > risk.probability) {
+        risk.probability = chance;
+        risk.resource = r;
+      }
+    }
+  }
+  if (first_likely < forecast.steps) risk.expected_ms = now_ms + (first_likely + 1) * step_ms;
+  risk.capacity = capacity[risk.resource];
+  for (int step = 0; step < forecast.steps; ++step) {
+    const double mean = forecast.mean[risk.resource][step];
+    const double deviation = Deviation(forecast, errors, cell, risk.resource, step);
+    risk.p50[step] = mean;
+    risk.p95[step] = mean + kZ95 * deviation;
+    risk.step_probability[step] = ChanceAbove(risk.capacity, mean, deviation);
+  }
+  return risk;
+}
+
+std::vector<CellRisk> RiskOfCells(const Fleet& fleet, const std::vector<CellForecast>& forecasts,
+                                  const CellErrorMemory& errors, double threshold, int64_t now_ms,
+                                  int64_t step_ms) {
+  std::vector<CellRisk> risks;
+  risks.reserve(forecasts.size());
+  for (size_t c = 0; c < forecasts.size(); ++c) {
+    risks.push_back(RiskOfCell(fleet, static_cast<int32_t>(c), forecasts[c], errors, threshold,
+                               now_ms, step_ms));
+  }
+  return risks;
+}
+
+double Utilisation(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+                   const CellErrorMemory& errors) {
+  const Resources& capacity = fleet.cells[cell].capacity;
+  double worst = 0;
+  for (int r = 0; r < kResources; ++r) {
+    if (capacity[r] <= 0) continue;
+    for (int step = 0; step < forecast.steps; ++step) {
+      const double p95 = forecast.mean[r][step] + kZ95 * Deviation(forecast, errors, cell, r, step);
+      worst = std::max(worst, p95 / capacity[r]);
+    }
+  }
+  return worst;
+}
+
+}  // namespace foreshadow

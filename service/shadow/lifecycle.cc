@@ -1,0 +1,304 @@
+#include "service/shadow/lifecycle.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <string_view>
+
+namespace foreshadow {
+namespace {
+
+constexpr std::string_view kInstancePrefix = "shadow-";
+constexpr int kBackoffDoublingsMax = 5;  // 32 steps at most between two attempts
+
+Shadow* Find(Decisions& decisions, const std::string& instance_id) {
+  for (Shadow& shadow : decisions.shadows) {
+    if (shadow.instance_id == instance_id) return &shadow;
+  }
+  return nullptr;
+}
+
+bool HasOpenAction(const Decisions& decisions, const Shadow& shadow) {
+  return std::any_of(decisions.open.begin(), decisions.open.end(), [&](const Explanation& e) {
+    return e.action.instance_id == shadow.instance_id;
+  });
+}
+
+void Enter(Shadow& shadow, ShadowState state, int64_t now_ms) {
+  shadow.state = state;
+  shadow.since_ms = now_ms;
+  const bool serves = state == ShadowState::kSharing;
+  if (!serves) shadow.split = shadow.wanted_split = 0;
+  if (state == ShadowState::kWarm || state == ShadowState::kIdle) shadow.idle_since_ms = now_ms;
+  if (serves) shadow.idle_since_ms = 0;
+}
+
+// The state that a finished action leads to.
+ShadowState After(ActionKind kind, ShadowState now) {
+  switch (kind) {
+    case ActionKind::kCreate:
+      return ShadowState::kWarm;
+    case ActionKind::kResume:
+      return ShadowState::kSharing;
+    case ActionKind::kPause:
+      return ShadowState::kIdle;
+    case ActionKind::kDestroy:
+      return ShadowState::kGone;
+    case ActionKind::kSetSplit:
+      return now;
+  }
+  return now;
+}
+
+// Giving up a create or a resume leaves a failed shadow; giving up a pause or a destroy would leave
+// an instance running that nobody asks for, so these are repeated for ever.
+bool MayGiveUp(ActionKind kind) {
+  return kind == ActionKind::kCreate || kind == ActionKind::kResume;
+}
+
+void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions& decisions,
+            Changes& changes) {
+  Action& action = e.action;
+  Shadow* shadow = Find(decisions, action.instance_id);
+  if (outcome.done) {
+    action.state = ActionState::kDone;
+    action.settled_ms = in.now_ms;
+    action.message.clear();
+    if (shadow == nullptr) return;
+    if (action.kind == ActionKind::kCreate) ++decisions.scores.shadows_created;
+    Enter(*shadow, After(action.kind, shadow->state), in.now_ms);
+    return;
+  }
+  ++action.attempts;
+  action.message = outcome.message;
+  const bool give_up =
+      MayGiveUp(action.kind) && (outcome.final || action.attempts >= in.settings.attempts_max);
+  if (give_up) {
+    action.state = ActionState::kFailed;
+    action.settled_ms = in.now_ms;
+    if (shadow != nullptr) Enter(*shadow, ShadowState::kFailed, in.now_ms);
+    changes.alerts.push_back(
+        fmt::format("gave up to {} {} of account {} in cell {} after {} "
+                    "attempts: {}",
+                    Name(action.kind), action.instance_id, action.account, action.target_cell,
+                    action.attempts, outcome.message));
+    return;
+  }
+  const int doublings = std::min(action.attempts - 1, kBackoffDoublingsMax);
+  action.retry_at_ms = in.now_ms + (int64_t{1} << doublings) * in.step_ms + in.retry_jitter_ms;
+}
+
+void TakeOutcomes(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
+  for (const Outcome& outcome : inbox.outcomes) {
+    for (Explanation& e : decisions.open) {
+      if (e.action.id != outcome.action_id || e.action.state != ActionState::kIntended) continue;
+      Settle(in, e, outcome, decisions, changes);
+      changes.explanations.push_back(e);
+    }
+  }
+  std::erase_if(decisions.open, [](const Explanation& e) { return e.action.settled_ms != 0; });
+}
+
+// What the cells list against what should be there: a shadow that vanished has failed, an instance
+// of ours that nobody knows is an orphan.
+void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
+  for (const CellReport& report : inbox.reports) {
+    if (!report.reachable) continue;
+    const auto listed = [&](const std::string& id) {
+      return std::find(report.instances.begin(), report.instances.end(), id) !=
+             report.instances.end();
+    };
+    for (Shadow& shadow : decisions.shadows) {
+      const bool created = shadow.state == ShadowState::kWarm ||
+                           shadow.state == ShadowState::kSharing ||
+                           shadow.state == ShadowState::kIdle;
+      // A report may be older than the newest change: only what stood for a step can be missed.
+      const bool settled = in.now_ms - shadow.since_ms > in.step_ms;
+      if (shadow.target != report.cell || !created || !settled || listed(shadow.instance_id)) {
+        continue;
+      }
+      changes.alerts.push_back(fmt::format("cell {} no longer has {} of account {}",
+                                           in.fleet.cells[report.cell].id, shadow.instance_id,
+                                           in.fleet.accounts[shadow.account].id));
+      Enter(shadow, ShadowState::kFailed, in.now_ms);
+    }
+    for (const std::string& id : report.instances) {
+      if (!id.starts_with(kInstancePrefix) || Find(decisions, id) != nullptr) continue;
+      changes.alerts.push_back(fmt::format(
+          "cell {} has an orphan {}: no plan knows it; destroy it by hand when you have "
+          "made sure",
+          in.fleet.cells[report.cell].id, id));
+    }
+  }
+}
+
+void TakeCommands(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
+  for (const Command& command : inbox.commands) {
+    switch (command.kind) {
+      case Command::Kind::kPause:
+        decisions.paused = true;
+        break;
+      case Command::Kind::kResume:
+        decisions.paused = false;
+        break;
+      case Command::Kind::kApprove:
+        for (Explanation& e : decisions.open) {
+          Shadow* shadow = Find(decisions, e.action.instance_id);
+          if (e.action.id != command.action_id || e.action.state != ActionState::kWaiting) continue;
+          e.action.state = ActionState::kIntended;
+          if (shadow != nullptr) Enter(*shadow, ShadowState::kCreating, in.now_ms);
+          changes.explanations.push_back(e);
+        }
+        break;
+    }
+  }
+}
+
+void OpenAndRecord(const Outlook& in, Shadow& shadow, ActionKind kind, std::string reason,
+                   Decisions& decisions, Changes& changes) {
+  Explanation e = Open(in.fleet, shadow, kind, std::move(reason), in.now_ms, decisions);
+  const int32_t source = in.fleet.accounts[shadow.account].cell;
+  e.risk = in.plan.risks_without[source];
+  decisions.open.push_back(e);
+  changes.explanations.push_back(std::move(e));
+}
+
+void Create(const Outlook& in, const Relief& relief, Decisions& decisions, Changes& changes) {
+  Shadow shadow;
+  shadow.instance_id = fmt::format("{}{}", kInstancePrefix, decisions.next_action_id);
+  shadow.account = relief.account;
+  shadow.source = relief.source;
+  shadow.target = relief.target;
+  shadow.reserved = relief.reserved;
+  shadow.created_ms = in.now_ms;
+  const bool waits = in.settings.mode == Mode::kRecommend;
+  Enter(shadow, waits ? ShadowState::kPlanned : ShadowState::kCreating, in.now_ms);
+
+  const CellRisk& risk = relief.evidence.risk;
+  const std::string when = risk.expected_ms
+                               ? fmt::format("in {} min", (risk.expected_ms - in.now_ms) / 60'000)
+                               : std::string("within the hour");
+  Explanation e = relief.evidence;
+  e.action = Open(in.fleet, shadow, ActionKind::kCreate,
+                  fmt::format("cell {} is {:.0f} % likely to run out of {} {}",
+                              in.fleet.cells[relief.source].id, 100 * risk.probability,
+                              Name(static_cast<SignalKind>(risk.resource)), when),
+                  in.now_ms, decisions)
+                 .action;
+  if (waits) {
+    e.action.state = ActionState::kWaiting;
+    e.guard_rails.emplace_back("shadow.mode = \"recommend\": waits for approval");
+  }
+  decisions.shadows.push_back(std::move(shadow));
+  decisions.open.push_back(e);
+  changes.explanations.push_back(std::move(e));
+}
+
+bool IdleTooLong(const Outlook& in, const Shadow& shadow) {
+  return shadow.idle_since_ms != 0 && in.now_ms - shadow.idle_since_ms >= in.settings.idle_ms;
+}
+
+// A planned shadow that nobody approved while it mattered.
+void Expire(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
+  for (Explanation& e : decisions.open) {
+    if (e.action.instance_id != shadow.instance_id) continue;
+    e.action.state = ActionState::kFailed;
+    e.action.settled_ms = in.now_ms;
+    e.action.message = "not approved in time";
+    changes.explanations.push_back(e);
+  }
+  std::erase_if(decisions.open, [](const Explanation& e) { return e.action.settled_ms != 0; });
+  Enter(shadow, ShadowState::kGone, in.now_ms);
+}
+
+void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
+  const bool moved_home = in.fleet.accounts[shadow.account].cell != shadow.source;
+  const bool needed = !moved_home && Needed(in, shadow, in.settings.resume_lead_ms);
+  switch (shadow.state) {
+    case ShadowState::kPlanned:
+      if (in.now_ms - shadow.created_ms >= in.settings.idle_ms) {
+        Expire(in, shadow, decisions, changes);
+      }
+      return;
+    case ShadowState::kWarm:
+    case ShadowState::kIdle:
+      if (needed && in.reachable[shadow.target]) {
+        OpenAndRecord(in, shadow, ActionKind::kResume,
+                      fmt::format("cell {} needs relief soon", in.fleet.cells[shadow.source].id),
+                      decisions, changes);
+      } else if (moved_home || IdleTooLong(in, shadow)) {
+        const std::string why =
+            moved_home
+                ? std::string("its account has moved to another cell")
+                : fmt::format("idle for {} min", (in.now_ms - shadow.idle_since_ms) / 60'000);
+        OpenAndRecord(in, shadow, ActionKind::kDestroy, why, decisions, changes);
+        Enter(shadow, ShadowState::kDecommissioning, in.now_ms);
+      }
+      return;
+    case ShadowState::kSharing:
+      if (!needed && shadow.split == 0 && shadow.wanted_split == 0 && in.now_ms > shadow.since_ms) {
+        OpenAndRecord(in, shadow, ActionKind::kPause,
+                      fmt::format("cell {} is out of danger", in.fleet.cells[shadow.source].id),
+                      decisions, changes);
+      }
+      return;
+    case ShadowState::kFailed:
+      // Whatever is left of it must go; destroying an unknown instance succeeds.
+      OpenAndRecord(in, shadow, ActionKind::kDestroy, "it failed", decisions, changes);
+      Enter(shadow, ShadowState::kDecommissioning, in.now_ms);
+      return;
+    case ShadowState::kCreating:
+    case ShadowState::kDecommissioning:
+    case ShadowState::kGone:
+      return;
+  }
+}
+
+}  // namespace
+
+bool Needed(const Outlook& in, const Shadow& shadow, int64_t lead_ms) {
+  const int32_t source = in.fleet.accounts[shadow.account].cell;
+  const Resources& capacity = in.fleet.cells[source].capacity;
+  for (int r = 0; r < kResources; ++r) {
+    if (capacity[r] > 0 && in.demand[source].without[r] > capacity[r]) return true;
+  }
+  const CellRisk& risk = in.plan.risks_without[source];
+  return risk.expected_ms != 0 && risk.expected_ms - in.now_ms <= lead_ms;
+}
+
+Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std::string reason,
+                 int64_t now_ms, Decisions& decisions) {
+  Explanation e;
+  e.action.id = decisions.next_action_id++;
+  e.action.kind = kind;
+  e.action.state = ActionState::kIntended;
+  e.action.instance_id = shadow.instance_id;
+  e.action.account = fleet.accounts[shadow.account].id;
+  e.action.source_cell = fleet.cells[shadow.source].id;
+  e.action.target_cell = fleet.cells[shadow.target].id;
+  e.action.reserved = shadow.reserved;
+  e.action.decided_ms = now_ms;
+  e.action.reason = std::move(reason);
+  return e;
+}
+
+void TakeIn(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
+  TakeOutcomes(in, inbox, decisions, changes);
+  Reconcile(in, inbox, decisions, changes);
+  TakeCommands(in, inbox, decisions, changes);
+}
+
+void Advance(const Outlook& in, Decisions& decisions, Changes& changes) {
+  if (decisions.paused) return;
+  for (Shadow& shadow : decisions.shadows) {
+    if (!HasOpenAction(decisions, shadow) || shadow.state == ShadowState::kPlanned) {
+      MoveOn(in, shadow, decisions, changes);
+    }
+  }
+  if (in.settings.mode != Mode::kObserve) {
+    for (const Relief& relief : in.plan.reliefs) Create(in, relief, decisions, changes);
+  }
+  std::erase_if(decisions.shadows, [](const Shadow& s) { return s.state == ShadowState::kGone; });
+}
+
+}  // namespace foreshadow

@@ -1,0 +1,325 @@
+#include "service/tick/decisions_json.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <unordered_map>
+
+namespace foreshadow {
+namespace {
+
+using nlohmann::json;
+
+// Thrown inside this file for an id that is not in the fleet; never leaves it.
+struct UnknownId {
+  std::string what;
+};
+
+struct Ids {
+  explicit Ids(const Fleet& of) : fleet(of) {
+    for (size_t i = 0; i < fleet.accounts.size(); ++i) {
+      accounts[fleet.accounts[i].id] = static_cast<int32_t>(i);
+    }
+    for (size_t i = 0; i < fleet.cells.size(); ++i) {
+      cells[fleet.cells[i].id] = static_cast<int32_t>(i);
+    }
+  }
+  int32_t Account(const std::string& id) const { return At(accounts, "account", id); }
+  int32_t Cell(const std::string& id) const { return At(cells, "cell", id); }
+
+  static int32_t At(const std::unordered_map<std::string, int32_t>& map, const char* kind,
+                    const std::string& id) {
+    const auto it = map.find(id);
+    if (it == map.end()) throw UnknownId{fmt::format("{} {}", kind, id)};
+    return it->second;
+  }
+
+  const Fleet& fleet;
+  std::unordered_map<std::string, int32_t> accounts;
+  std::unordered_map<std::string, int32_t> cells;
+};
+
+// Enums are written by name, so that the log is readable and the order of an enum may change.
+template <typename Enum>
+Enum EnumFrom(const json& j, int count) {
+  const std::string name = j.get<std::string>();
+  for (int i = 0; i < count; ++i) {
+    if (name == Name(static_cast<Enum>(i))) return static_cast<Enum>(i);
+  }
+  throw UnknownId{"value " + name};
+}
+
+json ToJson(const Action& a) {
+  return {{"id", a.id},
+          {"kind", Name(a.kind)},
+          {"state", Name(a.state)},
+          {"instance_id", a.instance_id},
+          {"account", a.account},
+          {"source_cell", a.source_cell},
+          {"target_cell", a.target_cell},
+          {"split", a.split},
+          {"reserved", a.reserved},
+          {"decided_ms", a.decided_ms},
+          {"settled_ms", a.settled_ms},
+          {"retry_at_ms", a.retry_at_ms},
+          {"attempts", a.attempts},
+          {"reason", a.reason},
+          {"message", a.message}};
+}
+
+Action ActionFrom(const json& j) {
+  Action a;
+  j.at("id").get_to(a.id);
+  a.kind = EnumFrom<ActionKind>(j.at("kind"), 5);
+  a.state = EnumFrom<ActionState>(j.at("state"), 4);
+  j.at("instance_id").get_to(a.instance_id);
+  j.at("account").get_to(a.account);
+  j.at("source_cell").get_to(a.source_cell);
+  j.at("target_cell").get_to(a.target_cell);
+  j.at("split").get_to(a.split);
+  j.at("reserved").get_to(a.reserved);
+  j.at("decided_ms").get_to(a.decided_ms);
+  j.at("settled_ms").get_to(a.settled_ms);
+  j.at("retry_at_ms").get_to(a.retry_at_ms);
+  j.at("attempts").get_to(a.attempts);
+  j.at("reason").get_to(a.reason);
+  j.at("message").get_to(a.message);
+  return a;
+}
+
+json ToJson(const CellRisk& r, const Fleet& fleet) {
+  const auto steps = [&](const auto& values) {
+    return std::vector<double>(values.begin(), values.begin() + r.steps);
+  };
+  return {{"cell", fleet.cells[r.cell].id},
+          {"probability", r.probability},
+          {"expected_ms", r.expected_ms},
+          {"resource", Name(static_cast<SignalKind>(r.resource))},
+          {"capacity", r.capacity},
+          {"p50", steps(r.p50)},
+          {"p95", steps(r.p95)},
+          {"step_probability", steps(r.step_probability)}};
+}
+
+CellRisk RiskFrom(const json& j, const Ids& ids) {
+  CellRisk r;
+  r.cell = ids.Cell(j.at("cell").get<std::string>());
+  j.at("probability").get_to(r.probability);
+  j.at("expected_ms").get_to(r.expected_ms);
+  r.resource = static_cast<int32_t>(EnumFrom<SignalKind>(j.at("resource"), kResources));
+  j.at("capacity").get_to(r.capacity);
+  const auto steps = [&](const char* key, auto& values) {
+    const auto read = j.at(key).get<std::vector<double>>();
+    r.steps = static_cast<int32_t>(std::min<size_t>(read.size(), kHorizonStepsMax));
+    std::copy_n(read.begin(), r.steps, values.begin());
+  };
+  steps("p50", r.p50);
+  steps("p95", r.p95);
+  steps("step_probability", r.step_probability);
+  return r;
+}
+
+json ToJson(const Explanation& e, const Fleet& fleet) {
+  json alternatives = json::array();
+  for (const Alternative& a : e.alternatives) {
+    alternatives.push_back({{"account", a.account},
+                            {"target_cell", a.target_cell},
+                            {"refused_because", a.refused_because}});
+  }
+  return {{"action", ToJson(e.action)},
+          {"risk", ToJson(e.risk, fleet)},
+          {"probability_after", e.probability_after},
+          {"account_p50", e.account_p50},
+          {"account_p95", e.account_p95},
+          {"target_utilisation_before", e.target_utilisation_before},
+          {"target_utilisation_after", e.target_utilisation_after},
+          {"alternatives", alternatives},
+          {"model", e.model},
+          {"guard_rails", e.guard_rails}};
+}
+
+Explanation ExplanationFrom(const json& j, const Ids& ids) {
+  Explanation e;
+  e.action = ActionFrom(j.at("action"));
+  e.risk = RiskFrom(j.at("risk"), ids);
+  j.at("probability_after").get_to(e.probability_after);
+  j.at("account_p50").get_to(e.account_p50);
+  j.at("account_p95").get_to(e.account_p95);
+  j.at("target_utilisation_before").get_to(e.target_utilisation_before);
+  j.at("target_utilisation_after").get_to(e.target_utilisation_after);
+  for (const json& a : j.at("alternatives")) {
+    e.alternatives.push_back({a.at("account").get<std::string>(),
+                              a.at("target_cell").get<std::string>(),
+                              a.at("refused_because").get<std::string>()});
+  }
+  j.at("model").get_to(e.model);
+  j.at("guard_rails").get_to(e.guard_rails);
+  return e;
+}
+
+json ToJson(const Shadow& s, const Fleet& fleet) {
+  return {{"instance_id", s.instance_id},
+          {"account", fleet.accounts[s.account].id},
+          {"source", fleet.cells[s.source].id},
+          {"target", fleet.cells[s.target].id},
+          {"state", Name(s.state)},
+          {"split", s.split},
+          {"wanted_split", s.wanted_split},
+          {"created_ms", s.created_ms},
+          {"since_ms", s.since_ms},
+          {"idle_since_ms", s.idle_since_ms},
+          {"reserved", s.reserved}};
+}
+
+Shadow ShadowFrom(const json& j, const Ids& ids) {
+  Shadow s;
+  j.at("instance_id").get_to(s.instance_id);
+  s.account = ids.Account(j.at("account").get<std::string>());
+  s.source = ids.Cell(j.at("source").get<std::string>());
+  s.target = ids.Cell(j.at("target").get<std::string>());
+  s.state = EnumFrom<ShadowState>(j.at("state"), 8);
+  j.at("split").get_to(s.split);
+  j.at("wanted_split").get_to(s.wanted_split);
+  j.at("created_ms").get_to(s.created_ms);
+  j.at("since_ms").get_to(s.since_ms);
+  j.at("idle_since_ms").get_to(s.idle_since_ms);
+  j.at("reserved").get_to(s.reserved);
+  return s;
+}
+
+json ToJson(const Scores& s) {
+  return {{"ticks", s.ticks},
+          {"overloads", s.overloads},
+          {"overloads_foreseen", s.overloads_foreseen},
+          {"alarms", s.alarms},
+          {"alarms_false", s.alarms_false},
+          {"lead_minutes", s.lead_minutes},
+          {"overload_minutes_without", s.overload_minutes_without},
+          {"overload_minutes_with", s.overload_minutes_with},
+          {"shadows_created", s.shadows_created},
+          {"shadow_hours", s.shadow_hours},
+          {"scaled_error_sum", s.scaled_error_sum},
+          {"scaled_pinball_sum", s.scaled_pinball_sum},
+          {"scored_count", s.scored_count}};
+}
+
+Scores ScoresFrom(const json& j) {
+  Scores s;
+  j.at("ticks").get_to(s.ticks);
+  j.at("overloads").get_to(s.overloads);
+  j.at("overloads_foreseen").get_to(s.overloads_foreseen);
+  j.at("alarms").get_to(s.alarms);
+  j.at("alarms_false").get_to(s.alarms_false);
+  j.at("lead_minutes").get_to(s.lead_minutes);
+  j.at("overload_minutes_without").get_to(s.overload_minutes_without);
+  j.at("overload_minutes_with").get_to(s.overload_minutes_with);
+  j.at("shadows_created").get_to(s.shadows_created);
+  j.at("shadow_hours").get_to(s.shadow_hours);
+  j.at("scaled_error_sum").get_to(s.scaled_error_sum);
+  j.at("scaled_pinball_sum").get_to(s.scaled_pinball_sum);
+  j.at("scored_count").get_to(s.scored_count);
+  return s;
+}
+
+json WatchesToJson(const std::vector<CellWatch>& watches, const Fleet& fleet) {
+  json all = json::array();
+  for (size_t c = 0; c < watches.size(); ++c) {
+    const CellWatch& w = watches[c];
+    all.push_back({{"cell", fleet.cells[c].id},
+                   {"overloaded", w.overloaded},
+                   {"overloaded_last_ms", w.overloaded_last_ms},
+                   {"warned_since_ms", w.warned_since_ms},
+                   {"warned_last_ms", w.warned_last_ms},
+                   {"warning_came_true", w.warning_came_true}});
+  }
+  return all;
+}
+
+std::vector<CellWatch> WatchesFrom(const json& j, const Ids& ids) {
+  std::vector<CellWatch> watches(ids.fleet.cells.size());
+  for (const json& w : j) {
+    const auto cell = ids.cells.find(w.at("cell").get<std::string>());
+    if (cell == ids.cells.end()) continue;
+    CellWatch& watch = watches[cell->second];
+    w.at("overloaded").get_to(watch.overloaded);
+    w.at("overloaded_last_ms").get_to(watch.overloaded_last_ms);
+    w.at("warned_since_ms").get_to(watch.warned_since_ms);
+    w.at("warned_last_ms").get_to(watch.warned_last_ms);
+    w.at("warning_came_true").get_to(watch.warning_came_true);
+  }
+  return watches;
+}
+
+Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::string>& dropped) {
+  const Ids ids(fleet);
+  Decisions d;
+  for (const json& s : j.at("shadows")) {
+    try {
+      d.shadows.push_back(ShadowFrom(s, ids));
+    } catch (const UnknownId& unknown) {
+      dropped.push_back(
+          fmt::format("shadow {}: {}", s.at("instance_id").get<std::string>(), unknown.what));
+    }
+  }
+  for (const json& e : j.at("open")) {
+    try {
+      d.open.push_back(ExplanationFrom(e, ids));
+    } catch (const UnknownId& unknown) {
+      dropped.push_back(
+          fmt::format("action {}: {}", e.at("action").at("id").get<uint64_t>(), unknown.what));
+    }
+  }
+  d.watches = WatchesFrom(j.at("watches"), ids);
+  d.scores = ScoresFrom(j.at("scores"));
+  j.at("next_action_id").get_to(d.next_action_id);
+  j.at("last_tick_ms").get_to(d.last_tick_ms);
+  j.at("paused").get_to(d.paused);
+  return d;
+}
+
+absl::Status Corrupt(const char* what, const std::string& why) {
+  return absl::DataLossError(fmt::format("stored {} cannot be read: {}", what, why));
+}
+
+}  // namespace
+
+std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
+  json shadows = json::array();
+  for (const Shadow& s : decisions.shadows) shadows.push_back(ToJson(s, fleet));
+  json open = json::array();
+  for (const Explanation& e : decisions.open) open.push_back(ToJson(e, fleet));
+  return json{{"shadows", shadows},
+              {"open", open},
+              {"watches", WatchesToJson(decisions.watches, fleet)},
+              {"scores", ToJson(decisions.scores)},
+              {"next_action_id", decisions.next_action_id},
+              {"last_tick_ms", decisions.last_tick_ms},
+              {"paused", decisions.paused}}
+      .dump();
+}
+
+absl::StatusOr<Decisions> DecisionsFromJson(const std::string& text, const Fleet& fleet,
+                                            std::vector<std::string>& dropped) {
+  try {
+    return DecisionsFrom(json::parse(text), fleet, dropped);
+  } catch (const json::exception& error) {
+    return Corrupt("decisions", error.what());
+  }
+}
+
+std::string ExplanationToJson(const Explanation& explanation, const Fleet& fleet) {
+  return ToJson(explanation, fleet).dump();
+}
+
+absl::StatusOr<Explanation> ExplanationFromJson(const std::string& text, const Fleet& fleet) {
+  try {
+    return ExplanationFrom(json::parse(text), Ids(fleet));
+  } catch (const json::exception& error) {
+    return Corrupt("explanation", error.what());
+  } catch (const UnknownId& unknown) {
+    return Corrupt("explanation", "it names an unknown " + unknown.what);
+  }
+}
+
+}  // namespace foreshadow

@@ -1,0 +1,232 @@
+#include "service/tick/tick.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "service/analyze/analyze.h"
+#include "service/forecast/forecast.h"
+#include "service/ingest/absorb.h"
+#include "service/learn/learn.h"
+#include "service/monitor/monitor.h"
+#include "service/plan/plan.h"
+#include "service/route/route.h"
+#include "service/shadow/lifecycle.h"
+#include "service/tick/state.h"
+
+namespace foreshadow {
+namespace {
+
+// Origins of the past that are forecast and judged once after a start, so that the first decisions
+// rest on evidence: two hours at 5 min.
+constexpr int kWarmSteps = 24;
+
+// Times each stage for the report.
+class StageClock {
+ public:
+  StageClock(World& world, TickReport& report)
+      : world_(world), report_(report), start_ms_(world.ElapsedMs()), stage_ms_(start_ms_) {}
+
+  void Done(const char* stage) {
+    const double now_ms = world_.ElapsedMs();
+    report_.stages.push_back({stage, now_ms - stage_ms_});
+    report_.duration_ms = now_ms - start_ms_;
+    stage_ms_ = now_ms;
+  }
+
+ private:
+  World& world_;
+  TickReport& report_;
+  double start_ms_;
+  double stage_ms_;
+};
+
+// The window follows the samples: at the very first ones it reaches back to the oldest.
+void UpdateWindow(const std::vector<Sample>& samples, int64_t series, int64_t now_ms,
+                  Window& window) {
+  window.Grow(series);
+  if (window.end_ms() == 0 && !samples.empty()) {
+    const auto oldest =
+        std::min_element(samples.begin(), samples.end(),
+                         [](const Sample& a, const Sample& b) { return a.time_ms < b.time_ms; });
+    window.AdvanceTo(std::min(oldest->time_ms, now_ms));
+  }
+  window.AdvanceTo(now_ms);
+  window.Write(samples);
+}
+
+std::vector<CellDemand> DemandAt(const WindowView& window, const Fleet& fleet,
+                                 const std::vector<Shadow>& shadows) {
+  return DemandOfCells(fleet, AccountDemand(window, std::ssize(fleet.accounts)), shadows);
+}
+
+// Forecasts the last hours as if they were to come, so that the losses of the models and the errors
+// of the cells are known from the first tick on.
+void Warm(const ModelList& models, State& state) {
+  const WindowView now = state.window.view();
+  const Fleet& fleet = *state.fleet;
+  Scores not_counted;
+  std::vector<std::string> not_shown;
+  const int64_t origins = std::min<int64_t>(kWarmSteps, now.values.steps - 1);
+  for (int64_t back = origins; back > 0; --back) {
+    const WindowView then = now.Before(back);
+    const ForecastTable table =
+        Forecast(then, state.patterns.period_steps, models, state.losses, not_shown);
+    JudgeForecasts(then, state.patterns.naive_scale, state.losses, not_counted);
+    const AccountForecasts moments = MomentsOf(table, std::ssize(fleet.accounts));
+    JudgeCells(DemandAt(then, fleet, {}), ForecastCells(fleet, moments, {}, {}), then.end_ms,
+               then.step_ms, state.cell_errors);
+  }
+}
+
+std::vector<CellView> ViewCells(const Fleet& fleet, const std::vector<CellDemand>& demand,
+                                const std::vector<bool>& reachable,
+                                const std::vector<Shadow>& shadows) {
+  std::vector<CellView> views(fleet.cells.size());
+  for (size_t c = 0; c < views.size(); ++c) {
+    views[c].cell = fleet.cells[c];
+    if (!reachable[c]) views[c].cell.state = CellState::kDown;
+    views[c].demand = demand[c].with;
+    views[c].demand_without = demand[c].without;
+  }
+  for (const Account& account : fleet.accounts) ++views[account.cell].accounts_count;
+  for (const Shadow& shadow : shadows) {
+    if (InPlace(shadow, fleet)) ++views[shadow.target].shadows_count;
+  }
+  return views;
+}
+
+void CountShadowHours(const std::vector<Shadow>& shadows, int64_t step_ms, Scores& scores) {
+  for (const Shadow& shadow : shadows) {
+    const bool exists = shadow.state == ShadowState::kWarm ||
+                        shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kIdle;
+    if (exists) scores.shadow_hours += static_cast<double>(step_ms) / 3'600'000;
+  }
+}
+
+// Carries out what is intended: new actions, those whose time to be repeated has come, and after a
+// restart all that were open.
+void StartActions(const Decisions& decisions, int64_t now_ms, const Inbox& inbox,
+                  std::unordered_set<uint64_t>& started, World& world) {
+  for (const Outcome& outcome : inbox.outcomes) started.erase(outcome.action_id);
+  for (const Explanation& e : decisions.open) {
+    const Action& action = e.action;
+    if (action.state != ActionState::kIntended || action.retry_at_ms > now_ms) continue;
+    if (started.insert(action.id).second) world.Start(action);
+  }
+}
+
+std::vector<Action> ActionsToShow(const Decisions& decisions, const Changes& changes) {
+  std::vector<Action> actions;
+  for (const Explanation& e : changes.explanations) actions.push_back(e.action);
+  for (const Explanation& e : decisions.open) {
+    const auto same = [&](const Action& a) { return a.id == e.action.id; };
+    if (std::none_of(actions.begin(), actions.end(), same)) actions.push_back(e.action);
+  }
+  return actions;
+}
+
+}  // namespace
+
+State::State(std::vector<Cell> cells, Decisions made, const Settings& settings)
+    : fleet(std::make_shared<const Fleet>(Fleet{std::move(cells), {}})),
+      reachable(fleet->cells.size(), true),
+      window(settings.tick.step_ms, settings.tick.window_steps),
+      decisions(std::move(made)) {}
+
+void StateDeleter::operator()(State* state) const { delete state; }
+
+StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& settings) {
+  return StatePtr(new State(std::move(cells), std::move(decisions), settings));
+}
+
+absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox,
+                                                       const ModelList& models,
+                                                       const Settings& settings, World& world) {
+  auto report = std::make_shared<TickReport>();
+  StageClock clock(world, *report);
+  const int64_t now_ms = world.NowMs();
+  const int64_t step_ms = settings.tick.step_ms;
+  const auto jitter_ms =
+      static_cast<int64_t>(world.Random() % static_cast<uint64_t>(settings.tick.step_ms));
+  Decisions next = state.decisions;
+  Changes changes;
+
+  // 1 ingest: who is there, what the cells and operators said
+  state.fleet = AbsorbAccounts(inbox.accounts, state.fleet, state.account_index);
+  AbsorbReports(inbox.reports, state.reachable);
+  const Fleet& fleet = *state.fleet;
+  const Moment moment{fleet, state.reachable, settings.shadow, now_ms, step_ms, jitter_ms};
+  TakeIn(moment, inbox, next, changes);
+  clock.Done("ingest");
+
+  // 2 history: the hot window
+  UpdateWindow(inbox.samples, fleet.series_count(), now_ms, state.window);
+  const WindowView window = state.window.view();
+  const std::vector<CellDemand> demand = DemandAt(window, fleet, next.shadows);
+  clock.Done("history");
+
+  // 3 analyze
+  Analyze(window, settings.analyze, next.scores.ticks, state.patterns);
+  if (!std::exchange(state.warmed, true)) Warm(models, state);
+  clock.Done("analyze");
+
+  // 4 forecast
+  auto table = std::make_shared<const ForecastTable>(
+      Forecast(window, state.patterns.period_steps, models, state.losses, changes.alerts));
+  clock.Done("forecast");
+
+  // 5 plan
+  const bool may_create = settings.shadow.mode != Mode::kObserve && !next.paused;
+  const Plan plan =
+      MakePlan({fleet, state.reachable, *table, next.shadows, state.cell_errors, settings.plan,
+                settings.learn.split_max, may_create, now_ms, step_ms});
+  changes.alerts.insert(changes.alerts.end(), plan.alerts.begin(), plan.alerts.end());
+  clock.Done("plan");
+
+  // 6 shadow
+  const Outlook outlook{moment, plan, demand, settings.plan.risk_threshold};
+  Advance(outlook, next, changes);
+  CountShadowHours(next.shadows, step_ms, next.scores);
+  clock.Done("shadow");
+
+  // 7 route
+  Route(outlook, settings.learn, next, changes);
+  clock.Done("route");
+
+  // 8 monitor
+  JudgeForecasts(window, state.patterns.naive_scale, state.losses, next.scores);
+  JudgeCells(demand, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
+  WatchCells(fleet, demand, plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms,
+             next.watches, next.scores);
+  clock.Done("monitor");
+
+  // 9 learn
+  Learn(plan, fleet, settings.plan.risk_threshold, settings.learn, next.shadows);
+  ++next.scores.ticks;
+  next.last_tick_ms = now_ms;
+  clock.Done("learn");
+
+  // Durable first, carried out after.
+  if (absl::Status status = world.Write({now_ms, &next, changes.explanations}); !status.ok()) {
+    return status;
+  }
+  state.decisions = std::move(next);
+  StartActions(state.decisions, now_ms, inbox, state.started, world);
+  clock.Done("commit");
+
+  report->tick_ms = now_ms;
+  report->fleet = state.fleet;
+  report->forecasts = std::move(table);
+  report->patterns = state.patterns.series;
+  report->cells = ViewCells(fleet, demand, state.reachable, state.decisions.shadows);
+  report->risks = plan.risks;
+  report->risks_without = plan.risks_without;
+  report->shadows = state.decisions.shadows;
+  report->actions = ActionsToShow(state.decisions, changes);
+  report->scores = state.decisions.scores;
+  report->paused = state.decisions.paused;
+  report->alerts = std::move(changes.alerts);
+  return std::shared_ptr<const TickReport>(std::move(report));
+}
+
+}  // namespace foreshadow
