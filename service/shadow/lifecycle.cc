@@ -33,6 +33,10 @@ void Enter(Shadow& shadow, ShadowState state, int64_t now_ms) {
   if (serves) shadow.idle_since_ms = 0;
 }
 
+void ForgetGone(Decisions& decisions) {
+  std::erase_if(decisions.shadows, [](const Shadow& s) { return s.state == ShadowState::kGone; });
+}
+
 // The state that a finished action leads to.
 ShadowState After(ActionKind kind, ShadowState now) {
   switch (kind) {
@@ -284,6 +288,7 @@ Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std:
 
 void TakeIn(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
   TakeOutcomes(in, inbox, decisions, changes);
+  ForgetGone(decisions);
   Reconcile(in, inbox, decisions, changes);
   TakeCommands(in, inbox, decisions, changes);
 }
@@ -298,7 +303,7 @@ void Advance(const Outlook& in, Decisions& decisions, Changes& changes) {
   if (in.settings.mode != Mode::kObserve) {
     for (const Relief& relief : in.plan.reliefs) Create(in, relief, decisions, changes);
   }
-  std::erase_if(decisions.shadows, [](const Shadow& s) { return s.state == ShadowState::kGone; });
+  ForgetGone(decisions);
 }
 
 }  // namespace foreshadow

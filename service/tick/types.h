@@ -187,17 +187,18 @@ struct Scores {
 
 // What monitoring remembers of a cell between ticks.
 struct CellWatch {
-  bool overloaded = false;      // its demand alone, had nothing been moved
-  int64_t warned_since_ms = 0;  // start of the unbroken run of warnings; 0 = none
-  int64_t calm_since_ms = 0;    // since when the run has paused
+  bool overloaded = false;         // its demand alone, had nothing been moved
+  int64_t overloaded_last_ms = 0;  // newest step at which it was
+  int64_t warned_since_ms = 0;     // start of the unbroken run of warnings; 0 = none
+  int64_t warned_last_ms = 0;      // newest warning of that run
   bool warning_came_true = false;
   bool operator==(const CellWatch&) const = default;
 };
 
 // Everything a restart must not lose. Small: it is written whole at each tick.
 struct Decisions {
-  std::vector<Shadow> shadows;     // all that are not gone, by instance id's number
-  std::vector<Action> actions;     // waiting or intended
+  std::vector<Shadow> shadows;     // all that are not gone, oldest first
+  std::vector<Explanation> open;   // actions that wait or are intended, with their evidence
   std::vector<CellWatch> watches;  // [cell]
   Scores scores;
   uint64_t next_action_id = 1;
