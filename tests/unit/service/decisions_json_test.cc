@@ -1,0 +1,107 @@
+#include "service/tick/decisions_json.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/unit/service/fleets.h"
+
+namespace foreshadow {
+namespace {
+
+Decisions Some(const Fleet& fleet) {
+  Decisions d;
+  Shadow shadow;
+  shadow.instance_id = "shadow-3";
+  shadow.account = 1;
+  shadow.source = 0;
+  shadow.target = 1;
+  shadow.state = ShadowState::kSharing;
+  shadow.split = 0.3;
+  shadow.wanted_split = 1.0 / 3;
+  shadow.reserved = {1, 2, 3, 4};
+  d.shadows = {shadow};
+  Explanation e;
+  e.action.id = 9;
+  e.action.kind = ActionKind::kPause;
+  e.action.account = fleet.accounts[1].id;
+  e.action.reason = "quotes \" and \n lines";
+  e.risk.steps = 3;
+  e.risk.p50 = {1, 2, 3};
+  e.alternatives = {{"a", "b", "c"}};
+  e.guard_rails = {"rail"};
+  d.open = {e};
+  d.watches.resize(2);
+  d.watches[1].warned_since_ms = 5;
+  d.scores.lead_minutes = {5, 10};
+  d.scores.scaled_error_sum = 0.1;
+  d.next_action_id = 10;
+  d.last_tick_ms = 77;
+  d.paused = true;
+  return d;
+}
+
+Fleet TwoCells() {
+  Fleet fleet = testing::MakeFleet(2, 10);
+  testing::AddAccount(fleet, 0);
+  testing::AddAccount(fleet, 0);
+  return fleet;
+}
+
+TEST(DecisionsJson, RoundTripsBitForBit) {
+  const Fleet fleet = TwoCells();
+  const std::string text = DecisionsToJson(Some(fleet), fleet);
+  std::vector<std::string> dropped;
+  const auto read = DecisionsFromJson(text, fleet, dropped);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(dropped.empty());
+  EXPECT_EQ(DecisionsToJson(*read, fleet), text);
+  EXPECT_EQ(read->shadows[0].wanted_split, 1.0 / 3);
+  EXPECT_EQ(read->open[0].action.kind, ActionKind::kPause);
+}
+
+TEST(DecisionsJson, NamesWhatNoLongerExists) {
+  const Fleet fleet = TwoCells();
+  const std::string text = DecisionsToJson(Some(fleet), fleet);
+  Fleet smaller = testing::MakeFleet(2, 10);
+  testing::AddAccount(smaller, 0);
+  std::vector<std::string> dropped;
+  const auto read = DecisionsFromJson(text, smaller, dropped);
+  ASSERT_TRUE(read.ok());
+  EXPECT_TRUE(read->shadows.empty());
+  ASSERT_EQ(dropped.size(), 1u);
+  EXPECT_EQ(dropped[0], "shadow shadow-3: account account-1");
+}
+
+TEST(DecisionsJson, CorruptTextIsAnError) {
+  const Fleet fleet = TwoCells();
+  const std::string text = DecisionsToJson(Some(fleet), fleet);
+  for (const std::string& bad :
+       {std::string(), text.substr(0, text.size() / 2), std::string("{}"), std::string("[1]")}) {
+    std::vector<std::string> dropped;
+    const auto read = DecisionsFromJson(bad, fleet, dropped);
+    EXPECT_EQ(read.status().code(), absl::StatusCode::kDataLoss) << bad;
+  }
+}
+
+TEST(Words, TellsWhatWhyAndWhatElse) {
+  Explanation e;
+  e.action.id = 4;
+  e.action.account = "a-1";
+  e.action.source_cell = "c-1";
+  e.action.target_cell = "c-2";
+  e.action.reason = "cell c-1 is 80 % likely to run out of cpu in 15 min";
+  e.risk.steps = 1;
+  e.risk.probability = 0.8;
+  e.risk.capacity = 100;
+  e.risk.expected_ms = 15 * 60'000;
+  e.probability_after = 0.04;
+  e.model = "lstm";
+  e.alternatives = {{"a-2", "c-3", "no room"}};
+  const std::string words = Words(e);
+  for (const char* part :
+       {"a-1", "c-1", "c-2", "80 %", "15 min ahead", "to 4 %", "lstm", "Not a-2 to c-3: no room"}) {
+    EXPECT_NE(words.find(part), std::string::npos) << part << " in: " << words;
+  }
+}
+
+}  // namespace
+}  // namespace foreshadow

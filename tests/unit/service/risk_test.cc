@@ -1,0 +1,88 @@
+#include "service/plan/risk.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/unit/service/fleets.h"
+
+namespace foreshadow {
+namespace {
+
+CellForecast OneStep(double mean, double variance) {
+  CellForecast forecast;
+  forecast.steps = 1;
+  forecast.mean[0][0] = mean;
+  forecast.variance[0][0] = variance;
+  return forecast;
+}
+
+// Values of the standard normal distribution from published tables: 1 - Phi(1) = 0.158655,
+// 1 - Phi(2) = 0.022750.
+TEST(Risk, IsTheNormalTail) {
+  const Fleet fleet = testing::MakeFleet(1, 12);
+  const CellErrorMemory errors;
+  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
+  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.022750, 1e-6);
+  EXPECT_EQ(RiskOfCell(fleet, 0, OneStep(13, 0), errors, 0.1, 0, 1).probability, 1);
+  EXPECT_EQ(RiskOfCell(fleet, 0, OneStep(12, 0), errors, 0.1, 0, 1).probability, 0);
+}
+
+TEST(Risk, UnlimitedCapacityIsNeverExceeded) {
+  const Fleet fleet = testing::MakeFleet(1, 0);
+  EXPECT_EQ(RiskOfCell(fleet, 0, OneStep(1e9, 1), {}, 0.1, 0, 1).probability, 0);
+}
+
+TEST(Risk, ExpectedIsTheFirstLikelyStep) {
+  const Fleet fleet = testing::MakeFleet(1, 10);
+  CellForecast forecast;
+  forecast.steps = 3;
+  forecast.mean[0] = {5, 9.9, 12};
+  forecast.variance[0] = {1, 1, 1};
+  const CellRisk risk = RiskOfCell(fleet, 0, forecast, {}, 0.25, 1'000, 100);
+  EXPECT_EQ(risk.expected_ms, 1'200);
+  EXPECT_GT(risk.probability, 0.97);
+  EXPECT_EQ(risk.resource, 0);
+}
+
+TEST(Risk, WidensByWhatCellsErred) {
+  const Fleet fleet = testing::MakeFleet(1, 12);
+  CellErrorMemory errors;
+  errors.mean_square.resize(1);
+  errors.mean_square[0][0][0] = 4;
+  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
+  errors.mean_square[0][0][0] = 0.1;  // never narrower than independent accounts
+  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
+}
+
+// Moving traffic between cells neither makes nor loses demand of what moves with it.
+TEST(Demand, IsConservedWhateverTheSplits) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const testing::Scene scene = testing::RandomScene(seed);
+    std::mt19937_64 random(seed);
+    std::vector<Resources> accounts(scene.fleet.accounts.size());
+    for (Resources& account : accounts) {
+      for (double& demand : account) demand = static_cast<double>(random() % 1000);
+    }
+    const auto cells = DemandOfCells(scene.fleet, accounts, scene.shadows);
+    for (int r = 0; r < kResources; ++r) {
+      double with = 0;
+      double without = 0;
+      double total = 0;
+      for (const CellDemand& cell : cells) {
+        with += cell.with[r];
+        without += cell.without[r];
+      }
+      for (const Resources& account : accounts) total += account[r];
+      EXPECT_DOUBLE_EQ(without, total);
+      if (MovesWithTraffic(r)) {
+        EXPECT_NEAR(with, total, 1e-6 * total);
+      } else {
+        EXPECT_GE(with, without);  // a shadow holds its memory too
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace foreshadow
