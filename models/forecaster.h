@@ -18,32 +18,33 @@ namespace foreshadow::models {
 enum class SignalKind : uint8_t { kCpu, kMemory, kNetwork, kStorage, kMutationRate };
 inline constexpr int kSignalKinds = 5;
 
-inline constexpr std::array<float, 9> kQuantileLevels = {0.05f, 0.1f, 0.25f, 0.5f, 0.75f,
+inline constexpr std::array<float, 9> kQuantileLevels = {0.05f, 0.1f,  0.25f,  0.5f, 0.75f,
                                                          0.9f,  0.95f, 0.975f, 0.99f};
 inline constexpr int kQuantiles = static_cast<int>(kQuantileLevels.size());
+inline constexpr int kMedian = 3;  // index of the level 0.5
 
 // Histories on the host, time-major.
 struct History {
-  int64_t end_ms = 0;                         // Unix time of the last step
-  int64_t step_ms = 0;                        // sampling interval
-  kernels::StepMajor<const float> values;     // NaN = missing
-  std::span<const SignalKind> signals;        // [series]
-  std::span<const int32_t> periods;           // [series] season in steps, 0 = none known
+  int64_t end_ms = 0;                      // Unix time of the last step
+  int64_t step_ms = 0;                     // sampling interval
+  kernels::StepMajor<const float> values;  // NaN = missing
+  std::span<const SignalKind> signals;     // [series]
+  std::span<const int32_t> periods;        // [series] season in steps, 0 = none known
 };
 
 enum class ForecastStatus : uint8_t {
   kOk = 0,
-  kFellBack,    // by a simpler model than the one asked for
-  kNoHistory,   // no sample: every quantile is NaN
-  kCannot,      // this model has no answer for this series (too short, ...): quantiles are NaN
+  kFellBack,   // by a simpler model than the one asked for
+  kNoHistory,  // no sample: every quantile is NaN
+  kCannot,     // this model has no answer for this series (too short, ...): quantiles are NaN
 };
 
 // Quantiles per series and step, ascending along the quantiles, never negative.
 struct QuantileBlock {
   int64_t series = 0;
   int steps = 0;
-  std::vector<float> values;             // [series][step][kQuantiles]
-  std::vector<ForecastStatus> status;    // [series]
+  std::vector<float> values;           // [series][step][kQuantiles]
+  std::vector<ForecastStatus> status;  // [series]
 
   void Resize(int64_t series_count, int steps_count) {
     series = series_count;

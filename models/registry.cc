@@ -1,0 +1,34 @@
+#include "models/registry.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "models/level/level.h"
+#include "models/seasonal_naive/seasonal_naive.h"
+
+namespace foreshadow::models {
+
+RankedModels LoadModels(const std::string& folder) {
+  RankedModels ranked;
+  if (!folder.empty()) ranked.notes.push_back(fmt::format("no trained model in {}", folder));
+  ranked.models.push_back(MakeLevel(LevelKind::kLastHourMedian));
+  ranked.models.push_back(MakeLevel(LevelKind::kLastHourMean));
+  ranked.models.push_back(MakeSeasonalNaive());
+  ranked.models.push_back(MakeLevel(LevelKind::kLastValue));
+  return ranked;
+}
+
+absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,
+                                                            const std::string& folder) {
+  RankedModels ranked = LoadModels(folder);
+  std::vector<std::string> names;
+  for (const auto& model : ranked.models) {
+    if (model->name() == name) return model;
+    names.emplace_back(model->name());
+  }
+  std::string message = fmt::format("model is '{}': allowed are {}", name, fmt::join(names, ", "));
+  for (const std::string& note : ranked.notes) message += fmt::format(" ({})", note);
+  return absl::InvalidArgumentError(message);
+}
+
+}  // namespace foreshadow::models
