@@ -36,3 +36,10 @@ target_link_options(torch::torch INTERFACE
   "LINKER:-rpath,${FORESHADOW_DEPS}/torch/lib"
   "LINKER:-rpath,${FORESHADOW_DEPS}/nvidia/cu13/lib"
   "LINKER:-rpath-link,${FORESHADOW_DEPS}/nvidia/cu13/lib")
+
+# libcsv comes without a CMake or pkg-config file.
+find_library(CSV_LIBRARY csv REQUIRED)
+find_path(CSV_INCLUDE_DIR csv.h REQUIRED)
+add_library(csv::csv UNKNOWN IMPORTED)
+set_target_properties(csv::csv PROPERTIES
+  IMPORTED_LOCATION ${CSV_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${CSV_INCLUDE_DIR})

@@ -1,0 +1,280 @@
+#include "training/io/trace.h"
+
+#include <csv.h>
+#include <fmt/core.h>
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <unordered_map>
+
+#include "kernels/check.h"
+
+namespace foreshadow::training {
+namespace {
+
+constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
+
+constexpr std::array<std::string_view, 4 + kTraceSignals> kColumns = {
+    "timestamp", "cell",    "account", "application",  "cpu",
+    "memory",    "network", "storage", "mutation_rate"};
+constexpr size_t kFirstSignal = 4;
+
+// Values of a whole trace: beyond this a file belongs into a database, not into memory (32 GiB).
+constexpr int64_t kTraceValuesMax = int64_t{8} << 30;
+
+absl::Status CheckHeader(const CsvReader& csv) {
+  const auto fields = csv.fields();
+  if (std::equal(fields.begin(), fields.end(), kColumns.begin(), kColumns.end())) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}:{}: not a trace: the header is \"{}\", not \"{}\"", csv.path(), csv.line(),
+                  fmt::join(fields, ","), fmt::join(kColumns, ",")));
+}
+
+// Names come back to people in messages and tables, and accounts are keys on the wire.
+absl::Status CheckName(std::string_view name, bool required, const CsvPlace& place) {
+  const bool printable =
+      std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c <= '~'; });
+  if (printable && name.size() <= kTraceNameBytesMax && !(required && name.empty())) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      fmt::format("{}:{}: column \"{}\": \"{}\" is not {} to {} printable ASCII characters without "
+                  "spaces",
+                  place.file, place.line, place.column, name.substr(0, 40), required ? 1 : 0,
+                  kTraceNameBytesMax));
+}
+
+}  // namespace
+
+absl::StatusOr<TraceReader> TraceReader::Open(const std::string& path) {
+  auto csv = CsvReader::Open(path);
+  if (!csv.ok()) return csv.status();
+  auto more = csv->Next();
+  if (!more.ok()) return more.status();
+  if (!*more) return absl::InvalidArgumentError(fmt::format("{}: empty file, no header", path));
+  const absl::Status status = CheckHeader(*csv);
+  if (!status.ok()) return status;
+  return TraceReader(*std::move(csv));
+}
+
+absl::StatusOr<bool> TraceReader::Next() {
+  auto more = csv_.Next();
+  if (!more.ok() || !*more) return more;
+  const auto fields = csv_.fields();
+  if (fields.size() != kColumns.size()) {
+    return absl::InvalidArgumentError(fmt::format("{}:{}: {} fields where the header has {}",
+                                                  path(), line(), fields.size(), kColumns.size()));
+  }
+  CsvPlace place{path(), line(), kColumns[0]};
+  auto time_ms = ParseTime(fields[0], place);
+  if (!time_ms.ok()) return time_ms.status();
+  if (*time_ms < row_.time_ms) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}:{}: column \"timestamp\": \"{}\" is older than the row before; a trace is in "
+        "time order",
+        path(), line(), fields[0]));
+  }
+  row_ = {*time_ms, fields[1], fields[2], fields[3], {}};
+  for (size_t i = 1; i < kFirstSignal; ++i) {
+    place.column = kColumns[i];
+    const absl::Status status = CheckName(fields[i], i != 3, place);
+    if (!status.ok()) return status;
+  }
+  for (size_t i = kFirstSignal; i < kColumns.size(); ++i) {
+    place.column = kColumns[i];
+    auto value = ParseValue(fields[i], place, false);
+    if (!value.ok()) return value.status();
+    row_.values[i - kFirstSignal] = *value;
+  }
+  return true;
+}
+
+namespace {
+
+// The rows of a trace as they come in, before its grid of times is known.
+struct Rows {
+  std::vector<int64_t> times_ms;
+  std::vector<std::vector<float>> values;  // [time][account * kTraceSignals + signal], ragged
+  std::vector<bool> seen;                  // [account] at the newest time
+  std::unordered_map<std::string, size_t> index;
+};
+
+absl::Status AddRow(const TraceReader& reader, Rows& rows, Trace& trace) {
+  const TraceRow& row = reader.row();
+  const auto [entry, added] = rows.index.try_emplace(std::string(row.account), rows.index.size());
+  const size_t account = entry->second;
+  if (added) {
+    trace.accounts.push_back(
+        {std::string(row.account), std::string(row.cell), std::string(row.application)});
+    rows.seen.push_back(false);
+  }
+  const TraceAccount& known = trace.accounts[account];
+  if (known.cell != row.cell || known.application != row.application) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}:{}: account \"{}\" is in cell \"{}\" with application \"{}\" here, in "
+                    "\"{}\" with \"{}\" "
+                    "before; an account keeps both throughout a trace",
+                    reader.path(), reader.line(), known.id, row.cell, row.application, known.cell,
+                    known.application));
+  }
+  if (rows.times_ms.empty() || rows.times_ms.back() != row.time_ms) {
+    rows.times_ms.push_back(row.time_ms);
+    rows.values.emplace_back(rows.index.size() * kTraceSignals, kMissing);
+    std::fill(rows.seen.begin(), rows.seen.end(), false);
+  }
+  if (rows.seen[account]) {
+    return absl::InvalidArgumentError(fmt::format("{}:{}: account \"{}\" twice at {} ms",
+                                                  reader.path(), reader.line(), known.id,
+                                                  row.time_ms));
+  }
+  rows.seen[account] = true;
+  std::vector<float>& values = rows.values.back();
+  if (values.size() < (account + 1) * kTraceSignals) {
+    values.resize((account + 1) * kTraceSignals, kMissing);
+  }
+  std::copy(row.values.begin(), row.values.end(),
+            values.begin() + static_cast<std::ptrdiff_t>(account * kTraceSignals));
+  return absl::OkStatus();
+}
+
+absl::Status SetGrid(const std::string& path, std::span<const int64_t> times_ms, Trace& trace) {
+  if (times_ms.size() < 2) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {} different time(s); a trace has at least two", path, times_ms.size()));
+  }
+  trace.start_ms = times_ms.front();
+  trace.step_ms = std::numeric_limits<int64_t>::max();
+  for (size_t i = 1; i < times_ms.size(); ++i) {
+    trace.step_ms = std::min(trace.step_ms, times_ms[i] - times_ms[i - 1]);
+  }
+  for (int64_t time_ms : times_ms) {
+    if ((time_ms - trace.start_ms) % trace.step_ms == 0) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("{}: the time {} ms is not a whole number of steps of {} ms after the first; "
+                    "times must lie "
+                    "on one grid",
+                    path, time_ms, trace.step_ms));
+  }
+  trace.steps = (times_ms.back() - trace.start_ms) / trace.step_ms + 1;
+  if (trace.steps > kTraceValuesMax / trace.series()) {
+    return absl::InvalidArgumentError(
+        fmt::format("{}: {} steps of {} series; at most {} values can be loaded", path, trace.steps,
+                    trace.series(), kTraceValuesMax));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Trace> ReadTrace(const std::string& path) {
+  auto reader = TraceReader::Open(path);
+  if (!reader.ok()) return reader.status();
+  Rows rows;
+  Trace trace;
+  auto more = reader->Next();
+  for (; more.ok() && *more; more = reader->Next()) {
+    const absl::Status status = AddRow(*reader, rows, trace);
+    if (!status.ok()) return status;
+  }
+  if (!more.ok()) return more.status();
+  const absl::Status status = SetGrid(path, rows.times_ms, trace);
+  if (!status.ok()) return status;
+  trace.values.assign(static_cast<size_t>(trace.steps * trace.series()), kMissing);
+  for (size_t i = 0; i < rows.times_ms.size(); ++i) {
+    const int64_t step = (rows.times_ms[i] - trace.start_ms) / trace.step_ms;
+    std::copy(rows.values[i].begin(), rows.values[i].end(),
+              trace.values.begin() + step * trace.series());
+    rows.values[i] = {};
+  }
+  return trace;
+}
+
+struct TraceWriter::Impl {
+  std::string path;
+  std::string part;
+  gzFile file = nullptr;
+  fmt::memory_buffer line;
+
+  ~Impl() {
+    if (file == nullptr) return;
+    gzclose(file);
+    std::remove(part.c_str());
+  }
+
+  void AppendName(std::string_view name) {
+    // Twice the size and two quotes is the most that quoting can need.
+    std::array<char, 2 * kTraceNameBytesMax + 2> quoted;
+    FORESHADOW_CHECK(name.size() <= kTraceNameBytesMax);
+    const size_t size = csv_write(quoted.data(), quoted.size(), name.data(), name.size());
+    const bool plain = name.find_first_of(",\"\n\r") == std::string_view::npos;
+    line.append(plain ? name : std::string_view(quoted.data(), size));
+    line.push_back(',');
+  }
+
+  absl::Status Flush() {
+    const auto size = static_cast<unsigned>(line.size());
+    if (gzwrite(file, line.data(), size) != static_cast<int>(size))
+      return Error("cannot be written");
+    line.clear();
+    return absl::OkStatus();
+  }
+
+  absl::Status Error(std::string_view what) const {
+    return absl::UnavailableError(fmt::format("{}: {}: {}", part, what, std::strerror(errno)));
+  }
+};
+
+TraceWriter::TraceWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TraceWriter::TraceWriter(TraceWriter&&) noexcept = default;
+TraceWriter& TraceWriter::operator=(TraceWriter&&) noexcept = default;
+TraceWriter::~TraceWriter() = default;
+
+absl::StatusOr<TraceWriter> TraceWriter::Create(const std::string& path) {
+  auto impl = std::make_unique<Impl>();
+  impl->path = path;
+  impl->part = path + ".part";
+  // "T": zlib passes the bytes on as they are.
+  impl->file = gzopen(impl->part.c_str(), path.ends_with(".gz") ? "wb9" : "wbT");
+  if (impl->file == nullptr) return impl->Error("cannot be created");
+  fmt::format_to(std::back_inserter(impl->line), "{}\n", fmt::join(kColumns, ","));
+  const absl::Status status = impl->Flush();
+  if (!status.ok()) return status;
+  return TraceWriter(std::move(impl));
+}
+
+absl::Status TraceWriter::Write(const TraceRow& row) {
+  Impl& out = *impl_;
+  fmt::format_to(std::back_inserter(out.line), "{},", row.time_ms);
+  out.AppendName(row.cell);
+  out.AppendName(row.account);
+  out.AppendName(row.application);
+  for (size_t i = 0; i < row.values.size(); ++i) {
+    if (i > 0) out.line.push_back(',');
+    // The shortest text that reads back as the same float.
+    if (!std::isnan(row.values[i]))
+      fmt::format_to(std::back_inserter(out.line), "{}", row.values[i]);
+  }
+  out.line.push_back('\n');
+  return out.Flush();
+}
+
+absl::Status TraceWriter::Close() {
+  Impl& out = *impl_;
+  const int closed = gzclose(std::exchange(out.file, nullptr));
+  if (closed == Z_OK && std::rename(out.part.c_str(), out.path.c_str()) == 0) {
+    return absl::OkStatus();
+  }
+  const absl::Status status = out.Error("cannot be written");
+  std::remove(out.part.c_str());
+  return status;
+}
+
+}  // namespace foreshadow::training

@@ -1,0 +1,22 @@
+// The `foreshadow` command: one function a command, each in its own folder.
+#include <CLI/CLI.hpp>
+
+#include "training/command.h"
+
+int main(int argc, char** argv) {
+  CLI::App app{
+      "Foreshadow: predictive migration for cell-based clouds.\n"
+      "Exit code 0: done; 1: failed, stderr says why; 2: wrong usage.",
+      "foreshadow"};
+  app.set_version_flag("--version", "foreshadow " FORESHADOW_VERSION);
+  app.require_subcommand(1);
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::RuntimeError& error) {
+    return error.get_exit_code();  // the command has said what went wrong
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : foreshadow::training::kExitUsage;
+  }
+  return 0;
+}
