@@ -26,6 +26,7 @@ add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-ffp-contract=off>)
 
 add_library(foreshadow_flags INTERFACE)
 target_include_directories(foreshadow_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(foreshadow_flags INTERFACE FORESHADOW_VERSION="${PROJECT_VERSION}")
 target_compile_options(foreshadow_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual -Werror>)
 

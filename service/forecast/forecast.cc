@@ -26,13 +26,13 @@ models::QuantileBlock FirstSteps(const models::QuantileBlock& block) {
 }
 
 // The model with the least recent loss among those that answered; unjudged ones in list order.
-uint8_t ChooseModel(const std::vector<models::QuantileBlock>& blocks, const LossMemory& memory,
-                    int64_t series) {
+uint8_t ChooseModel(const std::vector<models::QuantileBlock>& blocks,
+                    const std::vector<std::vector<float>>& losses, int64_t series) {
   int chosen = -1;
   float least = std::numeric_limits<float>::infinity();
   for (size_t m = 0; m < blocks.size(); ++m) {
     if (blocks[m].series == 0 || !Answered(blocks[m].status[series])) continue;
-    const float loss = memory.loss[m][series];
+    const float loss = losses.empty() ? std::numeric_limits<float>::quiet_NaN() : losses[m][series];
     if (chosen < 0 || loss < least) {
       chosen = static_cast<int>(m);
       least = std::isnan(loss) ? std::numeric_limits<float>::infinity() : loss;
@@ -41,7 +41,55 @@ uint8_t ChooseModel(const std::vector<models::QuantileBlock>& blocks, const Loss
   return static_cast<uint8_t>(chosen < 0 ? 0 : chosen);
 }
 
+// Every model on every series; a block stays empty where a model does not do this interval or
+// failed.
+std::vector<models::QuantileBlock> RunModels(const models::History& history, int steps,
+                                             const ModelList& models,
+                                             std::vector<std::string>& alerts) {
+  std::vector<models::QuantileBlock> blocks(models.size());
+  for (size_t m = 0; m < models.size(); ++m) {
+    if (models[m]->MaxSteps(history.step_ms) < steps) continue;
+    const absl::Status status = models[m]->Forecast(history, steps, blocks[m]);
+    if (status.ok()) continue;
+    blocks[m] = {};
+    alerts.push_back(fmt::format("model {} failed and was passed over: {}", models[m]->name(),
+                                 std::string(status.message())));
+  }
+  return blocks;
+}
+
+ForecastTable Choose(const models::History& history, int steps, const ModelList& models,
+                     const std::vector<models::QuantileBlock>& blocks,
+                     const std::vector<std::vector<float>>& losses) {
+  const int64_t series = history.values.series;
+  ForecastTable table;
+  table.made_at_ms = history.end_ms;
+  table.step_ms = history.step_ms;
+  for (const auto& model : models) table.models.emplace_back(model->name());
+  table.block.Resize(series, steps);
+  table.model_of.resize(static_cast<size_t>(series));
+  const size_t row = static_cast<size_t>(steps) * models::kQuantiles;
+  for (int64_t s = 0; s < series; ++s) {
+    const uint8_t m = ChooseModel(blocks, losses, s);
+    table.model_of[s] = m;
+    if (m < blocks.size() && blocks[m].series > 0 && Answered(blocks[m].status[s])) {
+      std::copy_n(blocks[m].at(s, 0).data(), row, table.block.at(s, 0).data());
+      table.block.status[s] =
+          m == 0 ? models::ForecastStatus::kOk : models::ForecastStatus::kFellBack;
+    } else {
+      std::fill_n(table.block.at(s, 0).data(), row, std::numeric_limits<float>::quiet_NaN());
+      table.block.status[s] = models::ForecastStatus::kNoHistory;
+    }
+  }
+  return table;
+}
+
 }  // namespace
+
+ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
+                             std::vector<std::string>& alerts) {
+  return Choose(history, steps, models, RunModels(history, steps, models, alerts), {});
+}
 
 ForecastTable Forecast(const WindowView& window, const std::vector<int32_t>& period_steps,
                        const ModelList& models, LossMemory& memory,
@@ -57,35 +105,8 @@ ForecastTable Forecast(const WindowView& window, const std::vector<int32_t>& per
   for (auto& losses : memory.loss) {
     losses.resize(static_cast<size_t>(series), std::numeric_limits<float>::quiet_NaN());
   }
-  ForecastTable table;
-  table.made_at_ms = window.end_ms;
-  table.step_ms = window.step_ms;
-  std::vector<models::QuantileBlock> blocks(models.size());
-  for (size_t m = 0; m < models.size(); ++m) {
-    table.models.emplace_back(models[m]->name());
-    if (models[m]->MaxSteps(window.step_ms) < steps) continue;
-    const absl::Status status = models[m]->Forecast(history, steps, blocks[m]);
-    if (status.ok()) continue;
-    blocks[m] = {};
-    alerts.push_back(fmt::format("model {} failed and was passed over: {}", models[m]->name(),
-                                 std::string(status.message())));
-  }
-
-  table.block.Resize(series, steps);
-  table.model_of.resize(static_cast<size_t>(series));
-  const size_t row = static_cast<size_t>(steps) * models::kQuantiles;
-  for (int64_t s = 0; s < series; ++s) {
-    const uint8_t m = ChooseModel(blocks, memory, s);
-    table.model_of[s] = m;
-    if (m < blocks.size() && blocks[m].series > 0 && Answered(blocks[m].status[s])) {
-      std::copy_n(blocks[m].at(s, 0).data(), row, table.block.at(s, 0).data());
-      table.block.status[s] =
-          m == 0 ? models::ForecastStatus::kOk : models::ForecastStatus::kFellBack;
-    } else {
-      std::fill_n(table.block.at(s, 0).data(), row, std::numeric_limits<float>::quiet_NaN());
-      table.block.status[s] = models::ForecastStatus::kNoHistory;
-    }
-  }
+  const std::vector<models::QuantileBlock> blocks = RunModels(history, steps, models, alerts);
+  ForecastTable table = Choose(history, steps, models, blocks, memory.loss);
 
   LossMemory::Made made{window.end_ms, {}, table.model_of};
   for (const models::QuantileBlock& block : blocks) made.blocks.push_back(FirstSteps(block));

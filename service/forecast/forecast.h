@@ -34,7 +34,11 @@ ForecastTable Forecast(const WindowView& window, const std::vector<int32_t>& per
                        const ModelList& models, LossMemory& memory,
                        std::vector<std::string>& alerts);
 
-// Mean and standard deviation of the distribution that the quantiles stand for, linear between
+// Forecasts any series, as callers bring them along: the best model that has an answer for each.
+ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
+                             std::vector<std::string>& alerts);
+
+// Mean and variance of the distribution that the quantiles stand for, linear between
 // them and flat beyond the outer ones.
 struct Moments {
   double mean = 0;

@@ -1,0 +1,261 @@
+#include "service/config/config.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <set>
+#include <sstream>
+#include <toml.hpp>
+#include <variant>
+
+namespace foreshadow {
+namespace {
+
+// One key of the file: where its value goes and what it may be.
+struct Key {
+  const char* name;
+  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Mode*, Clock*> to;
+  double least = 0;
+  double most = 0;
+  std::vector<std::string> words = {};  // of an enumeration, in its order; or of a string
+  bool required = false;
+};
+
+struct Section {
+  const char* name;
+  std::vector<Key> keys;
+};
+
+constexpr double kMax = std::numeric_limits<int32_t>::max();
+constexpr double kHugeAmount = 1e18;  // of a capacity: an exabyte
+
+std::vector<Section> Sections(Config& c) {
+  TickSettings& tick = c.settings.tick;
+  AnalyzeSettings& analyze = c.settings.analyze;
+  PlanSettings& plan = c.settings.plan;
+  ShadowSettings& shadow = c.settings.shadow;
+  LearnSettings& learn = c.settings.learn;
+  return {
+      {"server",
+       {{"listen", &c.listen},
+        {"data_dir", &c.data_dir, 0, 0, {}, true},
+        {"model_dir", &c.model_dir},
+        {"log_level", &c.log_level, 0, 0, {"debug", "info", "warning", "error"}}}},
+      {"tick",
+       {{"step_ms", &tick.step_ms, 1'000, 3'600'000},
+        {"window_steps", &tick.window_steps, 2, 1'000'000},
+        {"seed", &tick.seed, 0, kMax},
+        {"clock", &c.clock, 0, 0, {"wall", "data"}},
+        {"watermark_delay_ms", &c.watermark_delay_ms, 0, 600'000}}},
+      {"history",
+       {{"retention_hours", &c.retention_hours, 1, 24 * 3'660},
+        {"accept_past_hours", &c.accept_past_hours, 1, 24 * 3'660}}},
+      {"analyze",
+       {{"rota_ticks", &analyze.rota_ticks, 1, 1'000},
+        {"period_significance", &analyze.period_significance, 1e-9, 0.5},
+        {"spike_false_alarms", &analyze.spike_false_alarms, 1e-9, 0.1},
+        {"lag_steps_max", &analyze.lag_steps_max, 0, 1'000}}},
+      {"plan",
+       {{"risk_threshold", &plan.risk_threshold, 0.001, 1},
+        {"risk_target", &plan.risk_target, 0, 1},
+        {"target_headroom", &plan.target_headroom, 0.01, 1},
+        {"shadows_max", &plan.shadows_max, 0, 1'000'000},
+        {"shadows_per_source_max", &plan.shadows_per_source_max, 0, 1'000'000},
+        {"creations_per_tick_max", &plan.creations_per_tick_max, 0, 100'000}}},
+      {"shadow",
+       {{"mode", &shadow.mode, 0, 0, {"observe", "recommend", "act"}},
+        {"resume_lead_ms", &shadow.resume_lead_ms, 0, 86'400'000},
+        {"idle_ms", &shadow.idle_ms, 0, 7 * 86'400'000.0},
+        {"attempts_max", &shadow.attempts_max, 1, 100}}},
+      {"learn",
+       {{"first_split", &learn.first_split, 0.01, 0.1},
+        {"split_step", &learn.split_step, 0.01, 1},
+        {"split_max", &learn.split_max, 0.01, 1},
+        {"decrease_factor", &learn.decrease_factor, 0, 0.99}}},
+  };
+}
+
+std::string Text(const toml::value& value) { return toml::format(value, /*width=*/80); }
+
+// An error thrown inside this file only.
+struct Bad {
+  std::string what;
+};
+
+double Number(const toml::value& value, const std::string& key, const Key& spec) {
+  const bool whole = !std::holds_alternative<double*>(spec.to);
+  if (!value.is_integer() && (whole || !value.is_floating())) {
+    throw Bad{
+        fmt::format("{} = {}: must be a {}", key, Text(value), whole ? "whole number" : "number")};
+  }
+  const double number =
+      value.is_integer() ? static_cast<double>(value.as_integer()) : value.as_floating();
+  if (!(number >= spec.least && number <= spec.most)) {
+    throw Bad{
+        fmt::format("{} = {}: must be within {} .. {}", key, Text(value), spec.least, spec.most)};
+  }
+  return number;
+}
+
+std::string Word(const toml::value& value, const std::string& key, const Key& spec) {
+  if (!value.is_string()) throw Bad{fmt::format("{} = {}: must be a string", key, Text(value))};
+  const std::string word = value.as_string();
+  if (!spec.words.empty() &&
+      std::find(spec.words.begin(), spec.words.end(), word) == spec.words.end()) {
+    throw Bad{fmt::format("{} = \"{}\": must be one of \"{}\"", key, word,
+                          fmt::join(spec.words, "\", \""))};
+  }
+  return word;
+}
+
+template <typename Enum>
+Enum Choice(const toml::value& value, const std::string& key, const Key& spec) {
+  const std::string word = Word(value, key, spec);
+  return static_cast<Enum>(std::find(spec.words.begin(), spec.words.end(), word) -
+                           spec.words.begin());
+}
+
+void Assign(const toml::value& value, const std::string& name, const Key& spec) {
+  std::visit(
+      [&](auto* to) {
+        using T = std::remove_pointer_t<decltype(to)>;
+        if constexpr (std::is_same_v<T, std::string>) {
+          *to = Word(value, name, spec);
+        } else if constexpr (std::is_enum_v<T>) {
+          *to = Choice<T>(value, name, spec);
+        } else {
+          *to = static_cast<T>(Number(value, name, spec));
+        }
+      },
+      spec.to);
+}
+
+size_t EditDistance(const std::string& a, const std::string& b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t change = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, change});
+    }
+  }
+  return row[b.size()];
+}
+
+template <typename Known>
+[[noreturn]] void Unknown(const std::string& key, const std::string& name, const Known& known) {
+  const auto nearest = std::min_element(
+      known.begin(), known.end(),
+      [&](const auto& a, const auto& b) { return EditDistance(name, a) < EditDistance(name, b); });
+  throw Bad{fmt::format("unknown key {}; did you mean \"{}\"?", key, *nearest)};
+}
+
+void ReadSection(const toml::value& table, const std::string& section,
+                 const std::vector<Key>& keys) {
+  if (!table.is_table()) throw Bad{fmt::format("{} must be a table: [{}]", section, section)};
+  for (const auto& [name, value] : table.as_table()) {
+    const std::string full = section + "." + name;
+    const auto key =
+        std::find_if(keys.begin(), keys.end(), [&, n = name](const Key& k) { return k.name == n; });
+    if (key == keys.end()) {
+      std::vector<std::string> known;
+      for (const Key& k : keys) known.emplace_back(k.name);
+      Unknown(full, name, known);
+    }
+    Assign(value, full, *key);
+  }
+  for (const Key& key : keys) {
+    if (key.required && !table.contains(key.name)) {
+      throw Bad{fmt::format("{}.{} is missing", section, key.name)};
+    }
+  }
+}
+
+CellConfig ReadCell(const toml::value& table, size_t index) {
+  CellConfig config;
+  Resources& capacity = config.cell.capacity;
+  ReadSection(table, fmt::format("cell[{}]", index),
+              {{"id", &config.cell.id, 0, 0, {}, true},
+               {"zone", &config.cell.zone},
+               {"agent", &config.agent},
+               {"cpu_cores", &capacity[0], 0, kHugeAmount},
+               {"memory_bytes", &capacity[1], 0, kHugeAmount},
+               {"network_bytes_per_second", &capacity[2], 0, kHugeAmount},
+               {"storage_bytes", &capacity[3], 0, kHugeAmount}});
+  if (config.cell.id.empty()) throw Bad{fmt::format("cell[{}].id must not be empty", index)};
+  return config;
+}
+
+void CheckTogether(Config& config) {
+  if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
+  if (config.settings.plan.risk_target > config.settings.plan.risk_threshold) {
+    throw Bad{fmt::format("plan.risk_target = {} must not be above plan.risk_threshold = {}",
+                          config.settings.plan.risk_target, config.settings.plan.risk_threshold)};
+  }
+  if (config.cells.empty()) throw Bad{"no [[cell]] is configured; at least one is needed"};
+  std::sort(config.cells.begin(), config.cells.end(),
+            [](const CellConfig& a, const CellConfig& b) { return a.cell.id < b.cell.id; });
+  for (size_t i = 1; i < config.cells.size(); ++i) {
+    if (config.cells[i].cell.id == config.cells[i - 1].cell.id) {
+      throw Bad{fmt::format("cell.id = \"{}\" is given twice", config.cells[i].cell.id)};
+    }
+  }
+}
+
+Config Read(const toml::value& file) {
+  Config config;
+  const std::vector<Section> sections = Sections(config);
+  for (const auto& [name, value] : file.as_table()) {
+    if (name == "cell") {
+      if (!value.is_array()) throw Bad{"cell must be an array of tables: [[cell]]"};
+      for (const toml::value& cell : value.as_array()) {
+        config.cells.push_back(ReadCell(cell, config.cells.size()));
+      }
+      continue;
+    }
+    const auto section = std::find_if(sections.begin(), sections.end(),
+                                      [&, n = name](const Section& s) { return s.name == n; });
+    if (section == sections.end()) {
+      std::vector<std::string> known = {"cell"};
+      for (const Section& s : sections) known.emplace_back(s.name);
+      Unknown(name, name, known);
+    }
+    ReadSection(value, name, section->keys);
+  }
+  CheckTogether(config);
+  return config;
+}
+
+}  // namespace
+
+absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name) {
+  try {
+    std::istringstream stream(text);
+    return Read(toml::parse(stream, name));
+  } catch (const Bad& bad) {
+    return absl::InvalidArgumentError(fmt::format("{}: {}", name, bad.what));
+  } catch (const toml::exception& error) {
+    return absl::InvalidArgumentError(fmt::format("{}: not TOML: {}", name, error.what()));
+  } catch (const std::runtime_error& error) {
+    return absl::InvalidArgumentError(fmt::format("{}: not TOML: {}", name, error.what()));
+  }
+}
+
+absl::StatusOr<Config> LoadConfig(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    return absl::NotFoundError(fmt::format("configuration file {} cannot be opened", path));
+  }
+  std::ostringstream text;
+  text << file.rdbuf();
+  return ParseConfig(text.str(), path);
+}
+
+}  // namespace foreshadow

@@ -1,0 +1,44 @@
+// The server's configuration: one TOML file, each key checked. docs/configuration.md and
+// deploy/foreshadowd.toml tell what every key means.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "service/tick/settings.h"
+#include "service/tick/types.h"
+
+namespace foreshadow {
+
+enum class Clock : uint8_t {
+  kWall,  // a tick each step_ms
+  kData,  // a tick for each step that the telemetry's watermark completes
+};
+
+struct CellConfig {
+  Cell cell;
+  std::string
+      agent;  // host:port of its CellController; "" = no agent, nothing can be created there
+};
+
+struct Config {
+  std::string listen = "127.0.0.1:7420";  // port 0: any free one
+  std::string data_dir;
+  std::string model_dir;  // "" = the one installed beside the program
+  std::string log_level = "info";
+  Clock clock = Clock::kWall;
+  int64_t watermark_delay_ms = 5'000;  // wall clock: how long a step waits for late samples
+  int64_t retention_hours = 24 * 35;
+  int64_t accept_past_hours = 24 * 35;  // older samples are refused
+  Settings settings;
+  std::vector<CellConfig> cells;  // by id
+};
+
+// NOT_FOUND when the file cannot be opened, INVALID_ARGUMENT for everything else; the message names
+// file, key, value and what is allowed.
+absl::StatusOr<Config> LoadConfig(const std::string& path);
+// The same of a text; `name` stands for the file in messages.
+absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name);
+
+}  // namespace foreshadow

@@ -1,0 +1,125 @@
+// foreshadowd: reads the configuration, wires store, models, engine, cells and server together,
+// owns their threads, and stops them in the opposite order.
+#include <fmt/core.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+
+#include "models/registry.h"
+#include "service/config/config.h"
+#include "service/history/store.h"
+#include "service/rpc/cell_fleet.h"
+#include "service/rpc/server.h"
+#include "service/serving/engine.h"
+
+namespace foreshadow {
+namespace {
+
+constexpr int64_t kStopGraceMs = 5'000;
+
+struct Flags {
+  std::string config;
+  std::string port_file;
+  bool check = false;
+};
+
+int Fail(const absl::Status& status) {
+  fmt::print(stderr, "foreshadowd: {}\n", std::string(status.message()));
+  return 1;
+}
+
+// Whoever started the server on port 0 reads the port there; it appears whole or not at all.
+absl::Status WritePortFile(const std::string& path, int port) {
+  const std::string temporary = path + ".new";
+  std::ofstream(temporary) << port << '\n';
+  std::error_code error;
+  std::filesystem::rename(temporary, path, error);
+  return error ? absl::FailedPreconditionError(
+                     fmt::format("--port-file {}: cannot be written: {}", path, error.message()))
+               : absl::OkStatus();
+}
+
+// The models installed beside the program: where the build leaves them, or next to bin/.
+std::string DefaultModelDir() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  for (auto folder = program.parent_path(); folder.has_relative_path();
+       folder = folder.parent_path()) {
+    const auto models = folder / "models" / "default";
+    if (std::filesystem::is_directory(models, error)) return models.string();
+  }
+  return "";
+}
+
+// Signals are taken by sigwait on the main thread, so they are blocked before any other starts.
+sigset_t BlockStopSignals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+int Run(const Flags& flags) {
+  auto config = LoadConfig(flags.config);
+  if (!config.ok()) return Fail(config.status());
+  if (flags.check) {
+    fmt::print("{}: ok, {} cells\n", flags.config, config->cells.size());
+    return 0;
+  }
+  spdlog::set_level(spdlog::level::from_str(config->log_level));
+  const sigset_t signals = BlockStopSignals();
+
+  auto store = HistoryStore::Open(config->data_dir);
+  if (!store.ok()) return Fail(store.status());
+  const std::string model_dir = config->model_dir.empty() ? DefaultModelDir() : config->model_dir;
+  std::vector<std::string> notes;
+  ModelList models = models::LoadModels(model_dir, notes);
+  for (const std::string& note : notes) spdlog::warn("{}", note);
+
+  auto engine = Engine::Create(*config, std::move(models), **store);
+  if (!engine.ok()) return Fail(engine.status());
+  const std::unique_ptr<Hands> hands = rpc::MakeCellFleet(config->cells, **engine);
+  (*engine)->Start(hands.get());
+  auto server = rpc::Server::Start(config->listen, **engine);
+  if (!server.ok()) {
+    (*engine)->Stop();
+    return Fail(server.status());
+  }
+  if (!flags.port_file.empty()) {
+    if (absl::Status s = WritePortFile(flags.port_file, (*server)->port()); !s.ok()) return Fail(s);
+  }
+  spdlog::info("listening on port {}, {} cells, {} accounts, data in {}", (*server)->port(),
+               config->cells.size(), (*engine)->fleet()->accounts.size(), config->data_dir);
+
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("stopping on {}", strsignal(signal));
+  (*engine)->Stop();
+  (*server)->Stop(kStopGraceMs);
+  return 0;
+}
+
+}  // namespace
+}  // namespace foreshadow
+
+int main(int argc, char** argv) {
+  foreshadow::Flags flags;
+  CLI::App app("The Foreshadow server: telemetry in, forecasts, plans and shadows out.");
+  app.set_version_flag("--version", FORESHADOW_VERSION);
+  app.add_option("--config", flags.config, "The configuration file (TOML)")->required();
+  app.add_option("--port-file", flags.port_file, "Write the port that is listened on to this file");
+  app.add_flag("--check", flags.check, "Check the configuration and exit");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return foreshadow::Run(flags);
+}

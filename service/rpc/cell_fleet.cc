@@ -1,0 +1,184 @@
+#include "service/rpc/cell_fleet.h"
+
+#include <fmt/core.h>
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "foreshadow/v1/cell.grpc.pb.h"
+#include "service/rpc/convert.h"
+
+namespace foreshadow::rpc {
+namespace {
+
+constexpr int kThreads = 8;
+constexpr auto kDeadline = std::chrono::seconds(5);  // of one call to a cell
+constexpr int64_t kGraceMs = 2'000;                  // for an instance to end by itself
+
+// Codes that the same call will meet again however often it is repeated.
+bool IsFinal(grpc::StatusCode code) {
+  switch (code) {
+    case grpc::StatusCode::INVALID_ARGUMENT:
+    case grpc::StatusCode::ALREADY_EXISTS:
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+    case grpc::StatusCode::NOT_FOUND:
+    case grpc::StatusCode::FAILED_PRECONDITION:
+    case grpc::StatusCode::UNIMPLEMENTED:
+    case grpc::StatusCode::PERMISSION_DENIED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  v1::Instance instance;
+  switch (action.kind) {
+    case ActionKind::kCreate: {
+      v1::CreateInstanceRequest request;
+      request.set_id(action.instance_id);
+      request.set_account_id(action.account);
+      request.set_role(v1::INSTANCE_ROLE_SHADOW);
+      request.set_paused(true);
+      *request.mutable_reserved() = ToProto(action.reserved);
+      return stub.CreateInstance(&context, request, &instance);
+    }
+    case ActionKind::kResume: {
+      v1::ResumeInstanceRequest request;
+      request.set_id(action.instance_id);
+      return stub.ResumeInstance(&context, request, &instance);
+    }
+    case ActionKind::kPause: {
+      v1::PauseInstanceRequest request;
+      request.set_id(action.instance_id);
+      return stub.PauseInstance(&context, request, &instance);
+    }
+    case ActionKind::kDestroy: {
+      v1::DestroyInstanceRequest request;
+      request.set_id(action.instance_id);
+      request.set_grace_ms(kGraceMs);
+      v1::DestroyInstanceResponse response;
+      return stub.DestroyInstance(&context, request, &response);
+    }
+    case ActionKind::kSetSplit:
+      return grpc::Status::OK;  // the data plane's, never queued here
+  }
+  return grpc::Status(grpc::StatusCode::INTERNAL, "unknown action");
+}
+
+class CellFleet : public Hands {
+ public:
+  CellFleet(const std::vector<CellConfig>& cells, Engine& engine) : cells_(cells), engine_(engine) {
+    for (const CellConfig& cell : cells_) {
+      stubs_.push_back(cell.agent.empty() ? nullptr
+                                          : v1::CellController::NewStub(grpc::CreateChannel(
+                                                cell.agent, grpc::InsecureChannelCredentials())));
+    }
+    for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Work(); });
+  }
+
+  ~CellFleet() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  void Start(const Action& action) override {
+    Queue([this, action] { CarryOut(action); });
+  }
+
+  void Poll() override {
+    for (size_t c = 0; c < cells_.size(); ++c) {
+      if (stubs_[c] != nullptr) Queue([this, c] { Ask(static_cast<int32_t>(c)); });
+    }
+  }
+
+  void WaitUntilIdle() override {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return stopping_ || (queue_.empty() && under_way_ == 0); });
+  }
+
+ private:
+  void Queue(std::function<void()> job) {
+    {
+      const std::lock_guard lock(mutex_);
+      queue_.push_back(std::move(job));
+    }
+    changed_.notify_all();
+  }
+
+  void Work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;  // what is queued is intended in the log and begins anew at the start
+      const std::function<void()> job = std::move(queue_.front());
+      queue_.pop_front();
+      ++under_way_;
+      lock.unlock();
+      job();
+      lock.lock();
+      --under_way_;
+      changed_.notify_all();
+    }
+  }
+
+  void CarryOut(const Action& action) {
+    const auto cell = std::find_if(cells_.begin(), cells_.end(), [&](const CellConfig& c) {
+      return c.cell.id == action.target_cell;
+    });
+    Outcome outcome{action.id, false, true, ""};
+    if (cell == cells_.end() || stubs_[cell - cells_.begin()] == nullptr) {
+      outcome.message = fmt::format("cell {} has no agent configured", action.target_cell);
+    } else {
+      const grpc::Status status = Carry(*stubs_[cell - cells_.begin()], action);
+      outcome.done = status.ok();
+      outcome.final = IsFinal(status.error_code());
+      if (!status.ok()) {
+        outcome.message = fmt::format("{} said: {}", cell->agent, status.error_message());
+      }
+    }
+    engine_.Tell(outcome);
+  }
+
+  void Ask(int32_t cell) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+    v1::ListInstancesResponse response;
+    const grpc::Status status = stubs_[cell]->ListInstances(&context, {}, &response);
+    CellReport report{cell, status.ok(), {}};
+    for (const v1::Instance& instance : response.instances()) {
+      if (instance.state() != v1::INSTANCE_STATE_EXITED) report.instances.push_back(instance.id());
+    }
+    engine_.Tell(std::move(report));
+  }
+
+  const std::vector<CellConfig> cells_;
+  Engine& engine_;
+  std::vector<std::unique_ptr<v1::CellController::Stub>> stubs_;  // [cell], null = no agent
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> queue_;
+  int under_way_ = 0;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace
+
+std::unique_ptr<Hands> MakeCellFleet(const std::vector<CellConfig>& cells, Engine& engine) {
+  return std::make_unique<CellFleet>(cells, engine);
+}
+
+}  // namespace foreshadow::rpc

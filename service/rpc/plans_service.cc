@@ -1,0 +1,127 @@
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "foreshadow/v1/plans.grpc.pb.h"
+#include "kernels/ops.h"
+#include "service/rpc/convert.h"
+#include "service/rpc/services.h"
+#include "service/tick/decisions_json.h"
+
+namespace foreshadow::rpc {
+namespace {
+
+constexpr int64_t kWatchWaitMs =
+    500;  // how often a watcher looks whether its caller is still there
+
+const char* Name(Mode mode) {
+  constexpr const char* kNames[] = {"observe", "recommend", "act"};
+  return kNames[static_cast<int>(mode)];
+}
+
+class PlansService : public v1::Plans::Service {
+ public:
+  explicit PlansService(Engine& engine) : engine_(engine) {}
+
+  grpc::Status GetStatus(grpc::ServerContext*, const v1::GetStatusRequest*,
+                         v1::GetStatusResponse* response) override {
+    const auto fleet = engine_.fleet();
+    response->set_version(FORESHADOW_VERSION);
+    response->set_accounts_count(fleet->accounts.size());
+    response->set_series_count(static_cast<uint64_t>(fleet->series_count()));
+    response->set_mode(Name(engine_.config().settings.shadow.mode));
+    response->set_compute(std::string(kernels::CpuOps().name));
+    for (const auto& model : engine_.models()) response->add_models(std::string(model->name()));
+    const auto report = engine_.report();
+    if (report == nullptr) return grpc::Status::OK;
+    response->set_last_tick_ms(report->tick_ms);
+    response->set_last_tick_duration_ms(report->duration_ms);
+    response->set_paused(report->paused);
+    *response->mutable_scores() = ToProto(report->scores);
+    for (const StageTime& time : report->stages) {
+      v1::StageTime* stage = response->add_stages();
+      stage->set_stage(time.stage);
+      stage->set_duration_ms(time.duration_ms);
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetPlan(grpc::ServerContext*, const v1::GetPlanRequest*,
+                       v1::Plan* response) override {
+    const auto report = engine_.report();
+    if (report == nullptr) {
+      return {grpc::StatusCode::UNAVAILABLE, "no tick has finished yet: there is no plan"};
+    }
+    *response = ToProto(*report);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status WatchPlans(grpc::ServerContext* context, const v1::WatchPlansRequest*,
+                          grpc::ServerWriter<v1::Plan>* writer) override {
+    int64_t seen_ms = 0;
+    while (!context->IsCancelled()) {
+      const auto report = engine_.WaitForReport(seen_ms, kWatchWaitMs);
+      if (report == nullptr) {
+        if (engine_.stopping()) return {grpc::StatusCode::UNAVAILABLE, "the server is stopping"};
+        continue;
+      }
+      seen_ms = report->tick_ms;
+      if (!writer->Write(ToProto(*report))) break;
+    }
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Explain(grpc::ServerContext*, const v1::ExplainRequest* request,
+                       v1::Explanation* response) override {
+    const auto text = engine_.store().ReadAudit(request->action_id());
+    if (!text.ok()) {
+      return absl::IsNotFound(text.status())
+                 ? grpc::Status(grpc::StatusCode::NOT_FOUND,
+                                fmt::format("action_id = {}: no such action", request->action_id()))
+                 : ToGrpc(text.status());
+    }
+    const auto fleet = engine_.fleet();
+    const auto explanation = ExplanationFromJson(*text, *fleet);
+    if (!explanation.ok()) return ToGrpc(explanation.status());
+    *response = ToProto(*explanation, *fleet);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Approve(grpc::ServerContext*, const v1::ApproveRequest* request,
+                       v1::ApproveResponse*) override {
+    const auto report = engine_.report();
+    const bool waits =
+        report != nullptr &&
+        std::any_of(report->actions.begin(), report->actions.end(), [&](const Action& a) {
+          return a.id == request->action_id() && a.state == ActionState::kWaiting;
+        });
+    if (!waits) {
+      return {grpc::StatusCode::FAILED_PRECONDITION,
+              fmt::format("action_id = {} does not wait for approval", request->action_id())};
+    }
+    engine_.Tell(Command{Command::Kind::kApprove, request->action_id()});
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Pause(grpc::ServerContext*, const v1::PauseRequest*, v1::PauseResponse*) override {
+    engine_.Tell(Command{Command::Kind::kPause, 0});
+    return grpc::Status::OK;
+  }
+
+  grpc::Status Resume(grpc::ServerContext*, const v1::ResumeRequest*,
+                      v1::ResumeResponse*) override {
+    engine_.Tell(Command{Command::Kind::kResume, 0});
+    return grpc::Status::OK;
+  }
+
+ private:
+  Engine& engine_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakePlansService(Engine& engine) {
+  return std::make_unique<PlansService>(engine);
+}
+
+}  // namespace foreshadow::rpc

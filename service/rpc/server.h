@@ -1,0 +1,26 @@
+// The gRPC server: every public service over one engine.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "service/serving/engine.h"
+
+namespace foreshadow::rpc {
+
+// A message larger than that is refused by gRPC with RESOURCE_EXHAUSTED: a million samples fit.
+inline constexpr int kMessageBytesMax = 64 << 20;
+
+class Server {
+ public:
+  // Binds and serves at once. UNAVAILABLE when the address cannot be bound. `engine` outlives it.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const std::string& listen, Engine& engine);
+  virtual ~Server() = default;
+
+  virtual int port() const = 0;
+  // Answers no new call, lets those under way end within `grace_ms`, then cancels them.
+  virtual void Stop(int64_t grace_ms) = 0;
+};
+
+}  // namespace foreshadow::rpc

@@ -1,0 +1,113 @@
+// Runs ticks and stands between them and everybody else: telemetry and operators put into a bounded
+// inbox, readers get the newest published report. All public methods may be called from any thread.
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "service/config/config.h"
+#include "service/history/store.h"
+#include "service/ingest/validate.h"
+#include "service/tick/tick.h"
+#include "service/world/real_world.h"
+
+namespace foreshadow {
+
+// Samples that wait for the next tick. More than that and senders wait: five signals of a million
+// accounts, twice.
+inline constexpr size_t kInboxSamplesMax = 10'000'000;
+
+// Whoever carries out actions in the cells.
+class Hands {
+ public:
+  virtual ~Hands() = default;
+  // Queues it; the outcome goes to Engine::Tell.
+  virtual void Start(const Action& action) = 0;
+  // Asks every cell what it has; the answers go to Engine::Tell.
+  virtual void Poll() = 0;
+  // Returns when nothing is queued or under way.
+  virtual void WaitUntilIdle() = 0;
+};
+
+struct IngestResult {
+  std::string error;  // of the batch as a whole
+  int64_t accepted_count = 0;
+  int64_t duplicate_count = 0;
+  std::vector<Rejection> rejections;
+  int64_t last_tick_ms = 0;
+};
+
+class Engine {
+ public:
+  // Loads what an earlier run left. `store` outlives the engine.
+  static absl::StatusOr<std::unique_ptr<Engine>> Create(Config config, ModelList models,
+                                                        HistoryStore& store);
+  ~Engine();
+
+  // Begins to tick (wall clock). `hands` outlives the engine, or nullptr: nothing is carried out.
+  void Start(Hands* hands);
+  // Finishes the tick in progress and starts no other. Idempotent.
+  void Stop();
+
+  // Validates, writes and remembers a batch; durable when it returns. With the data clock it then
+  // runs the ticks that `watermark_ms` (0 = none) completes.
+  absl::StatusOr<IngestResult> Ingest(std::span<const std::string* const> account_ids,
+                                      const std::vector<RawColumn>& columns, int64_t watermark_ms);
+
+  struct Put {
+    int64_t added_count = 0;
+    int64_t changed_count = 0;
+  };
+  absl::StatusOr<Put> PutAccounts(const std::vector<Account>& accounts);
+  std::shared_ptr<const Fleet> fleet() const;  // accounts as registered, ticked or not
+
+  void Tell(Outcome outcome);
+  void Tell(CellReport report);
+  void Tell(Command command);
+
+  // The newest report; null before the first tick.
+  std::shared_ptr<const TickReport> report() const;
+  // The first report newer than `tick_ms`, waiting at most so long; null if none came or it stops.
+  std::shared_ptr<const TickReport> WaitForReport(int64_t tick_ms, int64_t wait_ms) const;
+
+  bool stopping() const;
+  const Config& config() const { return config_; }
+  const ModelList& models() const { return models_; }
+  HistoryStore& store() const { return store_; }
+
+ private:
+  Engine(Config config, ModelList models, HistoryStore& store);
+  absl::Status Load();
+  void RunWallClock();
+  absl::Status TickUntil(int64_t newest_step_ms);
+  absl::Status TickOnce(int64_t step_ms);
+  Inbox TakeInbox(int64_t step_ms);
+
+  const Config config_;
+  const ModelList models_;
+  HistoryStore& store_;
+  Hands* hands_ = nullptr;
+
+  mutable std::mutex mutex_;  // the inbox, the fleet, the report
+  mutable std::condition_variable changed_;
+  Inbox inbox_;
+  std::shared_ptr<const Fleet> fleet_;
+  std::unordered_map<std::string, int32_t> account_index_;
+  std::shared_ptr<const TickReport> report_;
+  bool stopping_ = false;
+
+  std::mutex tick_mutex_;  // one tick at a time; taken before mutex_
+  StatePtr state_;
+  RealWorld world_;
+  int64_t last_tick_ms_ = 0;
+  std::thread thread_;
+};
+
+}  // namespace foreshadow

@@ -1,0 +1,35 @@
+// The world of the running server: the history store for a disk, a fleet of cell agents for hands.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <random>
+
+#include "service/history/store.h"
+#include "service/world/world.h"
+
+namespace foreshadow {
+
+class RealWorld : public World {
+ public:
+  // `fleet` gives the newest fleet, `start` begins to carry out an action. Both outlive this.
+  RealWorld(HistoryStore& store, uint64_t seed, std::function<std::shared_ptr<const Fleet>()> fleet,
+            std::function<void(const Action&)> start);
+
+  void SetNowMs(int64_t now_ms) { now_ms_ = now_ms; }
+
+  int64_t NowMs() override { return now_ms_; }
+  double ElapsedMs() override;
+  uint64_t Random() override { return random_(); }
+  absl::Status Write(const Commit& commit) override;
+  void Start(const Action& action) override { start_(action); }
+
+ private:
+  HistoryStore& store_;
+  std::mt19937_64 random_;
+  std::function<std::shared_ptr<const Fleet>()> fleet_;
+  std::function<void(const Action&)> start_;
+  int64_t now_ms_ = 0;
+};
+
+}  // namespace foreshadow
