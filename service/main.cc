@@ -79,11 +79,10 @@ int Run(const Flags& flags) {
   auto store = HistoryStore::Open(config->data_dir);
   if (!store.ok()) return Fail(store.status());
   const std::string model_dir = config->model_dir.empty() ? DefaultModelDir() : config->model_dir;
-  std::vector<std::string> notes;
-  ModelList models = models::LoadModels(model_dir, notes);
-  for (const std::string& note : notes) spdlog::warn("{}", note);
+  models::RankedModels ranked = models::LoadModels(model_dir);
+  for (const std::string& note : ranked.notes) spdlog::warn("{}", note);
 
-  auto engine = Engine::Create(*config, std::move(models), **store);
+  auto engine = Engine::Create(*config, std::move(ranked.models), **store);
   if (!engine.ok()) return Fail(engine.status());
   const std::unique_ptr<Hands> hands = rpc::MakeCellFleet(config->cells, **engine);
   (*engine)->Start(hands.get());
