@@ -178,17 +178,20 @@ void ReadSection(const toml::value& table, const std::string& section,
   }
 }
 
+std::vector<Key> CellKeys(CellConfig& config) {
+  Resources& capacity = config.cell.capacity;
+  return {{"id", &config.cell.id, 0, 0, {}, true},
+          {"zone", &config.cell.zone},
+          {"agent", &config.agent},
+          {"cpu_cores", &capacity[0], 0, kHugeAmount},
+          {"memory_bytes", &capacity[1], 0, kHugeAmount},
+          {"network_bytes_per_second", &capacity[2], 0, kHugeAmount},
+          {"storage_bytes", &capacity[3], 0, kHugeAmount}};
+}
+
 CellConfig ReadCell(const toml::value& table, size_t index) {
   CellConfig config;
-  Resources& capacity = config.cell.capacity;
-  ReadSection(table, fmt::format("cell[{}]", index),
-              {{"id", &config.cell.id, 0, 0, {}, true},
-               {"zone", &config.cell.zone},
-               {"agent", &config.agent},
-               {"cpu_cores", &capacity[0], 0, kHugeAmount},
-               {"memory_bytes", &capacity[1], 0, kHugeAmount},
-               {"network_bytes_per_second", &capacity[2], 0, kHugeAmount},
-               {"storage_bytes", &capacity[3], 0, kHugeAmount}});
+  ReadSection(table, fmt::format("cell[{}]", index), CellKeys(config));
   if (config.cell.id.empty()) throw Bad{fmt::format("cell[{}].id must not be empty", index)};
   return config;
 }
@@ -234,6 +237,19 @@ Config Read(const toml::value& file) {
 }
 
 }  // namespace
+
+std::vector<std::string> ConfigKeys() {
+  Config config;
+  CellConfig cell;
+  std::vector<Section> sections = Sections(config);
+  sections.push_back({"cell", CellKeys(cell)});
+  std::vector<std::string> names;
+  for (const Section& section : sections) {
+    for (const Key& key : section.keys)
+      names.push_back(fmt::format("{}.{}", section.name, key.name));
+  }
+  return names;
+}
 
 absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name) {
   try {

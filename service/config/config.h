@@ -41,4 +41,7 @@ absl::StatusOr<Config> LoadConfig(const std::string& path);
 // The same of a text; `name` stands for the file in messages.
 absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name);
 
+// Every key there is, as "section.key".
+std::vector<std::string> ConfigKeys();
+
 }  // namespace foreshadow

@@ -1,0 +1,203 @@
+#include "service/config/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
+
+namespace foreshadow {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+constexpr const char* kLeast = R"(
+[server]
+data_dir = "/data"
+[[cell]]
+id = "a"
+)";
+
+std::string ErrorOf(const std::string& text) {
+  const auto config = ParseConfig(text, "f.toml");
+  return config.ok() ? "no error" : std::string(config.status().message());
+}
+
+std::string ReadSourceFile(const std::string& path) {
+  std::ifstream file(std::string(FORESHADOW_SOURCE_DIR) + "/" + path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+TEST(Config, TakesDefaultsForAllThatIsNotSet) {
+  const auto config = ParseConfig(kLeast, "f.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->listen, "127.0.0.1:7420");
+  EXPECT_EQ(config->clock, Clock::kWall);
+  EXPECT_EQ(config->settings.tick.step_ms, TickSettings().step_ms);
+  EXPECT_EQ(config->settings.shadow.mode, Mode::kRecommend);
+  ASSERT_EQ(config->cells.size(), 1u);
+  EXPECT_EQ(config->cells[0].agent, "");
+}
+
+TEST(Config, ReadsEveryKindOfValue) {
+  const auto config = ParseConfig(R"(
+[server]
+listen = "0.0.0.0:0"
+data_dir = "/data"
+[tick]
+step_ms = 300000
+clock = "data"
+[plan]
+risk_threshold = 1
+risk_target = 0.125
+[shadow]
+mode = "act"
+[[cell]]
+id = "b"
+cpu_cores = 2.5
+storage_bytes = 7
+[[cell]]
+id = "a"
+zone = "z"
+agent = "host:1"
+)",
+                                  "f.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->listen, "0.0.0.0:0");
+  EXPECT_EQ(config->clock, Clock::kData);
+  EXPECT_EQ(config->settings.tick.step_ms, 300'000);
+  EXPECT_EQ(config->settings.plan.risk_threshold, 1.0);
+  EXPECT_EQ(config->settings.plan.risk_target, 0.125);
+  EXPECT_EQ(config->settings.shadow.mode, Mode::kAct);
+  ASSERT_EQ(config->cells.size(), 2u);
+  EXPECT_EQ(config->cells[0].cell.id, "a") << "cells are sorted by id";
+  EXPECT_EQ(config->cells[0].agent, "host:1");
+  EXPECT_EQ(config->cells[1].cell.capacity, (Resources{2.5, 0, 0, 7}));
+}
+
+TEST(Config, NamesFileKeyAndTheNearestKnownOne) {
+  EXPECT_THAT(
+      ErrorOf(std::string(kLeast) + "[plan]\nrisk_treshold = 0.5\n"),
+      AllOf(HasSubstr("f.toml"), HasSubstr("plan.risk_treshold"), HasSubstr("\"risk_threshold\"")));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[shadows]\n"),
+              AllOf(HasSubstr("shadows"), HasSubstr("\"shadow\"")));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "zzone = \"x\"\n"),
+              AllOf(HasSubstr("cell[0].zzone"), HasSubstr("\"zone\"")));
+}
+
+TEST(Config, NamesTheValueAndWhatIsAllowed) {
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[tick]\nstep_ms = 5\n"),
+              AllOf(HasSubstr("tick.step_ms = 5"), HasSubstr("1000 .. 3600000")));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[tick]\nstep_ms = 60000.5\n"),
+              AllOf(HasSubstr("tick.step_ms"), HasSubstr("whole number")));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[tick]\nclock = 3\n"),
+              AllOf(HasSubstr("tick.clock = 3"), HasSubstr("string")));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[tick]\nclock = \"sun\"\n"),
+              AllOf(HasSubstr("tick.clock = \"sun\""), HasSubstr("\"wall\", \"data\"")));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[plan]\nrisk_target = nan\n"),
+              HasSubstr("plan.risk_target"));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "cpu_cores = -1\n"),
+              AllOf(HasSubstr("cell[0].cpu_cores"), HasSubstr("-1")));
+}
+
+TEST(Config, RefusesWhatDoesNotFitTogether) {
+  EXPECT_THAT(ErrorOf("[[cell]]\nid = \"a\"\n"), HasSubstr("server.data_dir"));
+  EXPECT_THAT(ErrorOf("[server]\nlisten = \"a:1\"\n[[cell]]\nid = \"a\"\n"),
+              HasSubstr("server.data_dir"));
+  EXPECT_THAT(ErrorOf("[server]\ndata_dir = \"/d\"\n"), HasSubstr("[[cell]]"));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[[cell]]\nid = \"a\"\n"), HasSubstr("given twice"));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[[cell]]\nzone = \"z\"\n"),
+              HasSubstr("cell[1].id is missing"));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[plan]\nrisk_target = 0.5\n"),
+              AllOf(HasSubstr("risk_target"), HasSubstr("risk_threshold")));
+}
+
+TEST(Config, NamesThePlaceOfASyntaxError) {
+  EXPECT_THAT(ErrorOf("[server]\ndata_dir = \n"), AllOf(HasSubstr("f.toml"), HasSubstr("2")));
+  EXPECT_TRUE(absl::IsNotFound(LoadConfig("/nonexistent/f.toml").status()));
+}
+
+// The keys of a text by section: "[s]" opens one, "name = " is a key of it.
+std::set<std::string> KeysOf(const std::string& text) {
+  std::set<std::string> keys;
+  std::string section;
+  std::istringstream lines(text);
+  const std::regex header(R"(\[+(\w+)\]+.*)");
+  const std::regex key(R"((\w+) = .*)");
+  std::smatch match;
+  for (std::string line; std::getline(lines, line);) {
+    if (std::regex_match(line, match, header)) {
+      section = match[1];
+    } else if (std::regex_match(line, match, key)) {
+      keys.insert(section + "." + match[1].str());
+    }
+  }
+  return keys;
+}
+
+// The keys of the tables of docs/configuration.md: "## [s]" opens one, "| `name` |" is a key.
+std::set<std::string> KeysDocumented(const std::string& text) {
+  std::set<std::string> keys;
+  std::string section;
+  std::istringstream lines(text);
+  const std::regex header(R"(## `\[+(\w+)\]+`.*)");
+  const std::regex key(R"(\| `(\w+)` \|.*)");
+  std::smatch match;
+  for (std::string line; std::getline(lines, line);) {
+    if (std::regex_match(line, match, header)) {
+      section = match[1];
+    } else if (std::regex_match(line, match, key)) {
+      keys.insert(section + "." + match[1].str());
+    }
+  }
+  return keys;
+}
+
+TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
+  const std::vector<std::string> known = ConfigKeys();
+  const std::string sample = ReadSourceFile("deploy/foreshadowd.toml");
+  EXPECT_EQ(KeysOf(sample), std::set<std::string>(known.begin(), known.end()));
+  EXPECT_EQ(KeysDocumented(ReadSourceFile("docs/configuration.md")), KeysOf(sample));
+
+  const auto config = ParseConfig(sample, "sample");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const Config defaults;
+  EXPECT_EQ(config->listen, defaults.listen);
+  EXPECT_EQ(config->model_dir, defaults.model_dir);
+  EXPECT_EQ(config->log_level, defaults.log_level);
+  EXPECT_EQ(config->clock, defaults.clock);
+  EXPECT_EQ(config->watermark_delay_ms, defaults.watermark_delay_ms);
+  EXPECT_EQ(config->retention_hours, defaults.retention_hours);
+  EXPECT_EQ(config->accept_past_hours, defaults.accept_past_hours);
+  const Settings& s = config->settings;
+  const Settings& d = defaults.settings;
+  EXPECT_EQ(s.tick.step_ms, d.tick.step_ms);
+  EXPECT_EQ(s.tick.window_steps, d.tick.window_steps);
+  EXPECT_EQ(s.tick.seed, d.tick.seed);
+  EXPECT_EQ(s.analyze.rota_ticks, d.analyze.rota_ticks);
+  EXPECT_EQ(s.analyze.period_significance, d.analyze.period_significance);
+  EXPECT_EQ(s.analyze.spike_false_alarms, d.analyze.spike_false_alarms);
+  EXPECT_EQ(s.analyze.lag_steps_max, d.analyze.lag_steps_max);
+  EXPECT_EQ(s.plan.risk_threshold, d.plan.risk_threshold);
+  EXPECT_EQ(s.plan.risk_target, d.plan.risk_target);
+  EXPECT_EQ(s.plan.target_headroom, d.plan.target_headroom);
+  EXPECT_EQ(s.plan.shadows_max, d.plan.shadows_max);
+  EXPECT_EQ(s.plan.shadows_per_source_max, d.plan.shadows_per_source_max);
+  EXPECT_EQ(s.plan.creations_per_tick_max, d.plan.creations_per_tick_max);
+  EXPECT_EQ(s.shadow.mode, d.shadow.mode);
+  EXPECT_EQ(s.shadow.resume_lead_ms, d.shadow.resume_lead_ms);
+  EXPECT_EQ(s.shadow.idle_ms, d.shadow.idle_ms);
+  EXPECT_EQ(s.shadow.attempts_max, d.shadow.attempts_max);
+  EXPECT_EQ(s.learn.first_split, d.learn.first_split);
+  EXPECT_EQ(s.learn.split_step, d.learn.split_step);
+  EXPECT_EQ(s.learn.split_max, d.learn.split_max);
+  EXPECT_EQ(s.learn.decrease_factor, d.learn.decrease_factor);
+}
+
+}  // namespace
+}  // namespace foreshadow
