@@ -2,6 +2,7 @@
 // owns their threads, and stops them in the opposite order.
 #include <fmt/core.h>
 #include <signal.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -66,6 +67,25 @@ sigset_t BlockStopSignals() {
   return signals;
 }
 
+// Serves until a signal asks to stop.
+absl::Status Serve(const Flags& flags, const sigset_t& signals, Engine& engine) {
+  const Config& config = engine.config();
+  auto server = rpc::Server::Start(config.listen, engine);
+  if (!server.ok()) return server.status();
+  if (!flags.port_file.empty()) {
+    absl::Status status = WritePortFile(flags.port_file, (*server)->port());
+    if (!status.ok()) return status;
+  }
+  spdlog::info("listening on port {}, {} cells, {} accounts, data in {}", (*server)->port(),
+               config.cells.size(), engine.fleet()->accounts.size(), config.data_dir);
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("stopping on {}", strsignal(signal));
+  engine.Stop();  // first, so that calls that wait for a tick end
+  (*server)->Stop(kStopGraceMs);
+  return absl::OkStatus();
+}
+
 int Run(const Flags& flags) {
   auto config = LoadConfig(flags.config);
   if (!config.ok()) return Fail(config.status());
@@ -73,8 +93,11 @@ int Run(const Flags& flags) {
     fmt::print("{}: ok, {} cells\n", flags.config, config->cells.size());
     return 0;
   }
+  spdlog::set_default_logger(spdlog::stderr_color_mt("foreshadowd"));
   spdlog::set_level(spdlog::level::from_str(config->log_level));
   const sigset_t signals = BlockStopSignals();
+  std::error_code no_stale_file;
+  if (!flags.port_file.empty()) std::filesystem::remove(flags.port_file, no_stale_file);
 
   auto store = HistoryStore::Open(config->data_dir);
   if (!store.ok()) return Fail(store.status());
@@ -86,23 +109,9 @@ int Run(const Flags& flags) {
   if (!engine.ok()) return Fail(engine.status());
   const std::unique_ptr<Hands> hands = rpc::MakeCellFleet(config->cells, **engine);
   (*engine)->Start(hands.get());
-  auto server = rpc::Server::Start(config->listen, **engine);
-  if (!server.ok()) {
-    (*engine)->Stop();
-    return Fail(server.status());
-  }
-  if (!flags.port_file.empty()) {
-    if (absl::Status s = WritePortFile(flags.port_file, (*server)->port()); !s.ok()) return Fail(s);
-  }
-  spdlog::info("listening on port {}, {} cells, {} accounts, data in {}", (*server)->port(),
-               config->cells.size(), (*engine)->fleet()->accounts.size(), config->data_dir);
-
-  int signal = 0;
-  sigwait(&signals, &signal);
-  spdlog::info("stopping on {}", strsignal(signal));
-  (*engine)->Stop();
-  (*server)->Stop(kStopGraceMs);
-  return 0;
+  const absl::Status served = Serve(flags, signals, **engine);
+  (*engine)->Stop();  // its thread uses the hands
+  return served.ok() ? 0 : Fail(served);
 }
 
 }  // namespace

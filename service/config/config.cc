@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <set>
@@ -202,6 +203,11 @@ void CheckTogether(Config& config) {
     throw Bad{fmt::format("plan.risk_target = {} must not be above plan.risk_threshold = {}",
                           config.settings.plan.risk_target, config.settings.plan.risk_threshold)};
   }
+  if (config.accept_past_hours > config.retention_hours) {
+    throw Bad{
+        fmt::format("history.accept_past_hours = {} must not be above history.retention_hours = {}",
+                    config.accept_past_hours, config.retention_hours)};
+  }
   if (config.cells.empty()) throw Bad{"no [[cell]] is configured; at least one is needed"};
   std::sort(config.cells.begin(), config.cells.end(),
             [](const CellConfig& a, const CellConfig& b) { return a.cell.id < b.cell.id; });
@@ -266,7 +272,7 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& n
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) {
+  if (std::error_code error; !file || std::filesystem::is_directory(path, error)) {
     return absl::NotFoundError(fmt::format("configuration file {} cannot be opened", path));
   }
   std::ostringstream text;

@@ -27,9 +27,11 @@ constexpr const char* kDecisionsKey = "decisions";
 constexpr const char* kFormatKey = "format";
 constexpr const char* kFormat = "1";
 
-enum Family : size_t { kDefault, kSamples, kAccounts, kState, kAudit, kFamilies };
-constexpr const char* kFamilyNames[kFamilies] = {"default", "samples", "accounts", "state",
-                                                 "audit"};
+enum Family : size_t { kDefault, kSamples, kAccounts, kState, kAudit, kCommands, kFamilies };
+constexpr const char* kFamilyNames[kFamilies] = {"default", "samples", "accounts",
+                                                 "state",   "audit",   "commands"};
+
+constexpr const char* kCommandNames[] = {"pause", "resume", "approve"};  // by Command::Kind
 
 // Values of the samples are lists of entries; new ones are appended without reading the old.
 class Append : public rocksdb::AssociativeMergeOperator {
@@ -323,8 +325,12 @@ absl::StatusOr<std::vector<Account>> HistoryStore::ReadAccounts(
 }
 
 absl::Status HistoryStore::WriteDecisions(
-    const std::string& decisions, const std::vector<std::pair<uint64_t, std::string>>& audit) {
+    const std::string& decisions, const std::vector<std::pair<uint64_t, std::string>>& audit,
+    uint64_t commands_taken) {
   rocksdb::WriteBatch batch;
+  if (commands_taken > 0) {
+    batch.DeleteRange(impl_->families[kCommands], KeyOf(uint64_t{0}), KeyOf(commands_taken + 1));
+  }
   batch.Put(impl_->families[kState], kDecisionsKey, decisions);
   for (const auto& [id, record] : audit) batch.Put(impl_->families[kAudit], KeyOf(id), record);
   return impl_->Write(batch, "writing decisions");
@@ -342,6 +348,34 @@ absl::StatusOr<std::string> HistoryStore::ReadAudit(uint64_t action_id) const {
   const auto status = impl_->db->Get({}, impl_->families[kAudit], KeyOf(action_id), &value);
   if (!status.ok()) return ToStatus(status, fmt::format("action {}", action_id));
   return value;
+}
+
+absl::Status HistoryStore::WriteCommand(uint64_t number, const Command& command) {
+  rocksdb::WriteBatch batch;
+  const json record = {{"kind", kCommandNames[static_cast<size_t>(command.kind)]},
+                       {"action_id", command.action_id}};
+  batch.Put(impl_->families[kCommands], KeyOf(number), record.dump());
+  return impl_->Write(batch, "writing a command");
+}
+
+absl::StatusOr<std::vector<std::pair<uint64_t, Command>>> HistoryStore::ReadCommands() const {
+  std::vector<std::pair<uint64_t, Command>> commands;
+  std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator({}, impl_->families[kCommands]));
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    const json record =
+        json::parse(it->value().ToStringView(), nullptr, /*allow_exceptions=*/false);
+    const std::string kind = record.is_object() ? record.value("kind", "") : "";
+    const auto name = std::find(std::begin(kCommandNames), std::end(kCommandNames), kind);
+    if (it->key().size() != sizeof(uint64_t) || name == std::end(kCommandNames)) {
+      return absl::DataLossError(
+          fmt::format("a waiting command cannot be read: {}", it->value().ToString()));
+    }
+    commands.emplace_back(GetBigEndian<uint64_t>(it->key().data()),
+                          Command{static_cast<Command::Kind>(name - std::begin(kCommandNames)),
+                                  record.value("action_id", uint64_t{0})});
+  }
+  if (absl::Status status = ToStatus(it->status(), "reading commands"); !status.ok()) return status;
+  return commands;
 }
 
 }  // namespace foreshadow

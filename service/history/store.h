@@ -46,11 +46,17 @@ class HistoryStore {
   // `cells` any more.
   absl::StatusOr<std::vector<Account>> ReadAccounts(const std::vector<Cell>& cells) const;
 
-  // One step: the decisions and the audit records of the actions, by action id.
+  // One step: the decisions, the audit records of the actions by action id, and that the commands
+  // up to that number are taken.
   absl::Status WriteDecisions(const std::string& decisions,
-                              const std::vector<std::pair<uint64_t, std::string>>& audit);
+                              const std::vector<std::pair<uint64_t, std::string>>& audit,
+                              uint64_t commands_taken);
   absl::StatusOr<std::string> ReadDecisions() const;                // NOT_FOUND: none yet
   absl::StatusOr<std::string> ReadAudit(uint64_t action_id) const;  // NOT_FOUND
+
+  // A command waits here, under an ascending number, until decisions that took it are written.
+  absl::Status WriteCommand(uint64_t number, const Command& command);
+  absl::StatusOr<std::vector<std::pair<uint64_t, Command>>> ReadCommands() const;
 
  private:
   struct Impl;

@@ -17,7 +17,7 @@
 namespace foreshadow::rpc {
 namespace {
 
-constexpr int kThreads = 8;
+constexpr int kThreads = 8;                          // they wait for cells more than they work
 constexpr auto kDeadline = std::chrono::seconds(5);  // of one call to a cell
 constexpr int64_t kGraceMs = 2'000;                  // for an instance to end by itself
 
@@ -76,7 +76,8 @@ grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
 
 class CellFleet : public Hands {
  public:
-  CellFleet(const std::vector<CellConfig>& cells, Engine& engine) : cells_(cells), engine_(engine) {
+  CellFleet(const std::vector<CellConfig>& cells, Engine& engine)
+      : cells_(cells), engine_(engine), asked_(cells.size(), false) {
     for (const CellConfig& cell : cells_) {
       stubs_.push_back(cell.agent.empty() ? nullptr
                                           : v1::CellController::NewStub(grpc::CreateChannel(
@@ -100,7 +101,13 @@ class CellFleet : public Hands {
 
   void Poll() override {
     for (size_t c = 0; c < cells_.size(); ++c) {
-      if (stubs_[c] != nullptr) Queue([this, c] { Ask(static_cast<int32_t>(c)); });
+      if (stubs_[c] == nullptr) continue;
+      {
+        const std::lock_guard lock(mutex_);
+        if (asked_[c]) continue;  // a slow cell is not asked twice at once
+        asked_[c] = true;
+      }
+      Queue([this, c] { Ask(c); });
     }
   }
 
@@ -152,16 +159,18 @@ class CellFleet : public Hands {
     engine_.Tell(outcome);
   }
 
-  void Ask(int32_t cell) {
+  void Ask(size_t cell) {
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + kDeadline);
     v1::ListInstancesResponse response;
     const grpc::Status status = stubs_[cell]->ListInstances(&context, {}, &response);
-    CellReport report{cell, status.ok(), {}};
+    CellReport report{static_cast<int32_t>(cell), status.ok(), {}};
     for (const v1::Instance& instance : response.instances()) {
       if (instance.state() != v1::INSTANCE_STATE_EXITED) report.instances.push_back(instance.id());
     }
     engine_.Tell(std::move(report));
+    const std::lock_guard lock(mutex_);
+    asked_[cell] = false;
   }
 
   const std::vector<CellConfig> cells_;
@@ -169,7 +178,10 @@ class CellFleet : public Hands {
   std::vector<std::unique_ptr<v1::CellController::Stub>> stubs_;  // [cell], null = no agent
   std::mutex mutex_;
   std::condition_variable changed_;
+  // Bounded by what it holds: one question a cell, and the open actions, each of which is started
+  // once and answered before it is repeated (at most two a shadow, of plan.shadows_max).
   std::deque<std::function<void()>> queue_;
+  std::vector<bool> asked_;  // [cell]
   int under_way_ = 0;
   bool stopping_ = false;
   std::vector<std::thread> threads_;

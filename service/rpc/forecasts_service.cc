@@ -16,6 +16,8 @@ namespace {
 
 constexpr int64_t kSeriesMax = 100'000;     // of one answer
 constexpr size_t kAccountsPerPart = 1'000;  // of a streamed answer
+constexpr int kLevelsMax = 99;              // every percent
+constexpr int64_t kValuesMax = 60'000'000;  // of one answer: 240 MB, built in memory
 constexpr int64_t kStepMsMin = 1'000;
 constexpr int64_t kStepMsMax = 86'400'000;
 
@@ -40,6 +42,10 @@ absl::StatusOr<Ask> Common(const v1::BatchForecastRequest& request, int64_t step
   if (ask.levels.empty()) {
     ask.levels.assign(models::kQuantileLevels.begin(), models::kQuantileLevels.end());
   }
+  if (ask.levels.size() > kLevelsMax) {
+    return Invalid(fmt::format("quantile_levels has {} entries: at most {} are allowed",
+                               ask.levels.size(), kLevelsMax));
+  }
   for (size_t i = 0; i < ask.levels.size(); ++i) {
     const bool ascending = i == 0 || ask.levels[i] > ask.levels[i - 1];
     if (!(ask.levels[i] > 0 && ask.levels[i] < 1) || !ascending) {
@@ -48,6 +54,23 @@ absl::StatusOr<Ask> Common(const v1::BatchForecastRequest& request, int64_t step
     }
   }
   return ask;
+}
+
+absl::Status CheckSize(int64_t series, const Ask& ask) {
+  if (series > kSeriesMax) {
+    return Invalid(
+        fmt::format("{} series in one answer, at most {} are allowed: ask for fewer or "
+                    "use StreamForecast",
+                    series, kSeriesMax));
+  }
+  const int64_t values = series * ask.steps * std::ssize(ask.levels);
+  if (values > kValuesMax) {
+    return Invalid(
+        fmt::format("{} series of {} steps and {} levels are {} values in one answer, at "
+                    "most {} are allowed: ask for fewer or use StreamForecast",
+                    series, ask.steps, ask.levels.size(), values, kValuesMax));
+  }
+  return absl::OkStatus();
 }
 
 // The quantile at any level: linear between the model's, its outer ones beyond them.
@@ -103,7 +126,11 @@ absl::StatusOr<std::vector<SignalKind>> SignalsOf(const v1::StoredAccounts& stor
       return Invalid(fmt::format("stored.signals[{}] = {}: must be 1 .. {}", i,
                                  static_cast<int>(stored.signals(i)), kSignals));
     }
-    signals.push_back(static_cast<SignalKind>(stored.signals(i) - 1));
+    const auto signal = static_cast<SignalKind>(stored.signals(i) - 1);
+    if (std::find(signals.begin(), signals.end(), signal) != signals.end()) {
+      return Invalid(fmt::format("stored.signals[{}] = {} is given twice", i, Name(signal)));
+    }
+    signals.push_back(signal);
   }
   return signals;
 }
@@ -230,11 +257,8 @@ class ForecastsService : public v1::Forecasts::Service {
       for (const Account& account : report->fleet->accounts) ids.push_back(account.id);
     }
     const size_t series = std::min(ids.size(), per_part) * signals->size();
-    if (series > static_cast<size_t>(kSeriesMax)) {
-      return Invalid(
-          fmt::format("{} series in one answer, at most {} are allowed: ask for fewer or "
-                      "use StreamForecast",
-                      series, kSeriesMax));
+    if (absl::Status status = CheckSize(static_cast<int64_t>(series), *ask); !status.ok()) {
+      return status;
     }
     std::unordered_map<std::string, int64_t> index;
     for (size_t a = 0; a < report->fleet->accounts.size(); ++a) {
@@ -267,6 +291,9 @@ class ForecastsService : public v1::Forecasts::Service {
     }
     const auto ask = Common(request, carried.history.step_ms);
     if (!ask.ok()) return ask.status();
+    if (absl::Status status = CheckSize(carried.history.values.series, *ask); !status.ok()) {
+      return status;
+    }
     ModelList models = engine_.models();
     if (!request.model().empty() && request.model() != "auto") {
       const auto first = std::find_if(models.begin(), models.end(), [&](const auto& model) {

@@ -1,6 +1,8 @@
 #include <fmt/core.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "foreshadow/v1/plans.grpc.pb.h"
 #include "kernels/ops.h"
@@ -11,8 +13,8 @@
 namespace foreshadow::rpc {
 namespace {
 
-constexpr int64_t kWatchWaitMs =
-    500;  // how often a watcher looks whether its caller is still there
+// How often a watcher looks whether its caller is still there.
+constexpr int64_t kWatchWaitMs = 500;
 
 const char* Name(Mode mode) {
   constexpr const char* kNames[] = {"observe", "recommend", "act"};
@@ -99,19 +101,19 @@ class PlansService : public v1::Plans::Service {
       return {grpc::StatusCode::FAILED_PRECONDITION,
               fmt::format("action_id = {} does not wait for approval", request->action_id())};
     }
-    engine_.Tell(Command{Command::Kind::kApprove, request->action_id()});
-    return grpc::Status::OK;
+    return ToGrpc(engine_.Tell(Command{Command::Kind::kApprove, request->action_id()}));
   }
 
-  grpc::Status Pause(grpc::ServerContext*, const v1::PauseRequest*, v1::PauseResponse*) override {
-    engine_.Tell(Command{Command::Kind::kPause, 0});
-    return grpc::Status::OK;
+  grpc::Status Pause(grpc::ServerContext*, const v1::PauseRequest* request,
+                     v1::PauseResponse*) override {
+    spdlog::info("paused by an operator: {}", nlohmann::json(request->reason()).dump());
+    return ToGrpc(engine_.Tell(Command{Command::Kind::kPause, 0}));
   }
 
   grpc::Status Resume(grpc::ServerContext*, const v1::ResumeRequest*,
                       v1::ResumeResponse*) override {
-    engine_.Tell(Command{Command::Kind::kResume, 0});
-    return grpc::Status::OK;
+    spdlog::info("resumed by an operator");
+    return ToGrpc(engine_.Tell(Command{Command::Kind::kResume, 0}));
   }
 
  private:

@@ -11,6 +11,10 @@
 namespace foreshadow::rpc {
 namespace {
 
+// A stream or a watcher holds a thread as long as it lasts; a call beyond that is refused with
+// RESOURCE_EXHAUSTED instead of taking the machine's memory.
+constexpr int kThreadsMax = 512;
+
 class GrpcServer : public Server {
  public:
   explicit GrpcServer(Engine& engine) : services_(MakeServices(engine)) {}
@@ -23,6 +27,7 @@ class GrpcServer : public Server {
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
     builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+    builder.SetResourceQuota(grpc::ResourceQuota("foreshadowd").SetMaxThreads(kThreadsMax));
     for (const auto& service : services_) builder.RegisterService(service.get());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {

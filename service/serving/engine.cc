@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "service/ingest/absorb.h"
 #include "service/tick/decisions_json.h"
@@ -69,14 +70,13 @@ absl::Status Engine::Load() {
   last_tick_ms_ = decisions.last_tick_ms;
   state_ = NewState(fleet_->cells, std::move(decisions), config_.settings);
 
-  const TickSettings& tick = config_.settings.tick;
-  const int64_t from_ms = store_.NewestSampleMs() - tick.window_steps * tick.step_ms;
-  const auto known = static_cast<int32_t>(fleet_->accounts.size());
-  return store_.ReadSamples(from_ms, [&](const std::vector<Sample>& piece) {
-    for (const Sample& sample : piece) {
-      if (sample.account < known) inbox_.samples.push_back(sample);
-    }
-  });
+  auto commands = store_.ReadCommands();
+  if (!commands.ok()) return commands.status();
+  for (const auto& [number, command] : *commands) {
+    inbox_.commands.push_back(command);
+    commands_count_ = number;
+  }
+  return absl::OkStatus();
 }
 
 void Engine::Start(Hands* hands) {
@@ -118,18 +118,19 @@ absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> 
     result.error = fmt::format("watermark_ms = {}: must not be negative", watermark_ms);
     return result;
   }
-  // With the data clock the telemetry itself is the clock: replayed history is neither too old nor
-  // ahead of its time.
+  // With the data clock the telemetry itself is the clock: the past may be of any age until ticks
+  // have begun to forget it.
   const bool wall = config_.clock == Clock::kWall;
   const int64_t newest_ms = WallNowMs() + kFutureMs;
-  const int64_t oldest_ms =
-      wall ? std::max<int64_t>(0, WallNowMs() - config_.accept_past_hours * kHourMs) : 0;
   Validated validated;
   {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return stopping_ || inbox_.samples.size() < kInboxSamplesMax; });
+    const std::lock_guard lock(mutex_);
     if (stopping_) return absl::UnavailableError("the server is stopping");
-    validated = Validate(account_ids, columns, account_index_, oldest_ms, newest_ms);
+    const int64_t oldest_ms = wall      ? WallNowMs() - config_.accept_past_hours * kHourMs
+                              : report_ ? report_->tick_ms - config_.retention_hours * kHourMs
+                                        : 0;
+    validated =
+        Validate(account_ids, columns, account_index_, std::max<int64_t>(0, oldest_ms), newest_ms);
   }
   result.error = std::move(validated.error);
   if (!result.error.empty()) return result;
@@ -143,7 +144,12 @@ absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> 
     for (const Sample& sample : written->conflicts) {
       result.rejections.push_back(ConflictOf(sample, fleet_->accounts[sample.account].id));
     }
-    inbox_.samples.insert(inbox_.samples.end(), written->added.begin(), written->added.end());
+    if (inbox_.samples.size() + written->added.size() > kInboxSamplesMax) window_in_store_ = true;
+    if (window_in_store_) {
+      inbox_.samples = {};
+    } else {
+      inbox_.samples.insert(inbox_.samples.end(), written->added.begin(), written->added.end());
+    }
   }
   if (!wall && watermark_ms > 0) {
     const int64_t step_ms = config_.settings.tick.step_ms;
@@ -197,9 +203,13 @@ void Engine::Tell(CellReport report) {
   inbox_.reports.push_back(std::move(report));
 }
 
-void Engine::Tell(Command command) {
+absl::Status Engine::Tell(Command command) {
   const std::lock_guard lock(mutex_);
+  absl::Status status = store_.WriteCommand(commands_count_ + 1, command);
+  if (!status.ok()) return status;
+  ++commands_count_;
   inbox_.commands.push_back(command);
+  return status;
 }
 
 bool Engine::stopping() const {
@@ -239,15 +249,40 @@ absl::Status Engine::TickUntil(int64_t newest_step_ms) {
   return absl::OkStatus();
 }
 
-Inbox Engine::TakeInbox(int64_t step_ms) {
-  const std::lock_guard lock(mutex_);
-  Inbox inbox = std::move(inbox_);
-  inbox_ = {};
+absl::StatusOr<Inbox> Engine::TakeInbox(int64_t step_ms) {
+  const TickSettings& tick = config_.settings.tick;
+  Inbox inbox;
+  bool from_store = false;
+  {
+    const std::lock_guard lock(mutex_);
+    inbox = std::move(inbox_);
+    inbox_ = {};
+    from_store = std::exchange(window_in_store_, false);
+    commands_taken_ = commands_count_;
+  }
+  if (from_store) {
+    // A sample that is written just now may come with the next inbox once more: the same value into
+    // the same place.
+    inbox.samples.clear();
+    const absl::Status read = store_.ReadSamples(
+        step_ms - (tick.window_steps - 1) * tick.step_ms, [&](const std::vector<Sample>& piece) {
+          inbox.samples.insert(inbox.samples.end(), piece.begin(), piece.end());
+        });
+    if (!read.ok()) {
+      PutBack(std::move(inbox));
+      const std::lock_guard lock(mutex_);
+      window_in_store_ = true;
+      return read;
+    }
+  }
   // A batch may run ahead of the tick: what belongs to later steps stays.
-  const int64_t end_ms = step_ms + config_.settings.tick.step_ms;
+  const int64_t end_ms = step_ms + tick.step_ms;
   const auto later = std::stable_partition(inbox.samples.begin(), inbox.samples.end(),
                                            [&](const Sample& s) { return s.time_ms < end_ms; });
-  inbox_.samples.assign(later, inbox.samples.end());
+  {
+    const std::lock_guard lock(mutex_);
+    inbox_.samples.insert(inbox_.samples.end(), later, inbox.samples.end());
+  }
   inbox.samples.erase(later, inbox.samples.end());
   // Outcomes come in whatever order the cells answered; the tick is to see one order.
   std::sort(inbox.outcomes.begin(), inbox.outcomes.end(),
@@ -257,16 +292,37 @@ Inbox Engine::TakeInbox(int64_t step_ms) {
   return inbox;
 }
 
+// What a tick that failed did not take; accounts and samples are in its memory all the same.
+void Engine::PutBack(Inbox told) {
+  const std::lock_guard lock(mutex_);
+  inbox_.accounts.insert(inbox_.accounts.begin(), told.accounts.begin(), told.accounts.end());
+  inbox_.outcomes.insert(inbox_.outcomes.begin(), told.outcomes.begin(), told.outcomes.end());
+  inbox_.commands.insert(inbox_.commands.begin(), told.commands.begin(), told.commands.end());
+  for (CellReport& report : told.reports) {
+    const auto newer = [&](const CellReport& r) { return r.cell == report.cell; };
+    if (std::none_of(inbox_.reports.begin(), inbox_.reports.end(), newer)) {
+      inbox_.reports.push_back(std::move(report));
+    }
+  }
+}
+
+// Once an hour of ticks, everything older than the retention, but never what the window needs.
+absl::Status Engine::ForgetOldSamples(int64_t now_ms) {
+  if (now_ms - forgot_ms_ < kHourMs) return absl::OkStatus();
+  forgot_ms_ = now_ms;
+  const TickSettings& tick = config_.settings.tick;
+  return store_.ForgetSamplesBefore(
+      now_ms - std::max(config_.retention_hours * kHourMs, tick.window_steps * tick.step_ms));
+}
+
 absl::Status Engine::TickOnce(int64_t step_ms) {
-  world_.SetNowMs(step_ms);
-  Inbox inbox = TakeInbox(step_ms);
-  const Inbox told{{}, {}, inbox.outcomes, inbox.reports, inbox.commands};
-  auto report = Tick(*state_, std::move(inbox), models_, config_.settings, world_);
+  auto inbox = TakeInbox(step_ms);
+  if (!inbox.ok()) return inbox.status();
+  world_.SetTick(step_ms, commands_taken_);
+  Inbox told{{}, {}, inbox->outcomes, inbox->reports, inbox->commands};
+  auto report = Tick(*state_, *std::move(inbox), models_, config_.settings, world_);
   if (!report.ok()) {
-    for (const Outcome& outcome : told.outcomes) Tell(outcome);
-    for (const CellReport& cell : told.reports) Tell(cell);
-    for (const Command& command : told.commands) Tell(command);
-    changed_.notify_all();
+    PutBack(std::move(told));
     return report.status();
   }
   last_tick_ms_ = step_ms;
@@ -276,6 +332,9 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     report_ = *report;
   }
   changed_.notify_all();
+  if (absl::Status status = ForgetOldSamples(step_ms); !status.ok()) {
+    spdlog::error("old samples are kept for now: {}", std::string(status.message()));
+  }
   if (hands_ != nullptr) {
     hands_->Poll();
     // On the data clock the next tick may follow at once: what this one began is finished first, so

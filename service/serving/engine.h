@@ -20,8 +20,8 @@
 
 namespace foreshadow {
 
-// Samples that wait for the next tick. More than that and senders wait: five signals of a million
-// accounts, twice.
+// Samples that wait in memory for the next tick: five signals of a million accounts, twice. When
+// more come, they are left to the history, and the next tick reads its window from there.
 inline constexpr size_t kInboxSamplesMax = 10'000'000;
 
 // Whoever carries out actions in the cells.
@@ -70,7 +70,8 @@ class Engine {
 
   void Tell(Outcome outcome);
   void Tell(CellReport report);
-  void Tell(Command command);
+  // Durable when OK; the next tick takes it, after a restart too.
+  absl::Status Tell(Command command);
 
   // The newest report; null before the first tick.
   std::shared_ptr<const TickReport> report() const;
@@ -88,7 +89,9 @@ class Engine {
   void RunWallClock();
   absl::Status TickUntil(int64_t newest_step_ms);
   absl::Status TickOnce(int64_t step_ms);
-  Inbox TakeInbox(int64_t step_ms);
+  absl::StatusOr<Inbox> TakeInbox(int64_t step_ms);
+  void PutBack(Inbox told);
+  absl::Status ForgetOldSamples(int64_t now_ms);
 
   const Config config_;
   const ModelList models_;
@@ -98,6 +101,9 @@ class Engine {
   mutable std::mutex mutex_;  // the inbox, the fleet, the report
   mutable std::condition_variable changed_;
   Inbox inbox_;
+  bool window_in_store_ = true;  // the next tick reads the window's samples from the history
+  uint64_t commands_count_ = 0;  // number of the newest command ever
+  uint64_t commands_taken_ = 0;  // number of the newest that a tick has in hand
   std::shared_ptr<const Fleet> fleet_;
   std::unordered_map<std::string, int32_t> account_index_;
   std::shared_ptr<const TickReport> report_;
@@ -107,6 +113,7 @@ class Engine {
   StatePtr state_;
   RealWorld world_;
   int64_t last_tick_ms_ = 0;
+  int64_t forgot_ms_ = 0;  // tick at which old samples were last forgotten
   std::thread thread_;
 };
 

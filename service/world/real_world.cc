@@ -20,7 +20,7 @@ absl::Status RealWorld::Write(const Commit& commit) {
   for (const Explanation& e : commit.explanations) {
     audit.emplace_back(e.action.id, ExplanationToJson(e, *fleet));
   }
-  return store_.WriteDecisions(DecisionsToJson(*commit.decisions, *fleet), audit);
+  return store_.WriteDecisions(DecisionsToJson(*commit.decisions, *fleet), audit, commands_taken_);
 }
 
 }  // namespace foreshadow

@@ -16,7 +16,11 @@ class RealWorld : public World {
   RealWorld(HistoryStore& store, uint64_t seed, std::function<std::shared_ptr<const Fleet>()> fleet,
             std::function<void(const Action&)> start);
 
-  void SetNowMs(int64_t now_ms) { now_ms_ = now_ms; }
+  // Before each tick: its time, and the number of the newest command in its inbox (0 = none).
+  void SetTick(int64_t now_ms, uint64_t commands_taken) {
+    now_ms_ = now_ms;
+    commands_taken_ = commands_taken;
+  }
 
   int64_t NowMs() override { return now_ms_; }
   double ElapsedMs() override;
@@ -30,6 +34,7 @@ class RealWorld : public World {
   std::function<std::shared_ptr<const Fleet>()> fleet_;
   std::function<void(const Action&)> start_;
   int64_t now_ms_ = 0;
+  uint64_t commands_taken_ = 0;
 };
 
 }  // namespace foreshadow

@@ -113,6 +113,8 @@ TEST(Config, RefusesWhatDoesNotFitTogether) {
   EXPECT_THAT(ErrorOf(std::string(kLeast) + "[[cell]]\nid = \"a\"\n"), HasSubstr("given twice"));
   EXPECT_THAT(ErrorOf(std::string(kLeast) + "[[cell]]\nzone = \"z\"\n"),
               HasSubstr("cell[1].id is missing"));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[history]\nretention_hours = 2\n"),
+              AllOf(HasSubstr("accept_past_hours"), HasSubstr("retention_hours = 2")));
   EXPECT_THAT(ErrorOf(std::string(kLeast) + "[plan]\nrisk_target = 0.5\n"),
               AllOf(HasSubstr("risk_target"), HasSubstr("risk_threshold")));
 }

@@ -170,13 +170,31 @@ TEST(History, AccountsComeBackInOrderAndFollowTheirCells) {
   EXPECT_THAT(std::string(without.status().message()), HasSubstr("account x is in cell b"));
 }
 
+TEST(History, CommandsWaitUntilDecisionsTookThem) {
+  const TemporaryFolder folder;
+  const auto store = Open(folder.path());
+  ASSERT_TRUE(store->WriteCommand(1, {Command::Kind::kPause, 0}).ok());
+  ASSERT_TRUE(store->WriteCommand(2, {Command::Kind::kApprove, 77}).ok());
+  ASSERT_TRUE(store->WriteCommand(3, {Command::Kind::kResume, 0}).ok());
+  ASSERT_TRUE(store->WriteDecisions("none taken", {}, 0).ok());
+  ASSERT_EQ(store->ReadCommands()->size(), 3u);
+  ASSERT_TRUE(store->WriteDecisions("one taken", {}, 1).ok());
+  const auto left = store->ReadCommands();
+  ASSERT_TRUE(left.ok()) << left.status();
+  ASSERT_EQ(left->size(), 2u);
+  EXPECT_EQ((*left)[0].first, 2u);
+  EXPECT_EQ((*left)[0].second.kind, Command::Kind::kApprove);
+  EXPECT_EQ((*left)[0].second.action_id, 77u);
+  EXPECT_EQ((*left)[1].second.kind, Command::Kind::kResume);
+}
+
 TEST(History, DecisionsAndAuditAreWrittenTogether) {
   const TemporaryFolder folder;
   {
     const auto store = Open(folder.path());
     EXPECT_TRUE(absl::IsNotFound(store->ReadDecisions().status()));
-    ASSERT_TRUE(store->WriteDecisions("first", {{1, "why 1"}}).ok());
-    ASSERT_TRUE(store->WriteDecisions("second", {{1, "why 1, settled"}, {2, "why 2"}}).ok());
+    ASSERT_TRUE(store->WriteDecisions("first", {{1, "why 1"}}, 0).ok());
+    ASSERT_TRUE(store->WriteDecisions("second", {{1, "why 1, settled"}, {2, "why 2"}}, 0).ok());
   }
   const auto store = Open(folder.path());
   EXPECT_EQ(store->ReadDecisions().value(), "second");
