@@ -20,6 +20,14 @@ if(NOT EXISTS ${FORESHADOW_DEPS}/torch/lib/libtorch_cpu.so)
   message(FATAL_ERROR "libtorch is not in ${FORESHADOW_DEPS}: run script/setup first")
 endif()
 
+# Debian's KissFFT ships a CMake package that does not find its own library.
+find_path(KISSFFT_INCLUDE kissfft/kiss_fftr.h REQUIRED)
+find_library(KISSFFT_LIBRARY kissfft-float REQUIRED)
+add_library(kissfft::kissfft-float INTERFACE IMPORTED)
+target_include_directories(kissfft::kissfft-float INTERFACE ${KISSFFT_INCLUDE}
+                                                            ${KISSFFT_INCLUDE}/kissfft)
+target_link_libraries(kissfft::kissfft-float INTERFACE ${KISSFFT_LIBRARY})
+
 # TorchConfig.cmake demands the CUDA toolkit even for CPU use, so the two libraries are imported by
 # hand. The CUDA half (libtorch_cuda.so) is loaded at run time where there is a GPU.
 add_library(foreshadow_torch_headers INTERFACE)

@@ -21,43 +21,43 @@ inline constexpr int kPeriodic = 0;  // seasonal_window: R's s.window = "periodi
 inline constexpr int kDefault = -1;  // take R's default for this parameter
 
 struct StlParams {
-  int period = 0;                  // samples a season, >= 2
-  int seasonal_window = kPeriodic; // loess span in seasons: odd, >= 3, or kPeriodic
-  int seasonal_degree = 0;         // 0 or 1
-  int seasonal_jump = kDefault;    // default: a tenth of the window, rounded up
-  int trend_window = kDefault;     // odd, >= 3; default: next odd of 1.5 period/(1 - 1.5/seasonal)
+  int period = 0;                   // samples a season, >= 2
+  int seasonal_window = kPeriodic;  // loess span in seasons: odd, >= 3, or kPeriodic
+  int seasonal_degree = 0;          // 0 or 1
+  int seasonal_jump = kDefault;     // default: a tenth of the window, rounded up
+  int trend_window = kDefault;      // odd, >= 3; default: next odd of 1.5 period/(1 - 1.5/seasonal)
   int trend_degree = 1;
   int trend_jump = kDefault;
   int low_pass_window = kDefault;  // default: next odd of the period
   int low_pass_degree = kDefault;  // default: the trend's degree
   int low_pass_jump = kDefault;
-  int inner = kDefault;            // default 2, robust 1
-  int outer = kDefault;            // default 0, robust 15
+  int inner = kDefault;  // default 2, robust 1
+  int outer = kDefault;  // default 0, robust 15
   bool robust = false;
 };
 
 struct StlArgs {
   StlParams params;
-  StepMajor<const float> observed;   // NaN = missing: weight zero
+  StepMajor<const float> observed;  // NaN = missing: weight zero
   StepMajor<float> seasonal;
   StepMajor<float> trend;
-  StepMajor<float> remainder;        // NaN where observed is
-  StepMajor<float> weights;          // robustness weights; data == nullptr if not wanted
-  std::span<SeriesStatus> status;    // [series]
-  std::span<std::byte> workspace;    // aligned to 64 bytes
+  StepMajor<float> remainder;      // NaN where observed is
+  StepMajor<float> weights;        // robustness weights; data == nullptr if not wanted
+  std::span<SeriesStatus> status;  // [series]
+  std::span<std::byte> workspace;  // aligned to 64 bytes
 };
 
 // --- Periods: periodogram peaks confirmed by autocorrelation ------------------------------------
 
 struct PeriodArgs {
   StepMajor<const float> observed;
-  int min_period = 2;                // samples
-  int max_period = 0;                // samples; 0 = half the length
-  float significance = 0.01f;        // chance that noise alone yields a period
-  int max_periods = 3;               // periods kept a series
-  std::span<int32_t> periods;        // [series][max_periods], strongest first; 0 = no more
-  std::span<float> strengths;        // [series][max_periods], autocorrelation at the period
-  std::span<SeriesStatus> status;    // [series]
+  int min_period = 2;              // samples
+  int max_period = 0;              // samples; 0 = half the length
+  float significance = 0.01f;      // chance that noise alone yields a period
+  int max_periods = 3;             // periods kept a series
+  std::span<int32_t> periods;      // [series][max_periods], strongest first; 0 = no more
+  std::span<float> strengths;      // likewise, autocorrelation at the period
+  std::span<SeriesStatus> status;  // [series]
   std::span<std::byte> workspace;
 };
 
@@ -65,33 +65,33 @@ struct PeriodArgs {
 
 struct Spike {
   int32_t series;
-  int32_t onset;       // step
-  int32_t duration;    // steps
-  float peak;          // signed height over the remainder's median
-  float score;         // |peak| in robust standard deviations
+  int32_t onset;     // step
+  int32_t duration;  // steps
+  float peak;        // signed height over the remainder's median
+  float score;       // |peak| in robust standard deviations
 };
 
 struct SpikeArgs {
   StepMajor<const float> remainder;
-  float false_alarms = 1e-4f;        // chance a step of noise is called a spike
-  std::span<float> scale;            // [series] robust standard deviation (1.4826 MAD)
-  std::span<float> threshold;        // [series] absolute height that counts as a spike
-  std::span<Spike> spikes;           // room for the spikes found, ordered by series, then onset
-  int64_t* spikes_count = nullptr;   // out: found; beyond the room they are counted, not kept
-  std::span<SeriesStatus> status;    // [series]
+  float false_alarms = 1e-4f;       // chance a step of noise is called a spike
+  std::span<float> scale;           // [series] robust standard deviation (1.4826 MAD)
+  std::span<float> threshold;       // [series] absolute height that counts as a spike
+  std::span<Spike> spikes;          // room for the spikes found, ordered by series, then onset
+  int64_t* spikes_count = nullptr;  // out: found; beyond the room they are counted, not kept
+  std::span<SeriesStatus> status;   // [series]
   std::span<std::byte> workspace;
 };
 
 // --- Lagged correlation ------------------------------------------------------------------------
 
 struct LagArgs {
-  StepMajor<const float> leader;     // same shape as follower: column i against column i
+  StepMajor<const float> leader;  // same shape as follower: column i against column i
   StepMajor<const float> follower;
-  int max_lag = 12;                  // steps; lags 0..max_lag, leader first
-  std::span<int32_t> lag;            // [series] steps by which the leader is ahead
-  std::span<float> correlation;      // [series] Pearson, at that lag
-  std::span<float> p_value;          // [series] corrected for the search over lags
-  std::span<SeriesStatus> status;    // [series]
+  int max_lag = 12;                // steps; lags 0..max_lag, leader first
+  std::span<int32_t> lag;          // [series] steps by which the leader is ahead
+  std::span<float> correlation;    // [series] Pearson, at that lag
+  std::span<float> p_value;        // [series] corrected for the search over lags
+  std::span<SeriesStatus> status;  // [series]
   std::span<std::byte> workspace;
 };
 

@@ -1,0 +1,17 @@
+// Periods, spikes and lagged correlation on the CPU. See kernels/ops.h for the contracts.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace foreshadow::kernels::cpu {
+
+size_t PeriodsWorkspaceBytes(const PeriodArgs& args);
+void Periods(const PeriodArgs& args);
+
+size_t SpikesWorkspaceBytes(const SpikeArgs& args);
+void Spikes(const SpikeArgs& args);
+
+size_t LagsWorkspaceBytes(const LagArgs& args);
+void Lags(const LagArgs& args);
+
+}  // namespace foreshadow::kernels::cpu
