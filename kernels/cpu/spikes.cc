@@ -1,7 +1,7 @@
 // Spikes: samples beyond a threshold that noise passes only with the chosen chance. The threshold
-// comes from the tail itself - peaks over a high quantile follow a generalised Pareto distribution
-// (Pickands 1975), fitted by its moments (Hosking and Wallis 1987) as in Siffer et al. (2017) - and
-// never lies below what a normal distribution of the same robust scale would ask for.
+// comes from the tail itself - excesses over a high quantile follow a generalised Pareto
+// distribution, as Siffer et al. (2017) use it - and never lies below what a normal distribution of
+// the same robust scale would ask for.
 #include <cmath>
 #include <limits>
 
@@ -13,8 +13,12 @@ namespace foreshadow::kernels::cpu {
 namespace {
 
 constexpr int64_t kSamplesMin = 8;
-constexpr double kTailShare = 0.02;         // of the samples that describe the tail
-constexpr int64_t kTailMin = 10;            // fewer describe nothing: the normal threshold alone
+constexpr double kTailShare = 0.05;  // of the samples that describe the tail
+// What tails are like before a look at this one: exponential, give or take; and how far the
+// estimate from one excess would be off.
+constexpr double kShapePrior = 0.15;
+constexpr double kShapeError = 1.8;
+constexpr std::ptrdiff_t kTailMin = 20;     // fewer describe nothing: the normal threshold alone
 constexpr int64_t kGapMax = 1;              // quiet steps inside a spike
 constexpr float kMadToDeviation = 1.4826f;  // of a normal distribution
 
@@ -29,29 +33,27 @@ double NormalThreshold(double chance) {
   return z;
 }
 
-// Threshold from the exceedances over `base`, in the same unit.
-double TailThreshold(std::span<const float> heights, float base, double chance) {
-  double mean = 0;
-  double square = 0;
-  int64_t count = 0;
-  for (const float height : heights) {
-    if (height <= base) continue;
-    const double excess = double{height} - base;
-    mean += excess;
-    square += excess * excess;
-    ++count;
-  }
+// Threshold from the excesses over a base, which are reordered. Two of their quantiles give shape
+// and scale (Pickands 1975), so that the spikes themselves, a few of them, do not raise it.
+double TailThreshold(std::span<float> excesses, double samples, double chance) {
+  const auto count = static_cast<std::ptrdiff_t>(excesses.size());
   if (count < kTailMin) return 0;
-  mean /= static_cast<double>(count);
-  const double variance = square / static_cast<double>(count) - mean * mean;
-  if (variance <= 0) return 0;
-  const double ratio = mean * mean / variance;
-  const double shape = std::clamp(0.5 * (1 - ratio), -0.5, 0.5);
-  const double scale = 0.5 * mean * (1 + ratio);
-  const double share = chance * static_cast<double>(heights.size()) / static_cast<double>(count);
-  const double reach = std::abs(shape) < 1e-6 ? -scale * std::log(share)
-                                              : scale / shape * (std::pow(share, -shape) - 1);
-  return base + std::max(0.0, reach);
+  const auto quantile = [&](std::ptrdiff_t at) {
+    std::nth_element(excesses.begin(), excesses.begin() + at, excesses.end());
+    return double{excesses[static_cast<size_t>(at)]};
+  };
+  const double half = quantile(count / 2);
+  const double three_quarters = quantile(3 * count / 4);
+  if (half <= 0 || three_quarters <= half) return 0;
+  const double known = kShapePrior * kShapePrior;
+  const double trust = known / (known + kShapeError * kShapeError / static_cast<double>(count));
+  const double shape = trust * std::log2(three_quarters / half - 1);
+  const bool is_exponential = std::abs(shape) < 1e-6;
+  const double scale =
+      is_exponential ? half / std::log(2.0) : shape * half / (std::exp2(shape) - 1);
+  const double share = chance * samples / static_cast<double>(count);
+  if (share >= 1) return 0;
+  return is_exponential ? -scale * std::log(share) : scale / shape * (std::pow(share, -shape) - 1);
 }
 
 struct Scene {
@@ -78,10 +80,12 @@ bool Measure(const SpikeArgs& args, int64_t series, int64_t present, Scene& scen
   const auto tail = heights.begin() +
                     static_cast<std::ptrdiff_t>(static_cast<double>(present) * (1 - kTailShare));
   std::nth_element(heights.begin(), tail, heights.end());
-  const double base = *tail;
+  const float base = *tail;
+  const std::span<float> excesses(tail, heights.end());
+  for (float& height : excesses) height -= base;
   const double wanted =
       std::max(NormalThreshold(args.false_alarms) * scale,
-               TailThreshold(heights, static_cast<float>(base), args.false_alarms));
+               base + TailThreshold(excesses, static_cast<double>(present), args.false_alarms));
   args.threshold[series] = static_cast<float>(wanted);
   return true;
 }

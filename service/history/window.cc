@@ -59,9 +59,9 @@ void Window::AppendRow() {
 
 void Window::AdvanceTo(int64_t time_ms) {
   const int64_t newest_ms = FloorToStep(time_ms, step_ms_);
-  if (end_ms_ != 0 && newest_ms <= end_ms_) return;
+  if (steps_ != 0 && newest_ms <= end_ms_) return;
   int64_t rows = 1;
-  if (end_ms_ != 0) {
+  if (steps_ != 0) {
     const int64_t skipped = (newest_ms - end_ms_) / step_ms_;
     if (skipped >= steps_max_) {
       steps_ = 0;

@@ -41,7 +41,7 @@ class Window {
   // Valid until the next call that changes the window.
   WindowView view() const;
 
-  int64_t end_ms() const { return end_ms_; }  // start of the newest step; 0 = empty
+  int64_t end_ms() const { return end_ms_; }  // start of the newest step
   int64_t steps() const { return steps_; }
   int64_t series() const { return series_; }
 

@@ -44,7 +44,7 @@ class StageClock {
 void UpdateWindow(const std::vector<Sample>& samples, int64_t series, int64_t now_ms,
                   Window& window) {
   window.Grow(series);
-  if (window.end_ms() == 0 && !samples.empty()) {
+  if (window.steps() == 0 && !samples.empty()) {
     const auto oldest =
         std::min_element(samples.begin(), samples.end(),
                          [](const Sample& a, const Sample& b) { return a.time_ms < b.time_ms; });

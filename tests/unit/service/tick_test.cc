@@ -1,0 +1,210 @@
+// The whole tick in a world made of plain memory: cells that do as told, a disk that may fail.
+#include "service/tick/tick.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <random>
+#include <set>
+
+#include "models/registry.h"
+#include "service/tick/decisions_json.h"
+#include "service/tick/state.h"
+#include "tests/unit/service/fleets.h"
+
+namespace foreshadow {
+namespace {
+
+constexpr int64_t kStep = 300'000;
+constexpr int64_t kDay = 288;
+
+class MemoryWorld : public World {
+ public:
+  explicit MemoryWorld(uint64_t seed) : random_(seed) {}
+
+  int64_t NowMs() override { return now_ms; }
+  double ElapsedMs() override { return 0; }
+  uint64_t Random() override { return random_(); }
+
+  absl::Status Write(const Commit& commit) override {
+    if (disk_full) return absl::ResourceExhaustedError("no space");
+    written = *commit.decisions;
+    for (const Explanation& e : commit.explanations) audit[e.action.id] = e;
+    return absl::OkStatus();
+  }
+
+  void Start(const Action& action) override {
+    EXPECT_TRUE(audit.contains(action.id)) << "carried out before it was durable";
+    auto& cell = instances[action.target_cell];
+    if (action.kind == ActionKind::kCreate) cell.insert(action.instance_id);
+    if (action.kind == ActionKind::kDestroy) cell.erase(action.instance_id);
+    outcomes.push_back({action.id, true, false, ""});
+  }
+
+  int64_t now_ms = 0;
+  bool disk_full = false;
+  Decisions written;
+  std::map<uint64_t, Explanation> audit;
+  std::map<std::string, std::set<std::string>> instances;
+  std::vector<Outcome> outcomes;
+
+ private:
+  std::mt19937_64 random_;
+};
+
+// Three cells; the accounts of the first have a daily peak that takes it over its capacity.
+class Replay {
+ public:
+  explicit Replay(uint64_t seed) : world(seed) {
+    settings.tick.step_ms = kStep;
+    settings.tick.window_steps = 5 * kDay;
+    settings.shadow.mode = Mode::kAct;
+    cells = testing::MakeFleet(3, 60).cells;
+    state = NewState(cells, {}, settings);
+  }
+
+  float Cpu(int account, int64_t step) const {
+    std::mt19937_64 random(static_cast<uint64_t>(account * 100'003 + step));
+    const double noise = std::normal_distribution<double>(0, 0.02)(random);
+    const double day = std::sin(2 * M_PI * double(step % kDay) / kDay);
+    const double level = account % 3 == 0 ? 4.5 + 2 * day : 2.5;
+    return static_cast<float>(std::max(0.0, level * (1 + noise)));
+  }
+
+  // The inbox of the tick at `step`; the first one carries the history.
+  Inbox At(int64_t step, int64_t from) {
+    Inbox inbox;
+    if (from < step) {
+      for (int a = 0; a < 30; ++a)
+        inbox.accounts.push_back({"a" + std::to_string(a), a % 3, "app"});
+    }
+    for (int64_t i = from; i <= step; ++i) {
+      for (int a = 0; a < 30; ++a)
+        inbox.samples.push_back({a, SignalKind::kCpu, i * kStep, Cpu(a, i)});
+    }
+    inbox.outcomes = std::move(world.outcomes);
+    world.outcomes.clear();
+    return inbox;
+  }
+
+  std::shared_ptr<const TickReport> Step(int64_t step, int64_t from) {
+    world.now_ms = step * kStep;
+    const auto report =
+        Tick(*state, At(step, from), models::LoadModels("").models, settings, world);
+    EXPECT_TRUE(report.ok()) << report.status();
+    return report.ok() ? *report : nullptr;
+  }
+
+  // History up to the fourth day, then so many ticks.
+  std::vector<std::shared_ptr<const TickReport>> Run(int ticks) {
+    std::vector<std::shared_ptr<const TickReport>> reports;
+    const int64_t first = 4 * kDay;
+    for (int64_t step = first; step < first + ticks; ++step) {
+      reports.push_back(Step(step, step == first ? 0 : step));
+    }
+    return reports;
+  }
+
+  Settings settings;
+  std::vector<Cell> cells;
+  MemoryWorld world;
+  StatePtr state;
+};
+
+std::string Digest(const std::vector<std::shared_ptr<const TickReport>>& reports) {
+  std::string digest;
+  for (const auto& report : reports) {
+    for (const Action& action : report->actions) {
+      digest += action.instance_id + Name(action.kind) + Name(action.state) + action.account +
+                action.target_cell + std::to_string(action.split) + ";";
+    }
+    for (const CellRisk& risk : report->risks) digest += std::to_string(risk.probability) + ",";
+  }
+  return digest;
+}
+
+TEST(Tick, ForeseesTheDailyOverloadAndAvoidsIt) {
+  Replay replay(1);
+  const auto reports = replay.Run(kDay);
+  const Scores& scores = reports.back()->scores;
+  EXPECT_EQ(scores.ticks, static_cast<uint64_t>(kDay));
+  EXPECT_GE(scores.overloads, 1u);
+  EXPECT_GE(scores.overloads_foreseen, 1u);
+  EXPECT_GE(scores.lead_minutes_median(), 5);
+  EXPECT_GT(scores.overload_minutes_without, 60);
+  EXPECT_LT(scores.overload_minutes_with, 0.1 * scores.overload_minutes_without);
+  EXPECT_GE(scores.shadows_created, 1u);
+  EXPECT_LT(scores.mase(), 1.2);
+  // The night after: nothing is left of it.
+  EXPECT_TRUE(reports.back()->shadows.empty());
+  for (const auto& [cell, instances] : replay.world.instances) EXPECT_TRUE(instances.empty());
+  EXPECT_EQ(reports.back()->patterns->at(0).periods[0], kDay);
+}
+
+TEST(Tick, IsDeterministic) {
+  Replay one(1);
+  Replay two(1);
+  EXPECT_EQ(Digest(one.Run(100)), Digest(two.Run(100)));
+}
+
+// In every tick: one shadow an account, never at home, and the split within bounds.
+TEST(Tick, KeepsTheInvariants) {
+  Replay replay(2);
+  for (const auto& report : replay.Run(kDay)) {
+    std::set<int32_t> accounts;
+    for (const Shadow& shadow : report->shadows) {
+      EXPECT_TRUE(accounts.insert(shadow.account).second);
+      EXPECT_NE(shadow.target, report->fleet->accounts[shadow.account].cell);
+      EXPECT_GE(shadow.split, 0);
+      EXPECT_LE(shadow.split, 1);
+      EXPECT_TRUE(shadow.split == 0 || shadow.state == ShadowState::kSharing);
+    }
+  }
+}
+
+TEST(Tick, AFullDiskDecidesNothing) {
+  Replay replay(3);
+  replay.Run(20);
+  const Decisions before = replay.state->decisions;
+  replay.world.disk_full = true;
+  replay.world.now_ms += kStep;
+  const int64_t step = replay.world.now_ms / kStep;
+  const auto report = Tick(*replay.state, replay.At(step, step), models::LoadModels("").models,
+                           replay.settings, replay.world);
+  EXPECT_EQ(report.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(DecisionsToJson(replay.state->decisions, *replay.state->fleet),
+            DecisionsToJson(before, *replay.state->fleet));
+}
+
+// A restart with what was written begins every open action again and ends in the same place.
+TEST(Tick, ARestartCarriesOn) {
+  Replay replay(4);
+  const auto reports = replay.Run(60);
+  std::shared_ptr<const TickReport> last = reports.back();
+  int64_t step = 4 * kDay + 60;
+  for (; last->shadows.empty() && step < 5 * kDay; ++step) last = replay.Step(step, step);
+  ASSERT_FALSE(last->shadows.empty());
+  replay.world.outcomes.clear();  // lost with the process
+  replay.state = NewState(replay.cells, replay.world.written, replay.settings);
+  last = replay.Step(step, 0);
+  EXPECT_EQ(last->scores.ticks, static_cast<uint64_t>(step - 4 * kDay + 1));
+  for (int i = 0; i < 3; ++i) last = replay.Step(step + 1 + i, step + 1 + i);
+  for (const Shadow& shadow : last->shadows) {
+    EXPECT_TRUE(replay.world.instances["cell-" + std::to_string(shadow.target)].contains(
+        shadow.instance_id));
+  }
+}
+
+TEST(Tick, SurvivesMissingSeriesAndNoModels) {
+  Replay replay(5);
+  replay.world.now_ms = 100 * kStep;
+  Inbox inbox;
+  for (int a = 0; a < 3; ++a) inbox.accounts.push_back({"a" + std::to_string(a), a, "app"});
+  const auto report = Tick(*replay.state, std::move(inbox), {}, replay.settings, replay.world);
+  ASSERT_TRUE(report.ok());
+  EXPECT_EQ((*report)->risks[0].probability, 0);
+}
+
+}  // namespace
+}  // namespace foreshadow
