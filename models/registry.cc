@@ -4,13 +4,22 @@
 #include <fmt/ranges.h>
 
 #include "models/level/level.h"
+#include "models/lstm/lstm.h"
 #include "models/seasonal_naive/seasonal_naive.h"
 
 namespace foreshadow::models {
 
 RankedModels LoadModels(const std::string& folder) {
   RankedModels ranked;
-  if (!folder.empty()) ranked.notes.push_back(fmt::format("no trained model in {}", folder));
+  if (!folder.empty()) {
+    auto lstm = LoadLstm(folder + "/lstm", /*threads=*/0);
+    if (lstm.ok()) {
+      ranked.models.push_back(*std::move(lstm));
+    } else {
+      ranked.notes.push_back(
+          fmt::format("lstm is left out: {}", std::string(lstm.status().message())));
+    }
+  }
   ranked.models.push_back(MakeLevel(LevelKind::kLastHourMedian));
   ranked.models.push_back(MakeLevel(LevelKind::kLastHourMean));
   ranked.models.push_back(MakeSeasonalNaive());

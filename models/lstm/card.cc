@@ -1,0 +1,162 @@
+#include "models/lstm/card.h"
+
+#include <fmt/core.h>
+
+#include <array>
+#include <nlohmann/json.hpp>
+
+namespace foreshadow::models {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr const char* kFormat = "foreshadow-lstm";
+constexpr int kVersion = 1;
+constexpr const char* kScaling =
+    "(value - level) / deviation; running mean of 72 steps' half-life and mean absolute deviation "
+    "of 288";
+constexpr std::array<const char*, kSignalKinds> kSignalNames = {"cpu", "memory", "network",
+                                                                "storage", "mutation_rate"};
+
+template <typename List>
+ordered_json Strings(const List& list) {
+  ordered_json strings = ordered_json::array();
+  for (const auto& item : list) strings.push_back(std::string(item));
+  return strings;
+}
+
+ordered_json Levels() {
+  ordered_json levels = ordered_json::array();
+  for (const float level : kQuantileLevels) levels.push_back(fmt::format("{}", level));
+  return levels;
+}
+
+absl::Status Expect(const ordered_json& json, const char* field, const ordered_json& allowed) {
+  const ordered_json found = json.contains(field) ? json[field] : ordered_json();
+  if (found == allowed) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      fmt::format("{} is {}: allowed is {}", field, found.dump(), allowed.dump()));
+}
+
+absl::Status ReadInt(const ordered_json& json, const char* field, int min, int max, int& value) {
+  const ordered_json found = json.contains(field) ? json[field] : ordered_json();
+  if (!found.is_number_integer() || found.get<int64_t>() < min || found.get<int64_t>() > max) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} is {}: allowed is {} to {}", field, found.dump(), min, max));
+  }
+  value = found.get<int>();
+  return absl::OkStatus();
+}
+
+ordered_json TrainingToJson(const TrainingRecord& training) {
+  return {{"trace", training.trace},
+          {"fingerprint", training.fingerprint},
+          {"series", training.series},
+          {"from_ms", training.from_ms},
+          {"to_ms", training.to_ms},
+          {"validation_from_ms", training.validation_from_ms},
+          {"seed", training.seed},
+          {"epochs", training.epochs},
+          {"best_epoch", training.best_epoch},
+          {"validation_loss", training.validation_loss},
+          {"command", training.command}};
+}
+
+// For the record only: what is absent or of another type stays empty.
+TrainingRecord TrainingFromJson(const ordered_json& json) {
+  const auto text = [&json](const char* field) {
+    return json.contains(field) && json[field].is_string() ? json[field].get<std::string>() : "";
+  };
+  const auto number = [&json](const char* field) {
+    return json.contains(field) && json[field].is_number() ? json[field].get<double>() : 0.0;
+  };
+  TrainingRecord training;
+  training.trace = text("trace");
+  training.fingerprint = text("fingerprint");
+  training.series = static_cast<int64_t>(number("series"));
+  training.from_ms = static_cast<int64_t>(number("from_ms"));
+  training.to_ms = static_cast<int64_t>(number("to_ms"));
+  training.validation_from_ms = static_cast<int64_t>(number("validation_from_ms"));
+  training.seed = static_cast<uint64_t>(number("seed"));
+  training.epochs = static_cast<int>(number("epochs"));
+  training.best_epoch = static_cast<int>(number("best_epoch"));
+  training.validation_loss = number("validation_loss");
+  training.command = text("command");
+  return training;
+}
+
+}  // namespace
+
+LstmShape LstmCard::shape() const {
+  LstmShape shape;
+  shape.features = kFeatures;
+  shape.candidates = kCandidates;
+  shape.signal_kinds = kSignalKinds;
+  shape.embedding = embedding;
+  shape.hidden = hidden;
+  shape.layers = layers;
+  shape.dense = dense;
+  shape.horizon_steps = spec.horizon_steps;
+  shape.quantiles = kQuantiles;
+  shape.median = kMedian;
+  return shape;
+}
+
+std::string CardToJson(const LstmCard& card) {
+  const ordered_json json = {{"format", kFormat},
+                             {"version", kVersion},
+                             {"step_ms", card.spec.step_ms},
+                             {"horizon_steps", card.spec.horizon_steps},
+                             {"window_steps", card.window_steps},
+                             {"embedding", card.embedding},
+                             {"hidden", card.hidden},
+                             {"layers", card.layers},
+                             {"dense", card.dense},
+                             {"scaling", kScaling},
+                             {"units", "those of the series: forecasts are in the samples' unit"},
+                             {"features", Strings(kFeatureNames)},
+                             {"candidates", Strings(kCandidateNames)},
+                             {"signals", Strings(kSignalNames)},
+                             {"quantile_levels", Levels()},
+                             {"training", TrainingToJson(card.training)},
+                             {"scores", card.scores}};
+  return json.dump(2) + "\n";
+}
+
+absl::StatusOr<LstmCard> CardFromJson(const std::string& text) {
+  const auto json = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return absl::DataLossError("not a JSON object");
+  LstmCard card;
+  int step_ms = 0;
+  const std::array checks = {
+      Expect(json, "format", kFormat),
+      Expect(json, "version", kVersion),
+      Expect(json, "scaling", kScaling),
+      Expect(json, "features", Strings(kFeatureNames)),
+      Expect(json, "candidates", Strings(kCandidateNames)),
+      Expect(json, "signals", Strings(kSignalNames)),
+      Expect(json, "quantile_levels", Levels()),
+      ReadInt(json, "step_ms", 1'000, 3'600'000, step_ms),
+      ReadInt(json, "horizon_steps", 1, kHorizonStepsMaxLstm, card.spec.horizon_steps),
+      ReadInt(json, "window_steps", 1, kWindowStepsMax, card.window_steps),
+      ReadInt(json, "embedding", 1, kHiddenMax, card.embedding),
+      ReadInt(json, "hidden", 1, kHiddenMax, card.hidden),
+      ReadInt(json, "layers", 1, 8, card.layers),
+      ReadInt(json, "dense", 1, kHiddenMax, card.dense),
+  };
+  for (const absl::Status& check : checks) {
+    if (!check.ok()) return check;
+  }
+  card.spec.step_ms = step_ms;
+  if (json.contains("training") && json["training"].is_object()) {
+    card.training = TrainingFromJson(json["training"]);
+  }
+  if (json.contains("scores") && json["scores"].is_object()) {
+    for (const auto& [name, score] : json["scores"].items()) {
+      if (score.is_number()) card.scores[name] = score.get<double>();
+    }
+  }
+  return card;
+}
+
+}  // namespace foreshadow::models

@@ -1,0 +1,32 @@
+// The trained LSTM as a Forecaster, and its two files on disk.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/forecaster.h"
+#include "models/lstm/card.h"
+
+namespace foreshadow::models {
+
+// A folder with card.json and weights.safetensors. NOT_FOUND when there is no card, else the error
+// names the file and the field. `threads` of the machine serve one Forecast, 0 = one per core.
+//
+// Answers at the sampling interval it was trained at only. A series without a sample gets
+// kNoHistory; one with fewer than kSamplesMin in the last three days, or silent for an hour,
+// kCannot.
+absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads);
+
+// Makes a Forecaster of a network in hand.
+std::shared_ptr<const Forecaster> MakeLstm(const LstmCard& card,
+                                           std::shared_ptr<const LstmNetwork> network, int threads);
+
+// Writes both files, the weights first, and makes the folder if need be.
+absl::Status SaveLstm(const std::string& folder, const LstmCard& card,
+                      const std::vector<Tensor>& weights);
+
+absl::StatusOr<LstmCard> LoadLstmCard(const std::string& folder);
+
+}  // namespace foreshadow::models

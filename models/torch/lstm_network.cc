@@ -1,0 +1,299 @@
+#include "models/torch/lstm_network.h"
+
+#include <torch/torch.h>
+
+#include <cmath>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"  // not fmt: torch brings another version of its headers
+#include "kernels/check.h"
+
+namespace foreshadow::models {
+namespace {
+
+constexpr double kGradientNormMax = 1.0;
+constexpr double kWeightDecay = 1e-4;
+constexpr float kTargetMax = 50;  // deviations: keeps one freak from ruling the mean loss
+
+struct Net : torch::nn::Module {
+  explicit Net(const LstmShape& s)
+      : shape(s),
+        embedding(register_module("embedding", torch::nn::Embedding(s.signal_kinds, s.embedding))),
+        lstm(register_module(
+            "lstm",
+            torch::nn::LSTM(
+                torch::nn::LSTMOptions(s.features + s.embedding, s.hidden).num_layers(s.layers)))),
+        dense(register_module("dense",
+                              torch::nn::Linear(s.hidden + s.features + s.embedding, s.dense))),
+        head(register_module("head", torch::nn::Linear(s.dense, HeadRows(s)))) {}
+
+  static int64_t HeadRows(const LstmShape& s) {
+    return static_cast<int64_t>(s.horizon_steps) * (s.candidates + s.quantiles);
+  }
+
+  // [scored][sequences][horizon][quantiles]
+  torch::Tensor forward(const torch::Tensor& features, const torch::Tensor& signals,
+                        const torch::Tensor& candidates) {
+    const int64_t steps = features.size(0);
+    const int64_t sequences = features.size(1);
+    const int64_t scored = candidates.size(0);
+    const auto kind = embedding(signals).unsqueeze(0).expand({steps, sequences, shape.embedding});
+    const auto input = torch::cat({features, kind}, 2);
+    const auto state = std::get<0>(lstm(input)).narrow(0, steps - scored, scored);
+    const auto seen = torch::cat({state, input.narrow(0, steps - scored, scored)}, 2);
+    const auto raw =
+        head(torch::relu(dense(seen)))
+            .view({scored, sequences, shape.horizon_steps, shape.candidates + shape.quantiles});
+    const auto mixture = torch::softmax(raw.narrow(3, 0, shape.candidates), 3);
+    const int64_t below = shape.median;
+    const int64_t above = shape.quantiles - shape.median - 1;
+    const auto offset = raw.narrow(3, shape.candidates, 1);
+    const auto median = (mixture * candidates).sum(3, /*keepdim=*/true) + offset;
+    const auto gaps = torch::softplus(raw.narrow(3, shape.candidates + 1, shape.quantiles - 1));
+    const auto down = gaps.narrow(3, 0, below).cumsum(3).flip(3);
+    const auto up = gaps.narrow(3, below, above).cumsum(3);
+    return torch::cat({median - down, median, median + up}, 3);
+  }
+
+  LstmShape shape;
+  torch::nn::Embedding embedding;
+  torch::nn::LSTM lstm;
+  torch::nn::Linear dense;
+  torch::nn::Linear head;
+};
+
+// Uniform within 1/sqrt(inputs) like torch's own, but from our generator, so that a seed means the
+// same weights whatever torch's does. Biases start at zero; the gaps of the head start narrow.
+void DrawWeights(Net& net, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  torch::NoGradGuard no_grad;
+  for (auto& item : net.named_parameters()) {
+    torch::Tensor& weight = item.value();
+    if (weight.dim() < 2) {
+      weight.zero_();
+      continue;
+    }
+    const float bound = 1.0f / std::sqrt(static_cast<float>(weight.size(1)));
+    std::uniform_real_distribution<float> uniform(-bound, bound);
+    auto* values = weight.data_ptr<float>();
+    for (int64_t i = 0; i < weight.numel(); ++i) values[i] = uniform(random);
+  }
+  // Forget gates open at first, so that the state lasts (Jozefowicz et al. 2015, section 2.2).
+  for (auto& item : net.lstm->named_parameters()) {
+    if (item.key().rfind("bias_ih", 0) == 0) {
+      item.value().narrow(0, net.shape.hidden, net.shape.hidden).fill_(1);
+    }
+  }
+  const int64_t row = net.shape.candidates + net.shape.quantiles;
+  auto bias = net.head->bias.view({net.shape.horizon_steps, row});
+  bias.narrow(1, net.shape.candidates + 1, net.shape.quantiles - 1).fill_(-1);
+}
+
+// A view of the caller's array, which torch only reads.
+torch::Tensor View(std::span<const float> values, torch::IntArrayRef sizes) {
+  return torch::from_blob(const_cast<float*>(values.data()), sizes, torch::kFloat32);
+}
+
+template <typename Function>
+auto Guarded(const char* what, Function function) -> decltype(function()) {
+  try {
+    return function();
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("torch: ", what, ": ", error.what()));
+  }
+}
+
+}  // namespace
+
+struct LstmNetwork::Impl {
+  explicit Impl(const LstmShape& shape) : net(std::make_shared<Net>(shape)) {}
+
+  torch::Tensor Forward(const LstmBatch& batch) const {
+    const LstmShape& s = net->shape;
+    const auto features = View(batch.features, {batch.steps, batch.sequences, s.features});
+    const auto candidates =
+        View(batch.candidates, {batch.scored, batch.sequences, s.horizon_steps, s.candidates});
+    const auto signals = torch::from_blob(const_cast<int64_t*>(batch.signals.data()),
+                                          {batch.sequences}, torch::kInt64);
+    return net->forward(features, signals, candidates);
+  }
+
+  torch::Tensor Loss(const LstmBatch& batch, const LstmTargets& targets) const {
+    const auto quantiles = Forward(batch);
+    const auto actual =
+        View(targets.values, {batch.scored, batch.sequences, net->shape.horizon_steps, 1});
+    const auto there = torch::isfinite(actual);
+    const auto level = View(targets.levels, {net->shape.quantiles});
+    const auto off = actual.nan_to_num(0, 0, 0).clamp(-kTargetMax, kTargetMax) - quantiles;
+    const auto pinball = torch::maximum(level * off, (level - 1) * off);
+    return (pinball * there).sum() / (there.sum() * net->shape.quantiles);
+  }
+
+  std::shared_ptr<Net> net;
+  std::unique_ptr<torch::optim::AdamW> optimizer;  // made by the first step of training
+
+  torch::optim::AdamW& Optimizer() {
+    if (optimizer == nullptr) {
+      optimizer = std::make_unique<torch::optim::AdamW>(
+          net->parameters(), torch::optim::AdamWOptions(1e-3).weight_decay(kWeightDecay));
+    }
+    return *optimizer;
+  }
+};
+
+namespace {
+
+Tensor CopyOut(const std::string& name, const torch::Tensor& tensor) {
+  const auto flat = tensor.detach().contiguous();
+  const float* data = flat.data_ptr<float>();
+  return {name, flat.sizes().vec(), std::vector<float>(data, data + flat.numel())};
+}
+
+// Copies the tensors in by name; each name must be there exactly once.
+absl::Status CopyIn(const std::vector<Tensor>& from,
+                    const std::vector<std::pair<std::string, torch::Tensor>>& to) {
+  torch::NoGradGuard no_grad;
+  for (const auto& [name, tensor] : to) {
+    const auto found =
+        std::find_if(from.begin(), from.end(), [&name](const Tensor& t) { return t.name == name; });
+    if (found == from.end()) {
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "' is missing"));
+    }
+    if (found->shape != tensor.sizes().vec() || std::ssize(found->values) != tensor.numel()) {
+      std::string sides;
+      for (const int64_t side : tensor.sizes()) absl::StrAppend(&sides, " ", side);
+      return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "' has ",
+                                                     found->values.size(),
+                                                     " values: allowed is the shape", sides));
+    }
+    for (const float value : found->values) {
+      if (!std::isfinite(value)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("tensor '", name, "' holds ", value, ": allowed are finite numbers"));
+      }
+    }
+  }
+  if (from.size() != to.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there are ", from.size(), " tensors: allowed are ", to.size()));
+  }
+  for (const auto& [name, tensor] : to) {
+    const auto found =
+        std::find_if(from.begin(), from.end(), [&name](const Tensor& t) { return t.name == name; });
+    torch::Tensor target = tensor;
+    target.copy_(View(found->values, tensor.sizes()));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::pair<std::string, torch::Tensor>> NamedWeights(const Net& net) {
+  std::vector<std::pair<std::string, torch::Tensor>> named;
+  for (const auto& item : net.named_parameters()) named.emplace_back(item.key(), item.value());
+  return named;
+}
+
+}  // namespace
+
+LstmNetwork::LstmNetwork(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+LstmNetwork::~LstmNetwork() = default;
+
+absl::StatusOr<std::unique_ptr<LstmNetwork>> LstmNetwork::Create(const LstmShape& shape,
+                                                                 uint64_t seed, int threads) {
+  using Result = absl::StatusOr<std::unique_ptr<LstmNetwork>>;
+  FORESHADOW_CHECK(shape.features > 0 && shape.candidates > 0 && shape.signal_kinds > 0);
+  FORESHADOW_CHECK(shape.median > 0 && shape.median < shape.quantiles - 1);
+  return Guarded("create", [&]() -> Result {
+    at::set_num_threads(threads);
+    at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
+    auto impl = std::make_unique<Impl>(shape);
+    DrawWeights(*impl->net, seed);
+    impl->net->eval();
+    return std::unique_ptr<LstmNetwork>(new LstmNetwork(std::move(impl)));
+  });
+}
+
+const LstmShape& LstmNetwork::shape() const { return impl_->net->shape; }
+
+absl::Status LstmNetwork::Forecast(const LstmBatch& batch, std::span<float> quantiles) const {
+  return Guarded("forecast", [&]() -> absl::Status {
+    c10::InferenceMode inference;
+    const auto result = impl_->Forward(batch).contiguous();
+    FORESHADOW_CHECK(result.numel() == std::ssize(quantiles));
+    std::copy_n(result.data_ptr<float>(), quantiles.size(), quantiles.data());
+    return absl::OkStatus();
+  });
+}
+
+absl::StatusOr<float> LstmNetwork::Loss(const LstmBatch& batch, const LstmTargets& targets) const {
+  return Guarded("loss", [&]() -> absl::StatusOr<float> {
+    c10::InferenceMode inference;
+    return impl_->Loss(batch, targets).item<float>();
+  });
+}
+
+absl::StatusOr<float> LstmNetwork::TrainStep(const LstmBatch& batch, const LstmTargets& targets,
+                                             double learning_rate) {
+  return Guarded("train", [&]() -> absl::StatusOr<float> {
+    torch::optim::AdamW& optimizer = impl_->Optimizer();
+    for (auto& group : optimizer.param_groups()) group.options().set_lr(learning_rate);
+    optimizer.zero_grad();
+    const auto loss = impl_->Loss(batch, targets);
+    const auto value = loss.item<float>();
+    if (!std::isfinite(value)) return value;
+    loss.backward();
+    torch::nn::utils::clip_grad_norm_(impl_->net->parameters(), kGradientNormMax);
+    optimizer.step();
+    return value;
+  });
+}
+
+std::vector<Tensor> LstmNetwork::Weights() const {
+  std::vector<Tensor> weights;
+  for (const auto& [name, tensor] : NamedWeights(*impl_->net)) {
+    weights.push_back(CopyOut(name, tensor));
+  }
+  return weights;
+}
+
+absl::Status LstmNetwork::SetWeights(const std::vector<Tensor>& weights) {
+  return Guarded("set weights",
+                 [&]() -> absl::Status { return CopyIn(weights, NamedWeights(*impl_->net)); });
+}
+
+std::vector<Tensor> LstmNetwork::OptimizerState() const {
+  std::vector<Tensor> state;
+  torch::optim::AdamW& optimizer = impl_->Optimizer();
+  for (const auto& [name, weight] : NamedWeights(*impl_->net)) {
+    const auto found = optimizer.state().find(weight.unsafeGetTensorImpl());
+    if (found == optimizer.state().end()) continue;
+    const auto& moments = static_cast<torch::optim::AdamWParamState&>(*found->second);
+    state.push_back(CopyOut(name + ".exp_avg", moments.exp_avg()));
+    state.push_back(CopyOut(name + ".exp_avg_sq", moments.exp_avg_sq()));
+    state.push_back({name + ".step", {1}, {static_cast<float>(moments.step())}});
+  }
+  return state;
+}
+
+absl::Status LstmNetwork::SetOptimizerState(const std::vector<Tensor>& state) {
+  return Guarded("set optimizer state", [&]() -> absl::Status {
+    std::vector<std::pair<std::string, torch::Tensor>> named;
+    for (const auto& [name, weight] : NamedWeights(*impl_->net)) {
+      named.emplace_back(name + ".exp_avg", torch::zeros_like(weight));
+      named.emplace_back(name + ".exp_avg_sq", torch::zeros_like(weight));
+      named.emplace_back(name + ".step", torch::zeros({1}));
+    }
+    if (absl::Status status = CopyIn(state, named); !status.ok()) return status;
+    size_t next = 0;
+    for (const auto& [name, weight] : NamedWeights(*impl_->net)) {
+      auto moments = std::make_unique<torch::optim::AdamWParamState>();
+      moments->exp_avg(named[next++].second);
+      moments->exp_avg_sq(named[next++].second);
+      moments->step(static_cast<int64_t>(named[next++].second.item<float>()));
+      impl_->Optimizer().state()[weight.unsafeGetTensorImpl()] = std::move(moments);
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace foreshadow::models

@@ -1,0 +1,86 @@
+// The LSTM itself: weights, forward pass, and one step of training. Plain arrays in and out, so
+// that no header of torch is seen outside this folder.
+//
+// Per step: features and an embedding of the signal kind go into the LSTM; its state and the
+// features into a dense layer; from there, for each coming step, the weights of a mixture of the
+// candidates (softmax) plus an offset give the median, and positive gaps (softplus) added up and
+// down from it the other quantiles, which are so in order by construction. Sequences of a batch are
+// forked at each scored step, after Wen et al. (2017), "A multi-horizon quantile recurrent
+// forecaster", section 3.3.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "models/file/safetensors.h"
+
+namespace foreshadow::models {
+
+struct LstmShape {
+  int features = 0;
+  int candidates = 0;
+  int signal_kinds = 0;
+  int embedding = 4;
+  int hidden = 64;
+  int layers = 1;
+  int dense = 64;
+  int horizon_steps = 12;
+  int quantiles = 0;
+  int median = 0;  // index of the level 0.5
+};
+
+struct LstmBatch {
+  int64_t steps = 0;
+  int64_t sequences = 0;
+  int64_t scored = 0;                 // the last steps, which give an output
+  std::span<const float> features;    // [steps][sequences][features]
+  std::span<const int64_t> signals;   // [sequences], 0..signal_kinds-1
+  std::span<const float> candidates;  // [scored][sequences][horizon][candidates], scaled
+};
+
+struct LstmTargets {
+  std::span<const float> values;  // [scored][sequences][horizon], scaled; NaN = missing
+  std::span<const float> levels;  // [quantiles]
+};
+
+// Uses of one network must not overlap, but for Forecast and Loss, which may run on any number of
+// threads at once. Torch's errors come back as INTERNAL.
+class LstmNetwork {
+ public:
+  // Weights drawn from the seed; the process's torch threads are set to `threads`.
+  static absl::StatusOr<std::unique_ptr<LstmNetwork>> Create(const LstmShape& shape, uint64_t seed,
+                                                             int threads);
+  ~LstmNetwork();
+
+  const LstmShape& shape() const;
+
+  // Scaled quantiles [scored][sequences][horizon][quantiles].
+  absl::Status Forecast(const LstmBatch& batch, std::span<float> quantiles) const;
+
+  // Mean pinball loss over all targets that are there, NaN when there are none.
+  absl::StatusOr<float> Loss(const LstmBatch& batch, const LstmTargets& targets) const;
+
+  // One AdamW step, gradient norm cut to 1; the loss before it.
+  absl::StatusOr<float> TrainStep(const LstmBatch& batch, const LstmTargets& targets,
+                                  double learning_rate);
+
+  std::vector<Tensor> Weights() const;
+  // INVALID_ARGUMENT names a tensor that is missing, superfluous or of another shape.
+  absl::Status SetWeights(const std::vector<Tensor>& weights);
+
+  // Moments of AdamW, to resume training exactly where it was; the same errors.
+  std::vector<Tensor> OptimizerState() const;
+  absl::Status SetOptimizerState(const std::vector<Tensor>& state);
+
+ private:
+  struct Impl;
+  explicit LstmNetwork(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace foreshadow::models

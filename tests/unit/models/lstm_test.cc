@@ -1,0 +1,417 @@
+// The LSTM: its forward pass against one written out in plain loops, its files, and what it does
+// with histories that are not fit.
+#include "models/lstm/lstm.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <random>
+
+#include "models/registry.h"
+
+namespace foreshadow::models {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
+
+LstmCard SmallCard() {
+  LstmCard card;
+  card.hidden = 7;
+  card.dense = 5;
+  card.layers = 2;
+  card.embedding = 3;
+  card.window_steps = 10;
+  card.spec.horizon_steps = 4;
+  return card;
+}
+
+std::vector<float> Random(size_t count, uint64_t seed) {
+  std::mt19937_64 random(seed);
+  std::normal_distribution<float> normal(0, 1);
+  std::vector<float> values(count);
+  std::ranges::generate(values, [&] { return normal(random); });
+  return values;
+}
+
+// The same network in double and plain loops, from its definition in the header and in Hochreiter's
+// equations as torch orders them (gates i, f, g, o).
+class Reference {
+ public:
+  Reference(const LstmShape& shape, const std::vector<Tensor>& weights) : shape_(shape) {
+    for (const Tensor& tensor : weights) weights_[tensor.name] = tensor;
+  }
+
+  std::vector<double> Quantiles(const std::vector<std::vector<double>>& features, int64_t signal,
+                                const float* candidates) const {
+    std::vector<std::vector<double>> input = features;
+    for (auto& row : input) {
+      for (int e = 0; e < shape_.embedding; ++e) {
+        row.push_back(weights_.at("embedding.weight").values[signal * shape_.embedding + e]);
+      }
+    }
+    std::vector<double> seen = input.back();
+    std::vector<std::vector<double>> layer = input;
+    for (int l = 0; l < shape_.layers; ++l) layer = Layer(l, layer);
+    seen.insert(seen.begin(), layer.back().begin(), layer.back().end());
+    std::vector<double> dense = Linear("dense", seen);
+    for (double& x : dense) x = std::max(0.0, x);
+    return Heads(Linear("head", dense), candidates);
+  }
+
+ private:
+  std::vector<double> Product(const std::string& name, const std::vector<double>& x) const {
+    const Tensor& w = weights_.at(name);
+    std::vector<double> y(static_cast<size_t>(w.shape[0]));
+    for (int64_t r = 0; r < w.shape[0]; ++r) {
+      for (int64_t c = 0; c < w.shape[1]; ++c) y[r] += w.values[r * w.shape[1] + c] * x[c];
+    }
+    return y;
+  }
+
+  std::vector<double> Linear(const std::string& name, const std::vector<double>& x) const {
+    std::vector<double> y = Product(name + ".weight", x);
+    for (size_t i = 0; i < y.size(); ++i) y[i] += weights_.at(name + ".bias").values[i];
+    return y;
+  }
+
+  std::vector<std::vector<double>> Layer(int l, const std::vector<std::vector<double>>& in) const {
+    const auto sigmoid = [](double x) { return 1 / (1 + std::exp(-x)); };
+    const std::string suffix = "_l" + std::to_string(l);
+    const auto n = static_cast<size_t>(shape_.hidden);
+    std::vector<double> h(n), c(n);
+    std::vector<std::vector<double>> out;
+    for (const auto& x : in) {
+      const auto a = Product("lstm.weight_ih" + suffix, x);
+      const auto b = Product("lstm.weight_hh" + suffix, h);
+      const auto gate = [&](size_t i) {
+        return a[i] + b[i] + weights_.at("lstm.bias_ih" + suffix).values[i] +
+               weights_.at("lstm.bias_hh" + suffix).values[i];
+      };
+      for (size_t i = 0; i < n; ++i) {
+        c[i] = sigmoid(gate(n + i)) * c[i] + sigmoid(gate(i)) * std::tanh(gate(2 * n + i));
+        h[i] = sigmoid(gate(3 * n + i)) * std::tanh(c[i]);
+      }
+      out.push_back(h);
+    }
+    return out;
+  }
+
+  std::vector<double> Heads(const std::vector<double>& raw, const float* candidates) const {
+    std::vector<double> out;
+    const int row = shape_.candidates + shape_.quantiles;
+    for (int step = 0; step < shape_.horizon_steps; ++step) {
+      const double* r = raw.data() + step * row;
+      double total = 0;
+      double median = r[shape_.candidates];
+      for (int k = 0; k < shape_.candidates; ++k) total += std::exp(r[k]);
+      for (int k = 0; k < shape_.candidates; ++k) {
+        median += std::exp(r[k]) / total * candidates[step * shape_.candidates + k];
+      }
+      const double* gaps = r + shape_.candidates + 1;
+      std::vector<double> q(static_cast<size_t>(shape_.quantiles), median);
+      double below = median;
+      for (int i = 0; i < shape_.median; ++i) {
+        below -= std::log1p(std::exp(gaps[i]));
+        q[shape_.median - 1 - i] = below;
+      }
+      double above = median;
+      for (int i = shape_.median + 1; i < shape_.quantiles; ++i) {
+        above += std::log1p(std::exp(gaps[i - 1]));
+        q[i] = above;
+      }
+      out.insert(out.end(), q.begin(), q.end());
+    }
+    return out;
+  }
+
+  LstmShape shape_;
+  std::map<std::string, Tensor> weights_;
+};
+
+TEST(LstmNetwork, AgreesWithPlainLoops) {
+  const LstmShape shape = SmallCard().shape();
+  const auto network = LstmNetwork::Create(shape, 11, 1);
+  ASSERT_TRUE(network.ok()) << network.status();
+  constexpr int64_t kSteps = 6;
+  constexpr int64_t kSequences = 3;
+  constexpr int64_t kScored = 2;
+  const auto features = Random(kSteps * kSequences * kFeatures, 1);
+  const auto candidates = Random(kScored * kSequences * shape.horizon_steps * kCandidates, 2);
+  const std::vector<int64_t> signals = {4, 0, 2};
+  std::vector<float> quantiles(kScored * kSequences * shape.horizon_steps * kQuantiles);
+  const LstmBatch batch{kSteps, kSequences, kScored, features, signals, candidates};
+  ASSERT_TRUE((*network)->Forecast(batch, quantiles).ok());
+
+  const Reference reference(shape, (*network)->Weights());
+  const size_t outputs = static_cast<size_t>(shape.horizon_steps * kQuantiles);
+  for (int64_t scored = 0; scored < kScored; ++scored) {
+    for (int64_t i = 0; i < kSequences; ++i) {
+      std::vector<std::vector<double>> seen;
+      for (int64_t t = 0; t <= kSteps - kScored + scored; ++t) {
+        const auto row = features.begin() + (t * kSequences + i) * kFeatures;
+        seen.emplace_back(row, row + kFeatures);
+      }
+      const int64_t place = scored * kSequences + i;
+      const auto expected = reference.Quantiles(
+          seen, signals[i], candidates.data() + place * shape.horizon_steps * kCandidates);
+      for (size_t k = 0; k < outputs; ++k) {
+        EXPECT_NEAR(quantiles[place * outputs + k], expected[k], 1e-5);
+      }
+    }
+  }
+}
+
+TEST(LstmNetwork, LossIsThePinballLossOfWhatIsThere) {
+  const LstmShape shape = SmallCard().shape();
+  auto network = LstmNetwork::Create(shape, 5, 1);
+  ASSERT_TRUE(network.ok());
+  const auto features = Random(4 * 2 * kFeatures, 1);
+  const auto candidates = Random(2 * 4 * kCandidates, 2);
+  const std::vector<int64_t> signals = {1, 3};
+  auto actual = Random(2 * 4, 3);
+  actual[5] = kMissing;
+  const LstmBatch batch{4, 2, 1, features, signals, candidates};
+  std::vector<float> q(2 * 4 * kQuantiles);
+  ASSERT_TRUE((*network)->Forecast(batch, q).ok());
+  double sum = 0;
+  for (size_t i = 0; i < actual.size(); ++i) {
+    if (std::isnan(actual[i])) continue;
+    for (int k = 0; k < kQuantiles; ++k) {
+      const double off = actual[i] - q[i * kQuantiles + k];
+      sum += off > 0 ? kQuantileLevels[k] * off : (kQuantileLevels[k] - 1) * off;
+    }
+  }
+  const LstmTargets targets{actual, kQuantileLevels};
+  EXPECT_NEAR(*(*network)->Loss(batch, targets), sum / (7 * kQuantiles), 1e-5);
+  const float before = *(*network)->TrainStep(batch, targets, 1e-2);
+  EXPECT_NEAR(before, sum / (7 * kQuantiles), 1e-5);
+  EXPECT_LT(*(*network)->Loss(batch, targets), before);
+}
+
+// A folder of its own for each test, removed after it.
+class LstmFiles : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "lstm_files_" +
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+    const auto network = LstmNetwork::Create(card_.shape(), 3, 1);
+    ASSERT_TRUE(network.ok());
+    weights_ = (*network)->Weights();
+    card_.training.trace = "history.csv.gz";
+    card_.training.seed = 3;
+    card_.scores["mase.cpu.1"] = 0.5;
+    ASSERT_TRUE(SaveLstm(folder_, card_, weights_).ok());
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string Error() const { return std::string(LoadLstm(folder_, 1).status().message()); }
+  void EditCard(const std::string& from, const std::string& to) const {
+    std::string text = *ReadWholeFile(folder_ + "/card.json", 1 << 20);
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos);
+    ASSERT_TRUE(ReplaceFile(folder_ + "/card.json", text.replace(at, from.size(), to)).ok());
+  }
+
+  LstmCard card_ = SmallCard();
+  std::vector<Tensor> weights_;
+  std::string folder_;
+};
+
+// Histories of 5 min that move, with what is unfit among them.
+struct Batch {
+  explicit Batch(const std::vector<std::vector<float>>& columns)
+      : steps(std::ssize(columns[0])),
+        signals(columns.size(), SignalKind::kNetwork),
+        periods(columns.size(), 288) {
+    for (int64_t t = 0; t < steps; ++t) {
+      for (const auto& column : columns) values.push_back(column[t]);
+    }
+  }
+  History history() const {
+    const auto series = std::ssize(signals);
+    return {1'700'000'100'000, 300'000, {values.data(), steps, series, series}, signals, periods};
+  }
+  int64_t steps;
+  std::vector<float> values;
+  std::vector<SignalKind> signals;
+  std::vector<int32_t> periods;
+};
+
+std::vector<float> Moving(int steps, uint64_t seed) {
+  auto column = Random(static_cast<size_t>(steps), seed);
+  for (float& x : column) x = 50 + 10 * x;
+  return column;
+}
+
+TEST_F(LstmFiles, ComeBackAsTheyWere) {
+  const auto card = LoadLstmCard(folder_);
+  ASSERT_TRUE(card.ok()) << card.status();
+  EXPECT_EQ(CardToJson(*card), CardToJson(card_));
+  const auto loaded = LoadLstm(folder_, 1);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  auto network = LstmNetwork::Create(card_.shape(), 99, 1);
+  ASSERT_TRUE(network.ok());
+  ASSERT_TRUE((*network)->SetWeights(weights_).ok());
+  const Batch batch({Moving(600, 1), Moving(600, 2)});
+  QuantileBlock a, b;
+  ASSERT_TRUE((*loaded)->Forecast(batch.history(), 4, a).ok());
+  ASSERT_TRUE(MakeLstm(card_, *std::move(network), 1)->Forecast(batch.history(), 4, b).ok());
+  EXPECT_EQ(a.values, b.values);
+}
+
+TEST_F(LstmFiles, AnswerOnlyTheIntervalTheyLearned) {
+  const auto model = LoadLstm(folder_, 1);
+  ASSERT_TRUE(model.ok());
+  EXPECT_EQ((*model)->MaxSteps(300'000), 4);
+  EXPECT_EQ((*model)->MaxSteps(60'000), 0);
+  const Batch batch({Moving(600, 1)});
+  History history = batch.history();
+  history.step_ms = 60'000;
+  QuantileBlock block;
+  EXPECT_THAT(std::string((*model)->Forecast(history, 4, block).message()), HasSubstr("60000"));
+}
+
+TEST_F(LstmFiles, KeepQuantilesInOrderAndBadSeriesApart) {
+  const auto model = LoadLstm(folder_, 2);
+  ASSERT_TRUE(model.ok());
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  std::vector<float> one(700, kMissing), extreme(700, 0), late(700, kMissing), silent(700, 5);
+  one.back() = 3;
+  for (size_t t = 0; t < extreme.size(); t += 2) extreme[t] = kLargest;
+  std::fill(late.end() - 20, late.end(), 2.0f);
+  std::fill(silent.end() - 13, silent.end(), kMissing);
+  const Batch batch({Moving(700, 3), std::vector<float>(700, kMissing), one,
+                     std::vector<float>(700, 42), extreme, late, silent,
+                     std::vector<float>(700, 0)});
+  QuantileBlock block;
+  ASSERT_TRUE((*model)->Forecast(batch.history(), 4, block).ok());
+  EXPECT_THAT(block.status, testing::ElementsAre(ForecastStatus::kOk, ForecastStatus::kNoHistory,
+                                                 ForecastStatus::kCannot, ForecastStatus::kOk,
+                                                 ForecastStatus::kOk, ForecastStatus::kOk,
+                                                 ForecastStatus::kCannot, ForecastStatus::kOk));
+  for (int64_t s = 0; s < block.series; ++s) {
+    for (int step = 0; step < 4; ++step) {
+      if (block.status[s] != ForecastStatus::kOk) {
+        EXPECT_TRUE(std::isnan(block.at(s, step)[0]));
+        continue;
+      }
+      EXPECT_TRUE(std::ranges::is_sorted(block.at(s, step))) << s;
+      EXPECT_THAT(block.at(s, step),
+                  testing::Each(testing::AllOf(testing::Ge(0.0f), testing::Le(kLargest))));
+    }
+  }
+  QuantileBlock alone;
+  ASSERT_TRUE((*model)->Forecast(Batch({Moving(700, 3)}).history(), 4, alone).ok());
+  for (int q = 0; q < kQuantiles; ++q) {
+    EXPECT_NEAR(block.at(0, 3)[q], alone.at(0, 3)[q], 1e-3);
+  }
+}
+
+TEST_F(LstmFiles, ForecastScalesWithTheSeries) {
+  const auto model = LoadLstm(folder_, 1);
+  ASSERT_TRUE(model.ok());
+  auto large = Moving(700, 4);
+  const auto small = large;
+  for (float& x : large) x *= 1'048'576;  // a power of two: the same digits
+  QuantileBlock block;
+  ASSERT_TRUE((*model)->Forecast(Batch({small, large}).history(), 4, block).ok());
+  for (int q = 0; q < kQuantiles; ++q) {
+    EXPECT_NEAR(block.at(1, 2)[q] / 1'048'576, block.at(0, 2)[q], 1e-3);
+  }
+}
+
+TEST_F(LstmFiles, RefuseAnotherListOfFeatures) {
+  EditCard("hour_median", "hour_mode");
+  EXPECT_THAT(Error(), testing::AllOf(HasSubstr("card.json"), HasSubstr("features")));
+}
+
+TEST_F(LstmFiles, RefuseAWidthThatIsNone) {
+  EditCard("\"hidden\": 7", "\"hidden\": -7");
+  EXPECT_THAT(Error(), HasSubstr("hidden is -7: allowed is 1 to 1024"));
+}
+
+TEST_F(LstmFiles, RefuseWeightsOfAnotherShape) {
+  EditCard("\"hidden\": 7", "\"hidden\": 8");
+  EXPECT_THAT(Error(), testing::AllOf(HasSubstr("weights.safetensors"), HasSubstr("tensor '")));
+}
+
+TEST_F(LstmFiles, RefuseWeightsThatAreNoNumbers) {
+  weights_[0].values[0] = kMissing;
+  ASSERT_TRUE(SaveLstm(folder_, card_, weights_).ok());
+  EXPECT_THAT(Error(), HasSubstr("holds nan"));
+}
+
+TEST_F(LstmFiles, CutAnywhereAreRefused) {
+  const std::string path = folder_ + "/weights.safetensors";
+  const std::string whole = *ReadWholeFile(path, 1 << 24);
+  for (size_t length = 0; length < whole.size(); length += 97) {
+    ASSERT_TRUE(ReplaceFile(path, whole.substr(0, length)).ok());
+    EXPECT_THAT(Error(), HasSubstr("weights.safetensors")) << length;
+  }
+  ASSERT_TRUE(ReplaceFile(path, whole + "x").ok());
+  EXPECT_THAT(Error(), HasSubstr("weights.safetensors"));
+}
+
+TEST_F(LstmFiles, WithChangedHeaderBytesNeverCrash) {
+  const std::string path = folder_ + "/weights.safetensors";
+  const std::string whole = *ReadWholeFile(path, 1 << 24);
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 2'000; ++i) {
+    std::string changed = whole;
+    for (int k = 0; k < 3; ++k) changed[random() % 1'200] = static_cast<char>(random());
+    ASSERT_TRUE(ReplaceFile(path, changed).ok());
+    const auto file = ReadSafetensors(path);  // either an error, or tensors that fill their shapes
+    if (!file.ok()) continue;
+    for (const Tensor& tensor : file->tensors) {
+      EXPECT_EQ(CountValues(tensor.shape), std::ssize(tensor.values));
+    }
+  }
+}
+
+TEST_F(LstmFiles, MissingOnesLeaveTheSimpleModels) {
+  const std::string folder = folder_ + "/none";
+  const RankedModels ranked = LoadModels(folder);
+  EXPECT_FALSE(ranked.models.empty());
+  EXPECT_THAT(ranked.notes, testing::ElementsAre(HasSubstr("lstm is left out")));
+}
+
+TEST(Card, ThatIsNoJsonIsRefused) {
+  EXPECT_EQ(CardFromJson("{\"format\": ").status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(CardFromJson("{}").status().message()), HasSubstr("format is null"));
+}
+
+TEST(Features, DoNotSeeTheFuture) {
+  FeatureSpec spec;
+  auto samples = Moving(1'000, 8);
+  const auto describe = [&](std::span<const float> seen, int64_t end_ms) {
+    std::vector<float> features(20 * kFeatures);
+    std::vector<float> candidates(spec.horizon_steps * kCandidates);
+    SequenceRows rows{features.data(), kFeatures, candidates.data(), 0, {}, {}};
+    BuildFeatures(spec, seen, end_ms, std::ssize(seen) - 20, 1, rows);
+    features.insert(features.end(), candidates.begin(), candidates.end());
+    return features;
+  };
+  // The rows of the steps 880..899 are the same whether or not the steps behind them are known.
+  const auto then = describe(std::span(samples).first(900), 0);
+  std::vector<float> later(120 * kFeatures);
+  std::vector<float> candidates(101 * spec.horizon_steps * kCandidates);
+  SequenceRows rows{later.data(), kFeatures, candidates.data(), spec.horizon_steps * kCandidates,
+                    {},           {}};
+  BuildFeatures(spec, samples, 100 * spec.step_ms, 880, 101, rows);
+  std::vector<float> same(later.begin(), later.begin() + 20 * kFeatures);
+  same.insert(same.end(), candidates.begin(),
+              candidates.begin() + spec.horizon_steps * kCandidates);
+  EXPECT_EQ(then, same);
+}
+
+}  // namespace
+}  // namespace foreshadow::models
