@@ -1,7 +1,9 @@
 // The `foreshadow` command: one function a command, each in its own folder.
 #include <CLI/CLI.hpp>
 
+#include "training/backtest/backtest_command.h"
 #include "training/command.h"
+#include "training/train/train_command.h"
 
 int main(int argc, char** argv) {
   CLI::App app{
@@ -10,6 +12,8 @@ int main(int argc, char** argv) {
       "foreshadow"};
   app.set_version_flag("--version", "foreshadow " FORESHADOW_VERSION);
   app.require_subcommand(1);
+  foreshadow::training::AddBacktest(app);
+  foreshadow::training::AddTrain(app);
 
   try {
     app.parse(argc, argv);

@@ -1,0 +1,216 @@
+// Training: the same seed gives the same weights, a kill in the middle changes nothing, and what
+// cannot be trained on is named.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <numbers>
+#include <random>
+
+#include "models/lstm/lstm.h"
+#include "training/train/lstm_trainer.h"
+#include "training/train/sequences.h"
+
+namespace foreshadow::training {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
+
+// Five days of an hour's step: a daily wave with noise, different in size from series to series.
+SeriesSet Waves(int64_t steps, int64_t series) {
+  SeriesSet set;
+  set.start_ms = 1'700'006'400'000;
+  set.step_ms = 300'000;
+  set.steps = steps;
+  std::mt19937_64 random(7);
+  std::normal_distribution<double> normal(0, 0.3);
+  for (int64_t s = 0; s < series; ++s) {
+    set.signals.push_back(static_cast<models::SignalKind>(s % models::kSignalKinds));
+  }
+  for (int64_t t = 0; t < steps; ++t) {
+    for (int64_t s = 0; s < series; ++s) {
+      const double wave = std::sin(2 * std::numbers::pi * static_cast<double>(t) / 288);
+      set.values.push_back(
+          static_cast<float>(std::pow(10, s) * std::max(0.0, 3 + 2 * wave + normal(random))));
+    }
+  }
+  return set;
+}
+
+class LstmTraining : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "lstm_training_" +
+              testing::UnitTest::GetInstance()->current_test_info()->name();
+    std::filesystem::remove_all(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  LstmTrainOptions Options(const std::string& name) const {
+    LstmTrainOptions options;
+    options.out = folder_ + "/" + name;
+    options.hidden = 6;
+    options.window_steps = 12;
+    options.scored_steps = 12;
+    options.batch_sequences = 4;
+    options.epoch_batches = 5;
+    options.epochs_max = 4;
+    options.patience_epochs = 4;
+    options.threads = 1;
+    return options;
+  }
+
+  static std::vector<models::Tensor> WeightsIn(const std::string& folder) {
+    const auto file = models::ReadSafetensors(folder + "/weights.safetensors");
+    EXPECT_TRUE(file.ok()) << file.status();
+    return file.ok() ? file->tensors : std::vector<models::Tensor>();
+  }
+
+  static void ExpectSameWeights(const std::string& a, const std::string& b) {
+    const auto one = WeightsIn(a);
+    const auto other = WeightsIn(b);
+    ASSERT_EQ(one.size(), other.size());
+    ASSERT_FALSE(one.empty());
+    for (size_t i = 0; i < one.size(); ++i) EXPECT_EQ(one[i].values, other[i].values);
+  }
+
+  std::string folder_;
+  SeriesSet set_ = Waves(900, 4);
+};
+
+const std::function<void(const TrainProgress&)> kSilent = [](const TrainProgress&) {};
+
+TEST_F(LstmTraining, LearnsAndIsTheSameForOneSeed) {
+  LstmTrainOptions options = Options("a");
+  options.epoch_batches = 20;
+  double first_loss = 0;
+  double last_loss = 0;
+  const auto card = TrainLstm(set_, options, [&](const TrainProgress& p) {
+    if (p.epoch == 1 && p.batch == 1) first_loss = p.train_loss;
+    last_loss = p.train_loss;
+  });
+  ASSERT_TRUE(card.ok()) << card.status();
+  EXPECT_LT(last_loss, 0.8 * first_loss);
+  EXPECT_LT(card->training.validation_loss, 0.8 * first_loss);
+  options.out = folder_ + "/b";
+  ASSERT_TRUE(TrainLstm(set_, options, kSilent).ok());
+  ExpectSameWeights(folder_ + "/a", folder_ + "/b");
+  EXPECT_TRUE(models::LoadLstm(folder_ + "/a", 1).ok());
+}
+
+TEST_F(LstmTraining, KilledAndResumedEndsAtTheSameWeights) {
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    (void)TrainLstm(set_, Options("killed"), [](const TrainProgress& p) {
+      if (p.epoch == 3 && p.batch == 2) _exit(9);
+    });
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(WEXITSTATUS(status), 9);
+  EXPECT_FALSE(std::filesystem::exists(folder_ + "/killed/weights.safetensors"));
+
+  int first_epoch = 0;
+  const auto resumed = TrainLstm(set_, Options("killed"), [&](const TrainProgress& p) {
+    if (first_epoch == 0) first_epoch = p.epoch;
+    EXPECT_TRUE(p.resumed);
+  });
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  EXPECT_EQ(first_epoch, 3);
+  const auto whole = TrainLstm(set_, Options("whole"), kSilent);
+  ASSERT_TRUE(whole.ok());
+  ExpectSameWeights(folder_ + "/killed", folder_ + "/whole");
+  EXPECT_EQ(*models::ReadWholeFile(folder_ + "/killed/training.csv", 1 << 20),
+            *models::ReadWholeFile(folder_ + "/whole/training.csv", 1 << 20));
+}
+
+TEST_F(LstmTraining, RefusesTheCheckpointOfAnotherRun) {
+  ASSERT_TRUE(TrainLstm(set_, Options("a"), kSilent).ok());
+  LstmTrainOptions other = Options("a");
+  other.seed = 2;
+  const auto refused = TrainLstm(set_, other, kSilent);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(refused.status().message()),
+              testing::AllOf(HasSubstr("checkpoint.safetensors"), HasSubstr("--fresh")));
+  other.fresh = true;
+  EXPECT_TRUE(TrainLstm(set_, other, kSilent).ok());
+}
+
+TEST_F(LstmTraining, NamesADamagedCheckpoint) {
+  ASSERT_TRUE(TrainLstm(set_, Options("a"), kSilent).ok());
+  ASSERT_TRUE(models::ReplaceFile(folder_ + "/a/checkpoint.safetensors", "rubbish").ok());
+  EXPECT_THAT(std::string(TrainLstm(set_, Options("a"), kSilent).status().message()),
+              HasSubstr("checkpoint.safetensors"));
+}
+
+TEST_F(LstmTraining, StopsEarlyWithoutGain) {
+  LstmTrainOptions options = Options("a");
+  options.patience_epochs = 1;
+  options.epochs_max = 60;
+  options.epoch_batches = 1;
+  const auto card = TrainLstm(set_, options, kSilent);
+  ASSERT_TRUE(card.ok());
+  EXPECT_LT(card->training.epochs, 60);
+  EXPECT_EQ(card->training.epochs, card->training.best_epoch + 1);
+}
+
+TEST_F(LstmTraining, NamesWhatCannotBeTrainedOn) {
+  LstmTrainOptions options = Options("a");
+  options.hidden = 0;
+  EXPECT_THAT(std::string(TrainLstm(set_, options, kSilent).status().message()),
+              HasSubstr("hidden is 0"));
+  options = Options("a");
+  options.validation_share = 0.9;
+  EXPECT_THAT(std::string(TrainLstm(set_, options, kSilent).status().message()),
+              HasSubstr("validation_share is 0.9"));
+  SeriesSet constant = set_;
+  std::ranges::fill(constant.values, 4.0f);
+  EXPECT_THAT(std::string(TrainLstm(constant, Options("a"), kSilent).status().message()),
+              HasSubstr("that varies"));
+  std::ranges::fill(constant.values, kMissing);
+  EXPECT_FALSE(TrainLstm(constant, Options("a"), kSilent).ok());
+  EXPECT_THAT(std::string(TrainLstm(SeriesSet(), Options("a"), kSilent).status().message()),
+              HasSubstr("number of series is 0"));
+}
+
+TEST(Sequences, TargetsAreTheScaledFuture) {
+  const SeriesSet set = Waves(900, 2);
+  const models::FeatureSpec spec;
+  const SequenceSource source(set, {spec, 24, 6});
+  SequenceBatch batch;
+  ASSERT_TRUE(source.Draw(300, 900, 8, 5, batch));
+  // The first candidate of each scored step is the last value, scaled alike: one step later, the
+  // target one step ahead must have become it.
+  for (int64_t i = 0; i < 8; ++i) {
+    for (int64_t step = 1; step < 6; ++step) {
+      const int64_t place = (step - 1) * 8 + i;
+      const int64_t next = step * 8 + i;
+      const float rise = batch.values[place * 12 + 1] - batch.values[place * 12];
+      const float rise_next =
+          batch.values[next * 12] - batch.candidates[next * 12 * models::kCandidates];
+      EXPECT_NEAR(rise, rise_next, 0.05 * std::fabs(rise) + 1e-3);
+    }
+  }
+}
+
+TEST(Sequences, AreThoseOfTheSeed) {
+  const SequenceSource source(Waves(900, 3), {{}, 24, 6});
+  SequenceBatch a, b, c;
+  ASSERT_TRUE(source.Draw(0, 900, 8, 5, a));
+  ASSERT_TRUE(source.Draw(0, 900, 8, 5, b));
+  ASSERT_TRUE(source.Draw(0, 900, 8, 6, c));
+  EXPECT_EQ(a.features, b.features);
+  EXPECT_NE(a.features, c.features);
+  EXPECT_FALSE(source.Draw(895, 900, 1, 5, a));
+}
+
+}  // namespace
+}  // namespace foreshadow::training

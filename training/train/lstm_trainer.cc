@@ -1,0 +1,328 @@
+#include "training/train/lstm_trainer.h"
+
+#include <fmt/core.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <numbers>
+
+#include "models/file/safetensors.h"
+#include "models/lstm/lstm.h"
+#include "training/train/sequences.h"
+
+namespace foreshadow::training {
+namespace {
+
+using models::LstmNetwork;
+using models::Tensor;
+using nlohmann::ordered_json;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kLearningRateEnd = 0.02;  // of the peak, at the last epoch
+constexpr int kValidationBatches = 12;
+constexpr uint64_t kValidationSeed = 0x76616c;  // apart from all seeds of training
+
+// Where training stands between two epochs; what a checkpoint keeps beside the tensors.
+struct Standing {
+  int epoch = 0;  // done
+  int best_epoch = 0;
+  double best_loss = kNaN;
+  double last_loss = kNaN;
+  std::vector<Tensor> best_weights;
+};
+
+std::string CheckpointPath(const std::string& out) { return out + "/checkpoint.safetensors"; }
+std::string LogPath(const std::string& out) { return out + "/training.csv"; }
+
+absl::Status Check(const SeriesSet& set, const LstmTrainOptions& o) {
+  const auto wrong = [](const char* field, auto value, const char* allowed) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} is {}: allowed is {}", field, value, allowed));
+  };
+  if (set.series() == 0) return wrong("number of series", 0, "1 or more");
+  if (o.window_steps < 1 || o.window_steps > models::kWindowStepsMax) {
+    return wrong("window_steps", o.window_steps, "1 to 2016");
+  }
+  if (o.hidden < 1 || o.hidden > models::kHiddenMax) {
+    return wrong("hidden", o.hidden, "1 to 1024");
+  }
+  if (o.layers < 1 || o.layers > 8) return wrong("layers", o.layers, "1 to 8");
+  if (o.batch_sequences < 1) return wrong("batch_sequences", o.batch_sequences, "1 or more");
+  if (o.scored_steps < 1) return wrong("scored_steps", o.scored_steps, "1 or more");
+  if (o.epoch_batches < 1) return wrong("epoch_batches", o.epoch_batches, "1 or more");
+  if (o.epochs_max < 1) return wrong("epochs_max", o.epochs_max, "1 or more");
+  if (o.patience_epochs < 1) return wrong("patience_epochs", o.patience_epochs, "1 or more");
+  if (!(o.learning_rate > 0 && o.learning_rate < 1)) {
+    return wrong("learning_rate", o.learning_rate, "above 0 and below 1");
+  }
+  if (!(o.validation_share > 0 && o.validation_share <= 0.5)) {
+    return wrong("validation_share", o.validation_share, "above 0 and up to 0.5");
+  }
+  if (o.threads < 1) return wrong("threads", o.threads, "1 or more");
+  return absl::OkStatus();
+}
+
+std::string Fingerprint(const SeriesSet& set) {
+  uLong crc = crc32_z(0, nullptr, 0);
+  crc = crc32_z(crc, reinterpret_cast<const Bytef*>(set.values.data()),
+                set.values.size() * sizeof(float));
+  crc = crc32_z(crc, reinterpret_cast<const Bytef*>(set.signals.data()), set.signals.size());
+  return fmt::format("crc32:{:08x}", crc);
+}
+
+models::LstmCard NewCard(const SeriesSet& set, const LstmTrainOptions& o) {
+  models::LstmCard card;
+  card.spec.step_ms = set.step_ms;
+  card.spec.horizon_steps = o.horizon_steps > 0 ? o.horizon_steps : card.spec.hour_steps();
+  card.window_steps = o.window_steps;
+  card.hidden = o.hidden;
+  card.dense = o.hidden;
+  card.layers = o.layers;
+  card.training.trace = std::filesystem::path(o.trace).filename().string();
+  card.training.fingerprint = Fingerprint(set);
+  card.training.series = set.series();
+  card.training.from_ms = set.start_ms;
+  card.training.to_ms = set.TimeMs(set.steps - 1);
+  card.training.seed = o.seed;
+  card.training.command = o.command;
+  return card;
+}
+
+// Rises over the first half epoch, then half a cosine down.
+double LearningRate(const LstmTrainOptions& o, int64_t batch) {
+  const double warm_up = std::max(1.0, 0.5 * o.epoch_batches);
+  const double all = static_cast<double>(o.epoch_batches) * o.epochs_max;
+  const double at = static_cast<double>(batch) + 1;
+  if (at < warm_up) return o.learning_rate * at / warm_up;
+  const double done = (at - warm_up) / std::max(1.0, all - warm_up);
+  const double fall = 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, done)));
+  return o.learning_rate * (kLearningRateEnd + (1 - kLearningRateEnd) * fall);
+}
+
+// All options that shape the weights: a checkpoint of others is refused.
+std::string RunKey(const LstmTrainOptions& o, const models::LstmCard& card) {
+  return fmt::format(
+      "{} step {} horizon {} window {} hidden {} layers {} batch {} scored {} epoch {}x{} lr {} "
+      "validation {} seed {}",
+      card.training.fingerprint, card.spec.step_ms, card.spec.horizon_steps, o.window_steps,
+      o.hidden, o.layers, o.batch_sequences, o.scored_steps, o.epochs_max, o.epoch_batches,
+      o.learning_rate, o.validation_share, o.seed);
+}
+
+void Append(const std::string& prefix, std::vector<Tensor> from, std::vector<Tensor>& to) {
+  for (Tensor& tensor : from) {
+    tensor.name = prefix + tensor.name;
+    to.push_back(std::move(tensor));
+  }
+}
+
+std::vector<Tensor> Take(const std::string& prefix, const std::vector<Tensor>& from) {
+  std::vector<Tensor> taken;
+  for (const Tensor& tensor : from) {
+    if (!tensor.name.starts_with(prefix)) continue;
+    taken.push_back(tensor);
+    taken.back().name.erase(0, prefix.size());
+  }
+  return taken;
+}
+
+absl::Status SaveCheckpoint(const LstmTrainOptions& o, const std::string& key,
+                            const Standing& standing, const LstmNetwork& network) {
+  const ordered_json state = {{"epoch", standing.epoch},
+                              {"best_epoch", standing.best_epoch},
+                              {"best_loss", standing.best_loss},
+                              {"last_loss", standing.last_loss}};
+  models::TensorFile file;
+  file.metadata = {{"run", key}, {"state", state.dump()}};
+  Append("weights/", network.Weights(), file.tensors);
+  Append("optimizer/", network.OptimizerState(), file.tensors);
+  Append("best/", standing.best_weights, file.tensors);
+  return models::WriteSafetensors(CheckpointPath(o.out), file);
+}
+
+// Leaves `standing` at the start when there is no checkpoint.
+absl::Status LoadCheckpoint(const LstmTrainOptions& o, const std::string& key, Standing& standing,
+                            LstmNetwork& network) {
+  const std::string path = CheckpointPath(o.out);
+  if (o.fresh || !std::filesystem::exists(path)) return absl::OkStatus();
+  const auto file = models::ReadSafetensors(path);
+  if (!file.ok()) return file.status();
+  const auto run = file->metadata.find("run");
+  const auto text = file->metadata.find("state");
+  if (run == file->metadata.end() || run->second != key) {
+    return absl::FailedPreconditionError(fmt::format(
+        "{} is of another run ({}), this one is ({}): start with --fresh, or name another folder",
+        path, run == file->metadata.end() ? "unknown" : run->second, key));
+  }
+  const auto state = text == file->metadata.end()
+                         ? ordered_json()
+                         : ordered_json::parse(text->second, nullptr, false);
+  for (const char* field : {"epoch", "best_epoch", "best_loss", "last_loss"}) {
+    if (!state.is_object() || !state.contains(field) || !state[field].is_number()) {
+      return absl::DataLossError(fmt::format("{}: {} is missing: start with --fresh", path, field));
+    }
+  }
+  absl::Status status = network.SetWeights(Take("weights/", file->tensors));
+  if (status.ok()) status = network.SetOptimizerState(Take("optimizer/", file->tensors));
+  if (!status.ok()) {
+    return absl::DataLossError(fmt::format("{}: {}", path, std::string(status.message())));
+  }
+  standing = {state["epoch"], state["best_epoch"], state["best_loss"], state["last_loss"],
+              Take("best/", file->tensors)};
+  return absl::OkStatus();
+}
+
+// Rewrites the log without lines past the epoch that training resumes from.
+absl::Status OpenLog(const LstmTrainOptions& o, int epochs_done, std::ofstream& log) {
+  constexpr const char* kHeader = "epoch,learning_rate,train_loss,validation_loss,best_loss";
+  std::string kept = std::string(kHeader) + "\n";
+  std::ifstream old(LogPath(o.out));
+  std::string line;
+  for (int i = 0; i <= epochs_done && std::getline(old, line); ++i) {
+    if (i > 0) kept += line + "\n";
+  }
+  old.close();
+  log.open(LogPath(o.out), std::ios::trunc);
+  log << kept << std::flush;
+  if (!log) return absl::UnavailableError(fmt::format("{}: cannot write", LogPath(o.out)));
+  return absl::OkStatus();
+}
+
+class Run {
+ public:
+  Run(const SeriesSet& set, const LstmTrainOptions& options, models::LstmCard card,
+      std::unique_ptr<LstmNetwork> network,
+      const std::function<void(const TrainProgress&)>& progress)
+      : options_(options),
+        card_(std::move(card)),
+        source_(set, {card_.spec, options.window_steps, options.scored_steps}),
+        validation_from_(set.steps - static_cast<int64_t>(static_cast<double>(set.steps) *
+                                                          options.validation_share)),
+        steps_(set.steps),
+        network_(std::move(network)),
+        progress_(progress) {
+    card_.training.validation_from_ms = set.TimeMs(validation_from_);
+  }
+
+  absl::StatusOr<models::LstmCard> Go() {
+    std::error_code error;
+    std::filesystem::create_directories(options_.out, error);
+    if (error) {
+      return absl::UnavailableError(
+          fmt::format("{}: cannot make it: {}", options_.out, error.message()));
+    }
+    const std::string key = RunKey(options_, card_);
+    absl::Status status = LoadCheckpoint(options_, key, standing_, *network_);
+    if (status.ok()) status = DrawValidation();
+    std::ofstream log;
+    if (status.ok()) status = OpenLog(options_, standing_.epoch, log);
+    resumed_ = standing_.epoch > 0;
+    while (status.ok() && standing_.epoch < options_.epochs_max &&
+           standing_.epoch - standing_.best_epoch < options_.patience_epochs) {
+      status = OneEpoch(log);
+      if (status.ok()) status = SaveCheckpoint(options_, key, standing_, *network_);
+    }
+    if (!status.ok()) return status;
+    card_.training.epochs = standing_.epoch;
+    card_.training.best_epoch = standing_.best_epoch;
+    card_.training.validation_loss = standing_.best_loss;
+    status = models::SaveLstm(options_.out, card_, standing_.best_weights);
+    if (!status.ok()) return status;
+    return card_;
+  }
+
+ private:
+  absl::Status DrawValidation() {
+    validation_.resize(kValidationBatches);
+    for (int i = 0; i < kValidationBatches; ++i) {
+      if (!source_.Draw(validation_from_, steps_, options_.batch_sequences, kValidationSeed + i,
+                        validation_[i])) {
+        return absl::InvalidArgumentError(fmt::format(
+            "the last {} of {} steps are kept for validation and hold too little that varies: give "
+            "a longer trace or a larger validation_share than {}",
+            steps_ - validation_from_, steps_, options_.validation_share));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<double> ValidationLoss() const {
+    double sum = 0;
+    for (const SequenceBatch& batch : validation_) {
+      const auto loss = network_->Loss(batch.batch, batch.targets);
+      if (!loss.ok()) return loss.status();
+      sum += *loss;
+    }
+    return sum / kValidationBatches;
+  }
+
+  absl::Status OneEpoch(std::ofstream& log) {
+    const int64_t first = static_cast<int64_t>(standing_.epoch) * options_.epoch_batches;
+    double sum = 0;
+    SequenceBatch batch;
+    for (int i = 0; i < options_.epoch_batches; ++i) {
+      const uint64_t seed = options_.seed * 1'000'003 + static_cast<uint64_t>(first + i);
+      if (!source_.Draw(0, validation_from_, options_.batch_sequences, seed, batch)) {
+        return absl::InvalidArgumentError(fmt::format(
+            "the {} steps before validation hold too little that varies", validation_from_));
+      }
+      const auto loss =
+          network_->TrainStep(batch.batch, batch.targets, LearningRate(options_, first + i));
+      if (!loss.ok()) return loss.status();
+      if (!std::isfinite(*loss)) {
+        return absl::InternalError(
+            fmt::format("the loss became {} in epoch {}: lower "
+                        "learning_rate from {}",
+                        *loss, standing_.epoch + 1, options_.learning_rate));
+      }
+      sum += *loss;
+      progress_({standing_.epoch + 1, options_.epochs_max, i + 1, options_.epoch_batches,
+                 sum / (i + 1), standing_.last_loss, standing_.best_loss, resumed_});
+    }
+    const auto loss = ValidationLoss();
+    if (!loss.ok()) return loss.status();
+    ++standing_.epoch;
+    standing_.last_loss = *loss;
+    if (!(standing_.best_loss <= *loss)) {
+      standing_.best_loss = *loss;
+      standing_.best_epoch = standing_.epoch;
+      standing_.best_weights = network_->Weights();
+    }
+    log << fmt::format("{},{:.6g},{:.6f},{:.6f},{:.6f}\n", standing_.epoch,
+                       LearningRate(options_, first + options_.epoch_batches - 1),
+                       sum / options_.epoch_batches, *loss, standing_.best_loss)
+        << std::flush;
+    return log ? absl::OkStatus()
+               : absl::UnavailableError(fmt::format("{}: cannot write", LogPath(options_.out)));
+  }
+
+  const LstmTrainOptions& options_;
+  models::LstmCard card_;
+  SequenceSource source_;
+  int64_t validation_from_;
+  int64_t steps_;
+  std::unique_ptr<LstmNetwork> network_;
+  const std::function<void(const TrainProgress&)>& progress_;
+  std::vector<SequenceBatch> validation_;
+  Standing standing_;
+  bool resumed_ = false;
+};
+
+}  // namespace
+
+absl::StatusOr<models::LstmCard> TrainLstm(
+    const SeriesSet& set, const LstmTrainOptions& options,
+    const std::function<void(const TrainProgress&)>& progress) {
+  if (absl::Status status = Check(set, options); !status.ok()) return status;
+  const models::LstmCard card = NewCard(set, options);
+  auto network = LstmNetwork::Create(card.shape(), options.seed, options.threads);
+  if (!network.ok()) return network.status();
+  return Run(set, options, card, *std::move(network), progress).Go();
+}
+
+}  // namespace foreshadow::training

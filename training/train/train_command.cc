@@ -1,0 +1,127 @@
+#include "training/train/train_command.h"
+
+#include <fmt/core.h>
+
+#include <cmath>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "training/command.h"
+#include "training/train/lstm_trainer.h"
+#include "training/train/progress_bar.h"
+#include "training/train/series_set.h"
+
+namespace foreshadow::training {
+namespace {
+
+struct LstmArguments {
+  std::vector<std::string> traces;
+  LstmTrainOptions train;
+  bool json = false;
+};
+
+// The command that makes the same model again, for its card.
+std::string CommandLine(const LstmArguments& a) {
+  std::string line = "foreshadow train lstm";
+  for (const std::string& trace : a.traces) line += " " + trace;
+  const LstmTrainOptions& o = a.train;
+  return line + fmt::format(
+                    " --out {} --hidden {} --layers {} --window {} --scored {} --batch {} "
+                    "--epoch-batches {} --epochs {} --patience {} --learning-rate {} --validation "
+                    "{} --seed {} --threads {}",
+                    o.out, o.hidden, o.layers, o.window_steps, o.scored_steps, o.batch_sequences,
+                    o.epoch_batches, o.epochs_max, o.patience_epochs, o.learning_rate,
+                    o.validation_share, o.seed, o.threads);
+}
+
+void PrintResult(const LstmArguments& a, const models::LstmCard& card) {
+  const models::TrainingRecord& t = card.training;
+  if (a.json) {
+    const nlohmann::ordered_json json = {{"model", a.train.out},
+                                         {"series", t.series},
+                                         {"step_ms", card.spec.step_ms},
+                                         {"horizon_steps", card.spec.horizon_steps},
+                                         {"epochs", t.epochs},
+                                         {"best_epoch", t.best_epoch},
+                                         {"validation_loss", t.validation_loss},
+                                         {"fingerprint", t.fingerprint},
+                                         {"seed", t.seed}};
+    fmt::print("{}\n", json.dump(2));
+    return;
+  }
+  fmt::print(
+      "{}: learned from {} series, {} epochs; the best, {}, has a validation loss of {:.4f}\n"
+      "weights.safetensors, card.json, and training.csv with each epoch's losses, are there.\n",
+      a.train.out, t.series, t.epochs, t.best_epoch, t.validation_loss);
+}
+
+absl::Status RunLstm(LstmArguments& a) {
+  const auto set = ReadSeries(a.traces);
+  if (!set.ok()) return set.status();
+  a.train.trace = a.traces.front();
+  a.train.command = CommandLine(a);
+  ProgressBar bar("train lstm");
+  const auto card = TrainLstm(*set, a.train, [&bar](const TrainProgress& p) {
+    std::string note = fmt::format("epoch {}/{}  loss {:.4f}", p.epoch, p.epochs_max, p.train_loss);
+    if (!std::isnan(p.validation_loss)) {
+      note += fmt::format("  validation {:.4f}, best {:.4f}", p.validation_loss, p.best_loss);
+    }
+    const int64_t epochs_done = p.epoch - 1;
+    bar.Show(epochs_done * p.epoch_batches + p.batch,
+             static_cast<int64_t>(p.epochs_max) * p.epoch_batches, note);
+  });
+  if (!card.ok()) return card.status();
+  PrintResult(a, *card);
+  return absl::OkStatus();
+}
+
+void AddLstm(CLI::App& train) {
+  auto arguments = std::make_shared<LstmArguments>();
+  LstmTrainOptions& o = arguments->train;
+  CLI::App& command = *train.add_subcommand(
+      "lstm",
+      "Train the LSTM on one trace, or on several that follow each other in time.\n"
+      "Killed, it goes on from its last epoch when the same command is run again.");
+  command.add_option("trace", arguments->traces, "Trace CSV, may be gzipped")
+      ->required()
+      ->check(CLI::ExistingFile);
+  command.add_option("--out", o.out, "Folder for the model, its log and its checkpoint")
+      ->required();
+  command.add_option("--horizon", o.horizon_steps, "Steps to forecast; 0 = an hour")
+      ->capture_default_str()
+      ->check(CLI::Range(0, models::kHorizonStepsMaxLstm));
+  command.add_option("--hidden", o.hidden, "Width of the network")->capture_default_str();
+  command.add_option("--layers", o.layers, "Layers of the LSTM")->capture_default_str();
+  command.add_option("--window", o.window_steps, "Steps of history it sees")->capture_default_str();
+  command.add_option("--scored", o.scored_steps, "Steps of a sequence that are learned from")
+      ->capture_default_str();
+  command.add_option("--batch", o.batch_sequences, "Sequences a batch")->capture_default_str();
+  command.add_option("--epoch-batches", o.epoch_batches, "Batches an epoch")->capture_default_str();
+  command.add_option("--epochs", o.epochs_max, "Epochs at most")->capture_default_str();
+  command.add_option("--patience", o.patience_epochs, "Stop after so many epochs without gain")
+      ->capture_default_str();
+  command.add_option("--learning-rate", o.learning_rate, "Its peak")->capture_default_str();
+  command
+      .add_option("--validation", o.validation_share,
+                  "Share of the time, the latest, that is "
+                  "kept to choose the best epoch")
+      ->capture_default_str();
+  command.add_option("--seed", o.seed, "The same seed and data give the same model")
+      ->capture_default_str();
+  command.add_option("--threads", o.threads, "For matrix products")->capture_default_str();
+  command.add_flag("--fresh", o.fresh, "Start anew even where there is a checkpoint");
+  command.add_flag("--json", arguments->json, "Print the result as JSON");
+  SetRun(command, [arguments] { return RunLstm(*arguments); });
+}
+
+}  // namespace
+
+void AddTrain(CLI::App& app) {
+  CLI::App& train = *app.add_subcommand("train", "Make models from traces");
+  train.require_subcommand(1);
+  AddLstm(train);
+}
+
+}  // namespace foreshadow::training
