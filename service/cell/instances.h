@@ -1,0 +1,95 @@
+// The instances of a cell: real processes, and a folder that remembers them. A restart of the agent
+// finds every one again; none is lost and none is made twice. Thread-safe; calls of one instance
+// are taken one after the other.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "service/cell/process.h"
+
+namespace foreshadow::cell {
+
+// Cores, bytes, bytes/s, bytes.
+using Amounts = std::array<double, 4>;
+
+struct Spec {
+  std::string id;  // [A-Za-z0-9._-]{1,128}
+  std::string account;
+  int role = 0;  // as on the wire
+  Amounts reserved{};
+
+  bool operator==(const Spec&) const = default;
+};
+
+enum class InstanceState : uint8_t { kPaused = 1, kRunning, kExited };
+
+struct InstanceView {
+  Spec spec;
+  InstanceState state = InstanceState::kExited;
+  int64_t created_ms = 0;
+  pid_t pid = 0;
+  double cpu_seconds = 0;
+  uint64_t memory_bytes = 0;
+  int exit_code = 0;
+};
+
+struct Options {
+  std::string cell;
+  std::string state_dir;
+  std::vector<std::string>
+      command;               // {id}, {account}, {cell}, {cpu_cores}, {memory_bytes} replaced
+  Amounts capacity{};        // 0 = not limited
+  int64_t grace_ms = 5'000;  // between SIGTERM and SIGKILL
+};
+
+class Instances {
+ public:
+  // Reads the folder and finds what runs. FAILED_PRECONDITION when it cannot be used, or another
+  // agent uses it; DATA_LOSS when a record cannot be read.
+  static absl::StatusOr<std::unique_ptr<Instances>> Open(Options options);
+  ~Instances();
+
+  absl::StatusOr<InstanceView> Create(const Spec& spec, bool paused);
+  absl::StatusOr<InstanceView> Resume(const std::string& id);
+  absl::StatusOr<InstanceView> Pause(const std::string& id);
+  // Unknown ids succeed.
+  absl::Status Destroy(const std::string& id, int64_t grace_ms);
+  std::vector<InstanceView> List();  // by id
+  Amounts reserved();
+  const Options& options() const { return options_; }
+
+ private:
+  struct Record {
+    Spec spec;
+    int64_t created_ms = 0;
+    ProcessId process;
+    bool exited = false;
+    int exit_code = -1;
+    bool destroying = false;
+  };
+
+  explicit Instances(Options options) : options_(std::move(options)) {}
+  absl::Status Load();
+  absl::Status Save(const Record& record) const;
+  absl::Status Forget(const std::string& id) const;
+  absl::Status CheckRoom(const Spec& spec) const;
+  absl::StatusOr<InstanceView> Switch(const std::string& id, bool run);
+  std::string PathOf(const std::string& id) const;
+  std::string MarkOf(const std::string& id) const;
+  static void Refresh(Record& record);
+  static InstanceView View(Record& record);
+
+  const Options options_;
+  int lock_file_ = -1;
+  std::mutex mutex_;
+  std::map<std::string, Record> records_;
+};
+
+}  // namespace foreshadow::cell

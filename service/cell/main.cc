@@ -1,0 +1,180 @@
+// foreshadow-cell: the reference agent of a cell. Serves CellController over gRPC; its instances
+// outlive it.
+#include <fmt/core.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/grpcpp.h>
+#include <signal.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "foreshadow/v1/cell.grpc.pb.h"
+#include "service/cell/instances.h"
+
+namespace foreshadow::cell {
+namespace {
+
+constexpr auto kStopGrace = std::chrono::seconds(2);
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
+}
+
+Amounts FromProto(const v1::Resources& r) {
+  return {r.cpu_cores(), r.memory_bytes(), r.network_bytes_per_second(), r.storage_bytes()};
+}
+
+void ToProto(const Amounts& amounts, v1::Resources& r) {
+  r.set_cpu_cores(amounts[0]);
+  r.set_memory_bytes(amounts[1]);
+  r.set_network_bytes_per_second(amounts[2]);
+  r.set_storage_bytes(amounts[3]);
+}
+
+void ToProto(const InstanceView& view, v1::Instance& instance) {
+  instance.set_id(view.spec.id);
+  instance.set_account_id(view.spec.account);
+  instance.set_role(static_cast<v1::InstanceRole>(view.spec.role));
+  instance.set_state(static_cast<v1::InstanceState>(view.state));
+  ToProto(view.spec.reserved, *instance.mutable_reserved());
+  instance.set_created_ms(view.created_ms);
+  instance.set_pid(view.pid);
+  instance.set_cpu_seconds(view.cpu_seconds);
+  instance.set_memory_bytes(view.memory_bytes);
+  instance.set_exit_code(view.exit_code);
+}
+
+grpc::Status Answer(const absl::StatusOr<InstanceView>& view, v1::Instance& instance) {
+  if (!view.ok()) return ToGrpc(view.status());
+  ToProto(*view, instance);
+  return grpc::Status::OK;
+}
+
+class Service : public v1::CellController::Service {
+ public:
+  explicit Service(Instances& instances) : instances_(instances) {}
+
+  grpc::Status CreateInstance(grpc::ServerContext*, const v1::CreateInstanceRequest* request,
+                              v1::Instance* response) override {
+    const Spec spec{request->id(), request->account_id(), request->role(),
+                    FromProto(request->reserved())};
+    return Answer(instances_.Create(spec, request->paused()), *response);
+  }
+  grpc::Status ResumeInstance(grpc::ServerContext*, const v1::ResumeInstanceRequest* request,
+                              v1::Instance* response) override {
+    return Answer(instances_.Resume(request->id()), *response);
+  }
+  grpc::Status PauseInstance(grpc::ServerContext*, const v1::PauseInstanceRequest* request,
+                             v1::Instance* response) override {
+    return Answer(instances_.Pause(request->id()), *response);
+  }
+  grpc::Status DestroyInstance(grpc::ServerContext*, const v1::DestroyInstanceRequest* request,
+                               v1::DestroyInstanceResponse*) override {
+    return ToGrpc(instances_.Destroy(request->id(), request->grace_ms()));
+  }
+  grpc::Status ListInstances(grpc::ServerContext*, const v1::ListInstancesRequest*,
+                             v1::ListInstancesResponse* response) override {
+    for (const InstanceView& view : instances_.List()) ToProto(view, *response->add_instances());
+    return grpc::Status::OK;
+  }
+  grpc::Status DescribeCell(grpc::ServerContext*, const v1::DescribeCellRequest*,
+                            v1::DescribeCellResponse* response) override {
+    response->set_cell(instances_.options().cell);
+    ToProto(instances_.options().capacity, *response->mutable_capacity());
+    ToProto(instances_.reserved(), *response->mutable_reserved());
+    response->set_freezer("sigstop");
+    return grpc::Status::OK;
+  }
+
+ private:
+  Instances& instances_;
+};
+
+struct Flags {
+  Options options;
+  std::string listen = "127.0.0.1:7430";
+  std::string port_file;
+};
+
+int Fail(const std::string& what) {
+  fmt::print(stderr, "foreshadow-cell: {}\n", what);
+  return 1;
+}
+
+int Run(const Flags& flags) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+
+  auto instances = Instances::Open(flags.options);
+  if (!instances.ok()) return Fail(std::string(instances.status().message()));
+  Service service(**instances);
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddListeningPort(flags.listen, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(&service);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server == nullptr || port == 0) {
+    return Fail(fmt::format("--listen {} cannot be bound: is the port in use?", flags.listen));
+  }
+  if (!flags.port_file.empty()) {
+    const std::string temporary = flags.port_file + ".new";
+    std::ofstream(temporary) << port << '\n';
+    std::error_code error;
+    std::filesystem::rename(temporary, flags.port_file, error);
+    if (error) {
+      return Fail(fmt::format("--port-file {}: {}", flags.port_file, error.message()));
+    }
+  }
+  spdlog::info("cell {} listens on port {} and has {} instances", flags.options.cell, port,
+               (*instances)->List().size());
+  int signal = 0;
+  sigwait(&signals, &signal);
+  spdlog::info("stopping on {}; instances are left as they are", strsignal(signal));
+  server->Shutdown(std::chrono::system_clock::now() + kStopGrace);
+  return 0;
+}
+
+}  // namespace
+}  // namespace foreshadow::cell
+
+int main(int argc, char** argv) {
+  if (argc > 2 && std::strcmp(argv[1], foreshadow::cell::kLauncherFlag) == 0) {
+    foreshadow::cell::RunLauncher(argv + 2);
+  }
+  foreshadow::cell::Flags flags;
+  foreshadow::cell::Options& options = flags.options;
+  CLI::App app("The agent of a cell: starts, pauses, resumes and destroys instances as processes.");
+  app.set_version_flag("--version", FORESHADOW_VERSION);
+  app.add_option("--cell", options.cell, "Id of the cell")->required();
+  app.add_option("--state-dir", options.state_dir, "Folder that remembers the instances")
+      ->required();
+  app.add_option("--listen", flags.listen, "Address to serve on; port 0: any free one")
+      ->capture_default_str();
+  app.add_option("--port-file", flags.port_file, "Write the port that is listened on to this file");
+  app.add_option("--cpu-cores", options.capacity[0], "Capacity; 0 = not limited")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--memory-bytes", options.capacity[1], "Capacity; 0 = not limited")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--grace-ms", options.grace_ms, "Between SIGTERM and SIGKILL")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app.add_option("command", options.command,
+                 "After --: the command of an instance; {id} {account} {cell} {cpu_cores} "
+                 "{memory_bytes} are replaced in each word")
+      ->required();
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return foreshadow::cell::Run(flags);
+}
