@@ -21,7 +21,8 @@
 namespace foreshadow {
 namespace {
 
-constexpr int64_t kStopGraceMs = 5'000;
+// For calls under way; an idle telemetry stream lasts as long.
+constexpr int64_t kStopGraceMs = 2'000;
 
 struct Flags {
   std::string config;

@@ -5,14 +5,11 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <deque>
-#include <functional>
 #include <mutex>
-#include <thread>
 
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/rpc/convert.h"
+#include "service/rpc/work_queue.h"
 
 namespace foreshadow::rpc {
 namespace {
@@ -83,20 +80,10 @@ class CellFleet : public Hands {
                                           : v1::CellController::NewStub(grpc::CreateChannel(
                                                 cell.agent, grpc::InsecureChannelCredentials())));
     }
-    for (int i = 0; i < kThreads; ++i) threads_.emplace_back([this] { Work(); });
-  }
-
-  ~CellFleet() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    changed_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
   }
 
   void Start(const Action& action) override {
-    Queue([this, action] { CarryOut(action); });
+    queue_.Run([this, action] { CarryOut(action); });
   }
 
   void Poll() override {
@@ -107,40 +94,13 @@ class CellFleet : public Hands {
         if (asked_[c]) continue;  // a slow cell is not asked twice at once
         asked_[c] = true;
       }
-      Queue([this, c] { Ask(c); });
+      queue_.Run([this, c] { Ask(c); });
     }
   }
 
-  void WaitUntilIdle() override {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return stopping_ || (queue_.empty() && under_way_ == 0); });
-  }
+  void WaitUntilIdle() override { queue_.WaitUntilIdle(); }
 
  private:
-  void Queue(std::function<void()> job) {
-    {
-      const std::lock_guard lock(mutex_);
-      queue_.push_back(std::move(job));
-    }
-    changed_.notify_all();
-  }
-
-  void Work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (stopping_) return;  // what is queued is intended in the log and begins anew at the start
-      const std::function<void()> job = std::move(queue_.front());
-      queue_.pop_front();
-      ++under_way_;
-      lock.unlock();
-      job();
-      lock.lock();
-      --under_way_;
-      changed_.notify_all();
-    }
-  }
-
   void CarryOut(const Action& action) {
     const auto cell = std::find_if(cells_.begin(), cells_.end(), [&](const CellConfig& c) {
       return c.cell.id == action.target_cell;
@@ -177,14 +137,11 @@ class CellFleet : public Hands {
   Engine& engine_;
   std::vector<std::unique_ptr<v1::CellController::Stub>> stubs_;  // [cell], null = no agent
   std::mutex mutex_;
-  std::condition_variable changed_;
-  // Bounded by what it holds: one question a cell, and the open actions, each of which is started
-  // once and answered before it is repeated (at most two a shadow, of plan.shadows_max).
-  std::deque<std::function<void()>> queue_;
   std::vector<bool> asked_;  // [cell]
-  int under_way_ = 0;
-  bool stopping_ = false;
-  std::vector<std::thread> threads_;
+  // Bounded by what it holds: one question a cell, and the open actions, each of which is started
+  // once and answered before it is repeated (at most two a shadow, of plan.shadows_max). What waits
+  // at the end of the process is intended in the log and begins anew at the next start.
+  WorkQueue queue_{kThreads};
 };
 
 }  // namespace
