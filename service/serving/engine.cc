@@ -23,6 +23,15 @@ int64_t WallNowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
+// An alert that stands is logged once, not at every tick.
+void LogNewAlerts(const TickReport* before, const TickReport& report) {
+  for (const std::string& alert : report.alerts) {
+    const bool stands = before != nullptr && std::find(before->alerts.begin(), before->alerts.end(),
+                                                       alert) != before->alerts.end();
+    if (!stands) spdlog::warn("{}", alert);
+  }
+}
+
 std::vector<Cell> CellsOf(const Config& config) {
   std::vector<Cell> cells;
   for (const CellConfig& cell : config.cells) cells.push_back(cell.cell);
@@ -326,11 +335,12 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     return report.status();
   }
   last_tick_ms_ = step_ms;
-  for (const std::string& alert : (*report)->alerts) spdlog::warn("{}", alert);
+  std::shared_ptr<const TickReport> before = *report;
   {
     const std::lock_guard lock(mutex_);
-    report_ = *report;
+    before.swap(report_);
   }
+  LogNewAlerts(before.get(), **report);
   changed_.notify_all();
   if (absl::Status status = ForgetOldSamples(step_ms); !status.ok()) {
     spdlog::error("old samples are kept for now: {}", std::string(status.message()));

@@ -1,0 +1,200 @@
+#include "service/serving/engine.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "models/registry.h"
+#include "tests/unit/service/temporary_folder.h"
+
+namespace foreshadow {
+namespace {
+
+using testing::TemporaryFolder;
+
+constexpr int64_t kStepMs = 60'000;
+constexpr int64_t kHourMs = 3'600'000;
+constexpr int64_t kStartMs = 1'700'000'040'000;
+const std::string kIds[] = {"x", "y"};
+
+Config MakeConfig() {
+  Config config;
+  config.clock = Clock::kData;
+  config.settings.tick.step_ms = kStepMs;
+  config.settings.tick.window_steps = 30;
+  config.cells = {{{"a", "z", CellState::kUp, {8}}, ""}, {{"b", "z", CellState::kUp, {8}}, ""}};
+  return config;
+}
+
+// An engine over a folder, with two accounts in cell a.
+class Engines {
+ public:
+  explicit Engines(const Config& config = MakeConfig()) : config_(config) { Open(); }
+
+  void Open() {
+    engine_.reset();
+    store_.reset();
+    auto store = HistoryStore::Open(folder_.path());
+    ASSERT_TRUE(store.ok()) << store.status();
+    store_ = *std::move(store);
+    auto engine = Engine::Create(config_, models::LoadModels("").models, *store_);
+    ASSERT_TRUE(engine.ok()) << engine.status();
+    engine_ = *std::move(engine);
+    ASSERT_TRUE(engine_->PutAccounts({{"x", 0, "", 0, false}, {"y", 0, "", 0, false}}).ok());
+  }
+
+  // CPU of both accounts at one time.
+  IngestResult Send(int64_t time_ms, float x, float y, int64_t watermark_ms) {
+    const std::vector<const std::string*> ids = {&kIds[0], &kIds[1]};
+    const std::vector<float> values = {x, y};
+    const std::vector<int64_t> times = {time_ms};
+    const auto result = engine_->Ingest(ids, {{1, {}, times, values}}, watermark_ms);
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? *result : IngestResult{};
+  }
+
+  Engine& operator*() { return *engine_; }
+  Engine* operator->() { return engine_.get(); }
+  HistoryStore& store() { return *store_; }
+
+ private:
+  TemporaryFolder folder_;
+  Config config_;
+  std::unique_ptr<HistoryStore> store_;
+  std::unique_ptr<Engine> engine_;
+};
+
+double DemandOfA(Engines& engine) { return engine->report()->cells[0].demand[0]; }
+
+TEST(Engine, TicksForEachStepThatTheWatermarkCompletes) {
+  Engines engine;
+  EXPECT_EQ(engine.Send(kStartMs, 1, 2, 0).last_tick_ms, 0);
+  EXPECT_EQ(engine->report(), nullptr);
+  EXPECT_EQ(engine.Send(kStartMs, 1, 2, kStartMs + kStepMs - 1).last_tick_ms, kStartMs - kStepMs)
+      << "the step of the watermark itself is not complete";
+  EXPECT_EQ(engine.Send(kStartMs + 1, 1, 2, kStartMs + kStepMs).last_tick_ms, kStartMs);
+  EXPECT_EQ(DemandOfA(engine), 3);
+  const uint64_t ticks = engine->report()->scores.ticks;
+  EXPECT_EQ(engine.Send(kStartMs + 2, 1, 2, kStartMs + 11 * kStepMs).last_tick_ms,
+            kStartMs + 10 * kStepMs);
+  EXPECT_EQ(engine->report()->scores.ticks, ticks + 10);
+  // Going back is harmless; a silence of more than a day's steps is skipped.
+  engine.Send(kStartMs + 3, 1, 2, kStartMs);
+  EXPECT_EQ(engine->report()->scores.ticks, ticks + 10);
+  engine.Send(kStartMs + 4, 1, 2, kStartMs + 1'000 * kStepMs);
+  EXPECT_EQ(engine->report()->tick_ms, kStartMs + 999 * kStepMs);
+  EXPECT_EQ(engine->report()->scores.ticks, ticks + 11);
+}
+
+TEST(Engine, LeavesSamplesOfLaterStepsForTheirTick) {
+  Engines engine;
+  engine.Send(kStartMs + kStepMs, 5, 5, 0);
+  engine.Send(kStartMs, 1, 1, kStartMs + kStepMs);
+  EXPECT_EQ(DemandOfA(engine), 2);
+  engine.Send(kStartMs + 2 * kStepMs, 4, 4, kStartMs + 2 * kStepMs);
+  EXPECT_EQ(DemandOfA(engine), 10);
+  engine.Send(kStartMs + 2 * kStepMs, 4, 4, kStartMs + 3 * kStepMs);
+  EXPECT_EQ(DemandOfA(engine), 8);
+}
+
+TEST(Engine, FillsTheWindowFromHistoryAtTheFirstTickAndAfterARestart) {
+  Engines engine;
+  for (int step = 0; step < 20; ++step) engine.Send(kStartMs + step * kStepMs, 1, 2, 0);
+  engine.Send(kStartMs + 20 * kStepMs, 1, 2, kStartMs + 21 * kStepMs);
+  const auto median = [&](int64_t account) {
+    const ForecastTable& table = *engine->report()->forecasts;
+    return table.block.at(SeriesOf(account, SignalKind::kCpu), 0)[models::kMedian];
+  };
+  EXPECT_FLOAT_EQ(median(0), 1);
+  EXPECT_FLOAT_EQ(median(1), 2);
+  // The newest step has no sample: what is known comes from the history alone.
+  engine.Open();
+  engine.Send(kStartMs, 1, 2, kStartMs + 22 * kStepMs);
+  EXPECT_EQ(engine->report()->tick_ms, kStartMs + 21 * kStepMs);
+  EXPECT_EQ(engine->report()->scores.ticks, 2u);
+  EXPECT_FLOAT_EQ(median(0), 1);
+  EXPECT_FLOAT_EQ(median(1), 2);
+}
+
+TEST(Engine, ForgetsWhatTheRetentionAndTheWindowDoNotNeed) {
+  Config config = MakeConfig();
+  config.retention_hours = config.accept_past_hours = 1;
+  Engines engine(config);
+  constexpr int kSteps = 200;
+  for (int step = 0; step < kSteps; ++step) {
+    engine.Send(kStartMs + step * kStepMs, 1, 2, kStartMs + (step + 1) * kStepMs);
+  }
+  int64_t oldest_ms = std::numeric_limits<int64_t>::max();
+  ASSERT_TRUE(engine.store()
+                  .ReadSamples(0,
+                               [&](const std::vector<Sample>& piece) {
+                                 oldest_ms = std::min(oldest_ms, piece.front().time_ms);
+                               })
+                  .ok());
+  const int64_t newest_ms = kStartMs + (kSteps - 1) * kStepMs;
+  EXPECT_LE(oldest_ms, newest_ms - kHourMs);
+  EXPECT_GE(oldest_ms, newest_ms - 2 * kHourMs);
+  const IngestResult late = engine.Send(newest_ms - kHourMs - 1, 1, 2, 0);
+  ASSERT_EQ(late.rejections.size(), 2u);
+  EXPECT_EQ(late.rejections[0].reason, RejectReason::kTooOld);
+}
+
+TEST(Engine, CommandsWaitForTheNextTickEvenThroughARestart) {
+  Engines engine;
+  engine.Send(kStartMs, 1, 2, kStartMs + kStepMs);
+  ASSERT_TRUE(engine->Tell(Command{Command::Kind::kPause, 0}).ok());
+  EXPECT_FALSE(engine->report()->paused);
+  engine.Open();
+  engine.Send(kStartMs + kStepMs, 1, 2, kStartMs + 2 * kStepMs);
+  EXPECT_TRUE(engine->report()->paused);
+  EXPECT_TRUE(engine.store().ReadCommands()->empty()) << "taken once";
+}
+
+// Hands that only note what the engine asks of them.
+class CountingHands : public Hands {
+ public:
+  void Start(const Action&) override {}
+  void Poll() override {
+    ++polls_count;
+    idle = false;
+  }
+  void WaitUntilIdle() override { idle = true; }
+
+  int polls_count = 0;
+  bool idle = true;
+};
+
+TEST(Engine, AnswersAWatermarkAfterTheCellsHaveAnswered) {
+  Engines engine;
+  CountingHands hands;
+  engine->Start(&hands);
+  engine.Send(kStartMs, 1, 2, kStartMs + kStepMs);
+  EXPECT_EQ(hands.polls_count, 1);
+  EXPECT_TRUE(hands.idle);
+  engine.Send(kStartMs, 1, 2, kStartMs + 4 * kStepMs);
+  EXPECT_EQ(hands.polls_count, 4);
+  EXPECT_TRUE(hands.idle);
+  engine->Stop();
+}
+
+TEST(Engine, TicksByTheWallClockUntilItIsStopped) {
+  Config config = MakeConfig();
+  config.clock = Clock::kWall;
+  config.settings.tick.step_ms = 1'000;
+  config.watermark_delay_ms = 0;
+  Engines engine(config);
+  engine->Start(nullptr);
+  const auto first = engine->WaitForReport(0, 30'000);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(first->tick_ms % 1'000, 0);
+  const auto second = engine->WaitForReport(first->tick_ms, 30'000);
+  ASSERT_NE(second, nullptr);
+  EXPECT_GT(second->tick_ms, first->tick_ms);
+  engine->Stop();
+  EXPECT_EQ(engine->WaitForReport(engine->report()->tick_ms, 30'000), nullptr)
+      << "a stop ends the wait";
+}
+
+}  // namespace
+}  // namespace foreshadow
