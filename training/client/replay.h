@@ -1,0 +1,47 @@
+// Sends a trace to a server step by step over one telemetry stream.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "training/client/client.h"
+#include "training/io/trace.h"
+
+namespace foreshadow::training {
+
+inline constexpr int64_t kHistoryStepsAtOnce =
+    48;  // of history in one batch: well under its limits
+
+// Registers the trace's accounts, in the order of their first appearance.
+absl::Status RegisterAccounts(const Client& client, const Trace& trace);
+
+struct ReplayCounts {
+  uint64_t accepted = 0;
+  uint64_t duplicates = 0;
+  uint64_t rejected = 0;
+  std::string first_rejection;
+
+  ReplayCounts& operator+=(const ReplayCounts& other);
+};
+
+class Replay {
+ public:
+  // Both outlive the replay.
+  Replay(const Client& client, const Trace& trace);
+
+  // Sends the samples of the steps first .. end - 1 in one batch and waits for its answer. With
+  // `tick` the watermark completes them, so that a server on the data clock has ticked by then.
+  absl::StatusOr<ReplayCounts> Send(int64_t first, int64_t end, bool tick);
+  // Ends the stream; its error if it had one.
+  absl::Status Finish();
+
+ private:
+  const Client& client_;
+  const Trace& trace_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::IngestRequest, v1::IngestResponse>> stream_;
+  uint64_t sequence_ = 0;
+};
+
+}  // namespace foreshadow::training
