@@ -2,7 +2,9 @@
 #include <CLI/CLI.hpp>
 
 #include "training/backtest/backtest_command.h"
+#include "training/client/commands.h"
 #include "training/command.h"
+#include "training/demo/demo.h"
 #include "training/train/train_command.h"
 
 int main(int argc, char** argv) {
@@ -12,6 +14,8 @@ int main(int argc, char** argv) {
       "foreshadow"};
   app.set_version_flag("--version", "foreshadow " FORESHADOW_VERSION);
   app.require_subcommand(1);
+  foreshadow::training::AddDemo(app);
+  foreshadow::training::AddClientCommands(app);
   foreshadow::training::AddBacktest(app);
   foreshadow::training::AddTrain(app);
 

@@ -61,7 +61,8 @@ fs::path ProgramFolder() { return fs::read_symlink("/proc/self/exe").parent_path
 
 // data/bitbrains of the project: beside or above the program.
 std::string DefaultData() {
-  for (fs::path folder = ProgramFolder(); folder.has_relative_path(); folder = folder.parent_path()) {
+  for (fs::path folder = ProgramFolder(); folder.has_relative_path();
+       folder = folder.parent_path()) {
     if (fs::exists(folder / "data/bitbrains/replay.csv.gz")) {
       return (folder / "data/bitbrains").string();
     }
@@ -81,8 +82,7 @@ absl::StatusOr<std::vector<CellSpec>> ReadCells(const std::string& path) {
     const toml::value file = toml::parse(path);
     std::vector<CellSpec> cells;
     for (const toml::value& cell : toml::find(file, "cell").as_array()) {
-      CellSpec spec{toml::find<std::string>(cell, "id"), "",
-                    toml::find_or(cell, "cpu_cores", 0.0),
+      CellSpec spec{toml::find<std::string>(cell, "id"), "", toml::find_or(cell, "cpu_cores", 0.0),
                     toml::find_or(cell, "memory_bytes", 0.0)};
       for (const auto& [key, value] : cell.as_table()) {
         spec.table += fmt::format("{} = {}\n", key, toml::format(value));
@@ -154,8 +154,8 @@ absl::Status StartServer(const std::vector<CellSpec>& cells, int64_t step_ms,
       "risk_threshold = {}\n",
       folder, step_ms, kRiskThreshold);
   for (size_t i = 0; i < cells.size(); ++i) {
-    config += fmt::format("[[cell]]\n{}agent = \"{}\"\n", cells[i].table,
-                          running.agent_addresses[i]);
+    config +=
+        fmt::format("[[cell]]\n{}agent = \"{}\"\n", cells[i].table, running.agent_addresses[i]);
   }
   const std::string file = folder + "/foreshadowd.toml";
   std::ofstream(file) << config;
@@ -207,19 +207,22 @@ struct Summary {
 };
 
 void PrintSummary(const Summary& s) {
-  fmt::print("\n{} accounts in {} cells, {} ticks in {:.1f} s ({:.0f} ms a tick)\n",
-             s.status.accounts_count(), s.cells, s.scores.ticks(), s.replay_seconds,
-             1'000 * s.replay_seconds / static_cast<double>(std::max<uint64_t>(1, s.scores.ticks())));
+  fmt::print(
+      "\n{} accounts in {} cells, {} ticks in {:.1f} s ({:.0f} ms a tick)\n",
+      s.status.accounts_count(), s.cells, s.scores.ticks(), s.replay_seconds,
+      1'000 * s.replay_seconds / static_cast<double>(std::max<uint64_t>(1, s.scores.ticks())));
   fmt::print("overloads foreseen        {} of {}, {:.0f} min ahead in the median\n",
              s.scores.overloads_foreseen(), s.scores.overloads(), s.scores.lead_minutes_median());
   fmt::print("warnings                  {}, {} of them false\n", s.scores.alarms(),
              s.scores.alarms_false());
-  fmt::print("overload without shadows  {:.0f} cell-minutes\n", s.scores.overload_minutes_without());
+  fmt::print("overload without shadows  {:.0f} cell-minutes\n",
+             s.scores.overload_minutes_without());
   fmt::print("overload with shadows     {:.0f} cell-minutes\n", s.scores.overload_minutes_with());
   fmt::print("shadows created           {}, {:.1f} shadow-hours\n", s.scores.shadows_created(),
              s.scores.shadow_hours());
-  fmt::print("forecast MASE             {:.3f} over the first 3 steps, 1 = the mean one-step change\n",
-             s.scores.forecast_mase());
+  fmt::print(
+      "forecast MASE             {:.3f} over the first 3 steps, 1 = the mean one-step change\n",
+      s.scores.forecast_mase());
   fmt::print("plan digest               {}\n", s.digest);
 }
 
@@ -271,7 +274,8 @@ absl::Status Run(const Options& options) {
   if (folder.path.empty()) return absl::UnavailableError("no temporary folder can be made");
   Running running;
   if (absl::Status s = StartAgents(*cells, folder.path, running); !s.ok()) return s;
-  if (absl::Status s = StartServer(*cells, replay->step_ms, folder.path, running); !s.ok()) return s;
+  if (absl::Status s = StartServer(*cells, replay->step_ms, folder.path, running); !s.ok())
+    return s;
   fmt::print("foreshadowd on {}, {} cells with an agent each, {} accounts\n", running.address,
              cells->size(), history->accounts.size());
 
@@ -281,8 +285,8 @@ absl::Status Run(const Options& options) {
 
   const int64_t steps =
       options.hours > 0
-          ? std::min(replay->steps, std::llround(options.hours * 3'600'000 /
-                                                 static_cast<double>(replay->step_ms)))
+          ? std::min<int64_t>(replay->steps, std::llround(options.hours * 3'600'000 /
+                                                          static_cast<double>(replay->step_ms)))
           : replay->steps;
   fmt::print("replaying {} steps of {} s from {} UTC\n\n", steps, replay->step_ms / 1'000,
              ClockTime(replay->start_ms));

@@ -34,7 +34,8 @@ void Narrator::Tell(const v1::Plan& plan) {
   TellActions(plan);
   TellOverloads(plan);
   if (plan.tick_ms() % kHourMs == 0) TellHour(plan);
-  for (const std::string& alert : plan.alerts()) fmt::print("{}  ! {}\n", Time(plan.tick_ms()), alert);
+  for (const std::string& alert : plan.alerts())
+    fmt::print("{}  ! {}\n", Time(plan.tick_ms()), alert);
   past_.push_front(plan);
   if (past_.size() > kAhead) past_.pop_back();
   std::fflush(stdout);
@@ -50,13 +51,12 @@ void Narrator::TellWarnings(const v1::Plan& plan) {
     }
     if (!warned_.insert(risk.cell()).second) continue;
     const int64_t minutes = (risk.overload_expected_without_ms() - plan.tick_ms()) / 60'000;
-    fmt::print("{}  {} FORESEEN to overload: {:.0f} % likely, {} in about {} min ({:.4g} to {:.4g} of "
-               "{:.4g})\n",
-               Time(plan.tick_ms()), risk.cell(), 100 * chance, Word(risk.worst_resource()),
-               minutes,
-               *std::max_element(risk.demand_p50().begin(), risk.demand_p50().end()),
-               *std::max_element(risk.demand_p95().begin(), risk.demand_p95().end()),
-               risk.capacity());
+    fmt::print(
+        "{}  {} FORESEEN to overload: {:.0f} % likely, {} in about {} min ({:.4g} to {:.4g} of "
+        "{:.4g})\n",
+        Time(plan.tick_ms()), risk.cell(), 100 * chance, Word(risk.worst_resource()), minutes,
+        *std::max_element(risk.demand_p50().begin(), risk.demand_p50().end()),
+        *std::max_element(risk.demand_p95().begin(), risk.demand_p95().end()), risk.capacity());
   }
 }
 
@@ -74,8 +74,10 @@ void Narrator::TellOverloads(const v1::Plan& plan) {
                  cell.id(), CpuShare(cell.demand(), cell.capacity()));
     }
     if (!would_be) would_be_.erase(cell.id());
-    if (is) overloaded_.insert(cell.id());
-    else overloaded_.erase(cell.id());
+    if (is)
+      overloaded_.insert(cell.id());
+    else
+      overloaded_.erase(cell.id());
   }
 }
 
@@ -88,10 +90,10 @@ void Narrator::TellActions(const v1::Plan& plan) {
   std::map<std::string, Splits> splits;  // by source cell
   for (const v1::Action& action : plan.actions()) {
     if (action.decided_ms() == plan.tick_ms()) {
-      decisions_ += fmt::format("{} {} {} {} {} {} {:.6f} {}\n", action.id(),
-                                static_cast<int>(action.kind()), action.account_id(),
-                                action.source_cell(), action.target_cell(), action.instance_id(),
-                                action.split(), action.decided_ms());
+      decisions_ +=
+          fmt::format("{} {} {} {} {} {} {:.6f} {}\n", action.id(), static_cast<int>(action.kind()),
+                      action.account_id(), action.source_cell(), action.target_cell(),
+                      action.instance_id(), action.split(), action.decided_ms());
     }
     if (action.settled_ms() == 0 || !settled_.insert(action.id()).second) continue;
     if (action.state() == v1::ACTION_STATE_FAILED) {
