@@ -66,7 +66,7 @@ void FillErrors(int64_t first, int64_t lag, Scratch& scratch) {
 }
 
 // Distances whose errors are measured: neighbours differ little, so between them is a line.
-int NextAnchor(int anchor) { return anchor < 4 ? anchor + 1 : anchor + anchor / 3; }
+int NextAnchor(int anchor) { return anchor < 3 ? anchor + 1 : 2 * anchor; }
 
 class Level : public Forecaster {
  public:
@@ -89,13 +89,23 @@ class Level : public Forecaster {
   absl::Status Forecast(const History& history, int steps, QuantileBlock& out) const override {
     if (absl::Status status = CheckHistory(history, steps, kStepsMax); !status.ok()) return status;
     out.Resize(history.values.series, steps);
-    const auto length = static_cast<size_t>(history.values.steps);
+    const History newest = Newest(history, steps);
+    const auto length = static_cast<size_t>(newest.values.steps);
     Scratch scratch{std::vector<float>(length), std::vector<float>(length), {}, {}};
-    for (int64_t s = 0; s < out.series; ++s) ForecastOne(history, s, scratch, out);
+    for (int64_t s = 0; s < out.series; ++s) ForecastOne(newest, s, scratch, out);
     return absl::OkStatus();
   }
 
  private:
+  // The part of the history that the forecast rests on, however long that of the others is.
+  static History Newest(const History& history, int steps) {
+    History newest = history;
+    newest.values.steps = std::min<int64_t>(
+        history.values.steps, kErrorsMax + 2 * steps + kSilenceMs / history.step_ms + 1);
+    newest.values.data += (history.values.steps - newest.values.steps) * history.values.stride;
+    return newest;
+  }
+
   void ForecastOne(const History& history, int64_t s, Scratch& scratch, QuantileBlock& out) const {
     CopyColumn(history, s, scratch.samples);
     int64_t last = std::ssize(scratch.samples) - 1;
