@@ -91,6 +91,7 @@ LstmShape LstmCard::shape() const {
   LstmShape shape;
   shape.features = kFeatures;
   shape.candidates = kCandidates;
+  shape.spreads = kSpreads;
   shape.signal_kinds = kSignalKinds;
   shape.embedding = embedding;
   shape.hidden = hidden;
@@ -116,6 +117,7 @@ std::string CardToJson(const LstmCard& card) {
                              {"units", "those of the series: forecasts are in the samples' unit"},
                              {"features", Strings(kFeatureNames)},
                              {"candidates", Strings(kCandidateNames)},
+                             {"spreads", Strings(kSpreadNames)},
                              {"signals", Strings(kSignalNames)},
                              {"quantile_levels", Levels()},
                              {"training", TrainingToJson(card.training)},
@@ -134,6 +136,7 @@ absl::StatusOr<LstmCard> CardFromJson(const std::string& text) {
       Expect(json, "scaling", kScaling),
       Expect(json, "features", Strings(kFeatureNames)),
       Expect(json, "candidates", Strings(kCandidateNames)),
+      Expect(json, "spreads", Strings(kSpreadNames)),
       Expect(json, "signals", Strings(kSignalNames)),
       Expect(json, "quantile_levels", Levels()),
       ReadInt(json, "step_ms", 1'000, 3'600'000, step_ms),

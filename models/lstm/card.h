@@ -37,7 +37,7 @@ struct LstmCard {
   int layers = 1;
   int dense = 64;
   TrainingRecord training;
-  std::map<std::string, double> scores;  // of a backtest, named metric.signal.steps
+  std::map<std::string, double> scores;  // on the validation part, metric.signal.steps
 
   LstmShape shape() const;
 };

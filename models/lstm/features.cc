@@ -11,13 +11,15 @@ namespace foreshadow::models {
 namespace {
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr double kLevelDecay = 0.99042;  // halves in 72 steps, 6 h of 5 min
-constexpr double kShortDecay = 0.79370;  // halves in 3 steps
-constexpr double kScaleDecay = 0.99760;  // halves in 288 steps, a day of 5 min
-constexpr double kPriorShare = 0.1;      // deviation of an unknown series, of its first value,
-constexpr double kPriorWeight = 3;       // worth so many samples
-constexpr double kScaleShareMin = 1e-5;  // of the level: what float differences can hold
-constexpr double kScaleMin = 1e-6;       // for series at zero
+constexpr double kLevelDecay = 0.99042;      // halves in 72 steps, 6 h of 5 min
+constexpr double kShortDecay = 0.79370;      // halves in 3 steps
+constexpr double kScaleDecay = 0.99760;      // halves in 288 steps, a day of 5 min
+constexpr double kShortStepDecay = 0.89090;  // halves in 6 steps
+constexpr double kSpreadShareMin = 1e-4;     // of the deviation: finer is rest
+constexpr double kPriorShare = 0.1;          // deviation of an unknown series, of its first value,
+constexpr double kPriorWeight = 3;           // worth so many samples
+constexpr double kScaleShareMin = 1e-5;      // of the level: what float differences can hold
+constexpr double kScaleMin = 1e-6;           // for series at zero
 constexpr int kAgeStepsMax = 12;
 
 // Exponentially weighted mean that is unbiased from its first sample on.
@@ -38,6 +40,8 @@ struct Running {
   RunningMean short_level;
   RunningMean deviation;
   RunningMean square;
+  RunningMean short_step;
+  RunningMean long_step;
   double peak = 0;  // largest rise above the level, fading like the deviation
   float last = 0;
   float before_last = 0;
@@ -58,6 +62,9 @@ struct Running {
       deviation.Add(std::fabs(off), kScaleDecay);
       square.Add(off * off, kScaleDecay);
       peak = std::max(kScaleDecay * peak, off);
+      const double step = std::fabs(static_cast<double>(sample) - last);
+      short_step.Add(step, kShortStepDecay);
+      long_step.Add(step, kScaleDecay);
     }
     level.Add(sample, kLevelDecay);
     short_level.Add(sample, kShortDecay);
@@ -93,6 +100,11 @@ Hour SummarizeHour(std::span<const float> samples, int64_t step, int hour_steps,
   const float median = 0.5f * sorted[(count - 1) / 2] + 0.5f * sorted[count / 2];
   return {static_cast<float>(mean), median, static_cast<float>(spread / count), sorted[count - 1],
           sorted[0]};
+}
+
+// Logarithm of a spread's ratio to the deviation.
+float LogShare(double spread, double scale) {
+  return static_cast<float>(std::log(std::max(spread / scale, kSpreadShareMin)));
 }
 
 float SampleAt(std::span<const float> samples, int64_t step) {
@@ -184,6 +196,8 @@ class Builder {
         static_cast<float>(std::log((rms + scale) / scale)),
         static_cast<float>(std::asinh(running.peak / scale)) * 0.5f,
         scaled(running.short_level.mean()),
+        LogShare(running.short_step.mean(), scale) * 0.25f,
+        LogShare(running.long_step.mean(), scale) * 0.25f,
         static_cast<float>(std::sin(day)),
         static_cast<float>(std::cos(day)),
     };
@@ -195,6 +209,11 @@ class Builder {
     const double scale = running.scale();
     rows_.levels[scored_index] = static_cast<float>(level);
     rows_.scales[scored_index] = static_cast<float>(scale);
+    float* spread = rows_.spreads + scored_index * rows_.spreads_stride;
+    *spread++ = 0;  // the deviation itself
+    *spread++ = LogShare(hour.spread, scale);
+    *spread++ = LogShare(running.short_step.mean(), scale);
+    *spread++ = LogShare(running.long_step.mean(), scale);
     const auto scaled = [&](float value) { return static_cast<float>((value - level) / scale); };
     float* out = rows_.candidates + scored_index * rows_.candidates_stride;
     for (int ahead = 1; ahead <= spec_.horizon_steps; ++ahead) {

@@ -26,7 +26,8 @@ inline constexpr auto kFeatureNames = std::to_array<std::string_view>({
     "profile_12",      "has_yesterday",
     "since_yesterday", "deviation_share",
     "deviation_tail",  "peak",
-    "short_level",     "day_sin",
+    "short_level",     "short_step",
+    "long_step",       "day_sin",
     "day_cos",
 });
 inline constexpr int kFeatures = static_cast<int>(kFeatureNames.size());
@@ -35,6 +36,13 @@ inline constexpr int kFeatures = static_cast<int>(kFeatureNames.size());
 inline constexpr auto kCandidateNames = std::to_array<std::string_view>(
     {"last_value", "hour_mean", "hour_median", "level", "yesterday", "profile"});
 inline constexpr int kCandidates = static_cast<int>(kCandidateNames.size());
+
+// What the network measures its own offset and gaps in, so that a series that rests is forecast as
+// resting: the deviation itself, the last hour's, and the mean step of late and of the day. Given
+// as logarithms of their ratio to the deviation.
+inline constexpr auto kSpreadNames =
+    std::to_array<std::string_view>({"deviation", "hour_spread", "short_step", "long_step"});
+inline constexpr int kSpreads = static_cast<int>(kSpreadNames.size());
 
 // Steps before the first one asked for that still count: older samples weigh under 2 % in the
 // running level and deviation.
@@ -56,13 +64,15 @@ struct SequenceRows {
   int64_t features_stride = 0;  // from one step to the next
   float* candidates = nullptr;  // rows of horizon_steps * kCandidates
   int64_t candidates_stride = 0;
+  float* spreads = nullptr;  // rows of kSpreads
+  int64_t spreads_stride = 0;
   std::vector<float> levels;  // out: [scored step], what scaled values are measured from
   std::vector<float> scales;  // out: [scored step], above 0
 };
 
-// Features of the steps [first, samples.size()), and candidates, level and scale of the last
-// `scored` of them. `samples` is one series, oldest first, NaN = missing; the steps before `first`
-// are its memory. `end_ms` is the time of the last sample.
+// Features of the steps [first, samples.size()), and candidates, spreads, level and scale of
+// the last `scored` of them. `samples` is one series, oldest first, NaN = missing; the steps before
+// `first` are its memory. `end_ms` is the time of the last sample.
 void BuildFeatures(const FeatureSpec& spec, std::span<const float> samples, int64_t end_ms,
                    int64_t first, int64_t scored, SequenceRows& rows);
 

@@ -51,6 +51,7 @@ struct Chunk {
   std::vector<int64_t> signals;
   std::vector<float> features;
   std::vector<float> candidates;
+  std::vector<float> spreads;
   std::vector<SequenceRows> rows;
   std::vector<float> quantiles;
 };
@@ -102,7 +103,8 @@ class Lstm : public Forecaster {
     if (sequences == 0) return absl::OkStatus();
     const int64_t steps = std::min<int64_t>(card_.window_steps, history.values.steps);
     Describe(history, first, steps, chunk);
-    const LstmBatch batch{steps, sequences, 1, chunk.features, chunk.signals, chunk.candidates};
+    const LstmBatch batch{
+        steps, sequences, 1, chunk.features, chunk.signals, chunk.candidates, chunk.spreads};
     chunk.quantiles.resize(static_cast<size_t>(sequences * card_.spec.horizon_steps * kQuantiles));
     const absl::Status status = network_->Forecast(batch, chunk.quantiles);
     if (status.ok()) Unscale(chunk, out);
@@ -141,6 +143,7 @@ class Lstm : public Forecaster {
     const int64_t outputs = static_cast<int64_t>(card_.spec.horizon_steps) * kCandidates;
     chunk.features.resize(static_cast<size_t>(steps * sequences * kFeatures));
     chunk.candidates.resize(static_cast<size_t>(sequences * outputs));
+    chunk.spreads.resize(static_cast<size_t>(sequences * kSpreads));
     chunk.rows.resize(static_cast<size_t>(sequences));
     for (int64_t i = 0; i < sequences; ++i) {
       SequenceRows& rows = chunk.rows[i];
@@ -148,6 +151,8 @@ class Lstm : public Forecaster {
       rows.features_stride = sequences * kFeatures;
       rows.candidates = chunk.candidates.data() + i * outputs;
       rows.candidates_stride = sequences * outputs;
+      rows.spreads = chunk.spreads.data() + i * kSpreads;
+      rows.spreads_stride = sequences * kSpreads;
       const std::span samples(chunk.columns.data() + (chunk.series[i] - first) * length,
                               static_cast<size_t>(length));
       BuildFeatures(card_.spec, samples, history.end_ms, length - steps, 1, rows);
@@ -210,6 +215,10 @@ absl::Status SaveLstm(const std::string& folder, const LstmCard& card,
   const TensorFile file{weights, {{"format", "pt"}}};
   const absl::Status status = WriteSafetensors(WeightsPath(folder), file);
   if (!status.ok()) return status;
+  return SaveLstmCard(folder, card);
+}
+
+absl::Status SaveLstmCard(const std::string& folder, const LstmCard& card) {
   return ReplaceFile(CardPath(folder), CardToJson(card));
 }
 

@@ -27,6 +27,9 @@ std::shared_ptr<const Forecaster> MakeLstm(const LstmCard& card,
 absl::Status SaveLstm(const std::string& folder, const LstmCard& card,
                       const std::vector<Tensor>& weights);
 
+// The card alone, when only its record changes.
+absl::Status SaveLstmCard(const std::string& folder, const LstmCard& card);
+
 absl::StatusOr<LstmCard> LoadLstmCard(const std::string& folder);
 
 }  // namespace foreshadow::models

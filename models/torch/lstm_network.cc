@@ -28,13 +28,14 @@ struct Net : torch::nn::Module {
                               torch::nn::Linear(s.hidden + s.features + s.embedding, s.dense))),
         head(register_module("head", torch::nn::Linear(s.dense, HeadRows(s)))) {}
 
+  static int64_t HeadRow(const LstmShape& s) { return s.candidates + s.spreads + s.quantiles; }
   static int64_t HeadRows(const LstmShape& s) {
-    return static_cast<int64_t>(s.horizon_steps) * (s.candidates + s.quantiles);
+    return static_cast<int64_t>(s.horizon_steps) * HeadRow(s);
   }
 
   // [scored][sequences][horizon][quantiles]
   torch::Tensor forward(const torch::Tensor& features, const torch::Tensor& signals,
-                        const torch::Tensor& candidates) {
+                        const torch::Tensor& candidates, const torch::Tensor& spreads) {
     const int64_t steps = features.size(0);
     const int64_t sequences = features.size(1);
     const int64_t scored = candidates.size(0);
@@ -42,15 +43,17 @@ struct Net : torch::nn::Module {
     const auto input = torch::cat({features, kind}, 2);
     const auto state = std::get<0>(lstm(input)).narrow(0, steps - scored, scored);
     const auto seen = torch::cat({state, input.narrow(0, steps - scored, scored)}, 2);
-    const auto raw =
-        head(torch::relu(dense(seen)))
-            .view({scored, sequences, shape.horizon_steps, shape.candidates + shape.quantiles});
-    const auto mixture = torch::softmax(raw.narrow(3, 0, shape.candidates), 3);
+    const auto raw = head(torch::relu(dense(seen)))
+                         .view({scored, sequences, shape.horizon_steps, HeadRow(shape)});
+    const auto parts =
+        raw.split_with_sizes({shape.candidates, shape.spreads, 1, shape.quantiles - 1}, 3);
+    const auto unit =
+        (torch::softmax(parts[1], 3) * spreads.unsqueeze(2)).sum(3, /*keepdim=*/true).exp();
+    const auto median =
+        (torch::softmax(parts[0], 3) * candidates).sum(3, /*keepdim=*/true) + unit * parts[2];
+    const auto gaps = unit * torch::softplus(parts[3]);
     const int64_t below = shape.median;
     const int64_t above = shape.quantiles - shape.median - 1;
-    const auto offset = raw.narrow(3, shape.candidates, 1);
-    const auto median = (mixture * candidates).sum(3, /*keepdim=*/true) + offset;
-    const auto gaps = torch::softplus(raw.narrow(3, shape.candidates + 1, shape.quantiles - 1));
     const auto down = gaps.narrow(3, 0, below).cumsum(3).flip(3);
     const auto up = gaps.narrow(3, below, above).cumsum(3);
     return torch::cat({median - down, median, median + up}, 3);
@@ -85,9 +88,9 @@ void DrawWeights(Net& net, uint64_t seed) {
       item.value().narrow(0, net.shape.hidden, net.shape.hidden).fill_(1);
     }
   }
-  const int64_t row = net.shape.candidates + net.shape.quantiles;
-  auto bias = net.head->bias.view({net.shape.horizon_steps, row});
-  bias.narrow(1, net.shape.candidates + 1, net.shape.quantiles - 1).fill_(-1);
+  const int64_t gaps = net.shape.quantiles - 1;
+  auto bias = net.head->bias.view({net.shape.horizon_steps, Net::HeadRow(net.shape)});
+  bias.narrow(1, Net::HeadRow(net.shape) - gaps, gaps).fill_(-1);
 }
 
 // A view of the caller's array, which torch only reads.
@@ -116,7 +119,8 @@ struct LstmNetwork::Impl {
         View(batch.candidates, {batch.scored, batch.sequences, s.horizon_steps, s.candidates});
     const auto signals = torch::from_blob(const_cast<int64_t*>(batch.signals.data()),
                                           {batch.sequences}, torch::kInt64);
-    return net->forward(features, signals, candidates);
+    const auto spreads = View(batch.spreads, {batch.scored, batch.sequences, s.spreads});
+    return net->forward(features, signals, candidates, spreads);
   }
 
   torch::Tensor Loss(const LstmBatch& batch, const LstmTargets& targets) const {

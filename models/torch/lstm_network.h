@@ -4,9 +4,10 @@
 // Per step: features and an embedding of the signal kind go into the LSTM; its state and the
 // features into a dense layer; from there, for each coming step, the weights of a mixture of the
 // candidates (softmax) plus an offset give the median, and positive gaps (softplus) added up and
-// down from it the other quantiles, which are so in order by construction. Sequences of a batch are
-// forked at each scored step, after Wen et al. (2017), "A multi-horizon quantile recurrent
-// forecaster", section 3.3.
+// down from it the other quantiles, which are so in order by construction. Offset and gaps are in
+// units of a geometric mean of the spreads, whose weights (softmax) the network gives as well.
+// Sequences of a batch are forked at each scored step, after Wen et al. (2017), "A multi-horizon
+// quantile recurrent forecaster", section 3.3.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,7 @@ namespace foreshadow::models {
 struct LstmShape {
   int features = 0;
   int candidates = 0;
+  int spreads = 0;
   int signal_kinds = 0;
   int embedding = 4;
   int hidden = 64;
@@ -41,6 +43,7 @@ struct LstmBatch {
   std::span<const float> features;    // [steps][sequences][features]
   std::span<const int64_t> signals;   // [sequences], 0..signal_kinds-1
   std::span<const float> candidates;  // [scored][sequences][horizon][candidates], scaled
+  std::span<const float> spreads;     // [scored][sequences][spreads], logarithms
 };
 
 struct LstmTargets {

@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "models/mixture/mixture.h"
+
 namespace foreshadow::training {
 namespace {
 
@@ -162,16 +164,22 @@ absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterLi
     result.scales.push_back(ScaleOf(set, s, options.first_step));
   }
   result.horizon_steps = options.horizon_steps;
-  result.tallies.resize(forecasters.size() * static_cast<size_t>(set.series()) *
+  if (options.mix) result.models.emplace_back("auto");
+  result.tallies.resize(result.models.size() * static_cast<size_t>(set.series()) *
                         static_cast<size_t>(options.horizon_steps));
-  result.unanswered.resize(forecasters.size());
+  result.unanswered.resize(result.models.size());
 
   const std::vector<int32_t> periods(static_cast<size_t>(set.series()),
                                      static_cast<int32_t>(kDayMs / set.step_ms));
+  const int64_t stride = options.stride_steps;
   const int64_t last = set.steps - options.horizon_steps;
-  const int64_t origins = (last - options.first_step) / options.stride_steps + 1;
-  std::vector<QuantileBlock> blocks(forecasters.size());
-  for (int64_t origin = options.first_step; origin <= last; origin += options.stride_steps) {
+  int64_t first = options.first_step;
+  if (options.mix) {  // whole strides back, but not before there is a step of history
+    first -= std::min<int64_t>(options.mix_warm_up_steps, first - 1) / stride * stride;
+  }
+  models::Mixture mixture;
+  std::vector<QuantileBlock> blocks(result.models.size());
+  for (int64_t origin = first; origin <= last; origin += stride) {
     const int64_t begin = std::max<int64_t>(0, origin - options.window_steps);
     const models::History history{set.TimeMs(origin - 1), set.step_ms, set.Slice(begin, origin),
                                   set.signals, periods};
@@ -180,8 +188,19 @@ absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterLi
           forecasters[m]->Forecast(history, options.horizon_steps, blocks[m]);
       if (!status.ok()) return status;
     }
-    ScoreOrigin(set, blocks, origin, result);
-    progress(++result.origins, origins);
+    if (options.mix) {
+      for (int64_t step = std::max(first, origin - stride); step < origin; ++step) {
+        const auto row = set.Slice(step, step + 1);
+        models::Observe(mixture, set.TimeMs(step), {row.data, static_cast<size_t>(set.series())});
+      }
+      models::Mix(mixture, history.end_ms, set.step_ms, set.signals,
+                  std::span(blocks).first(forecasters.size()), blocks.back());
+    }
+    if (origin >= options.first_step) {
+      ScoreOrigin(set, blocks, origin, result);
+      ++result.origins;
+    }
+    progress((origin - first) / stride + 1, (last - first) / stride + 1);
   }
   return result;
 }

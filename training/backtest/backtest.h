@@ -21,7 +21,9 @@ struct BacktestOptions {
   int64_t first_step = 0;  // the first step to be forecast; everything before it is history
   int stride_steps = 6;    // from one origin to the next
   int horizon_steps = 12;
-  int window_steps = 2'016;  // of history that the models see
+  int window_steps = 2'016;     // of history that the models see
+  bool mix = false;             // also score "auto", the mixture of the models given
+  int mix_warm_up_steps = 288;  // before first_step, from which the mixture learns unscored
 };
 
 // Sums over the points of one series at one distance.
@@ -37,7 +39,7 @@ struct Tally {
 };
 
 struct BacktestResult {
-  std::vector<std::string> models;
+  std::vector<std::string> models;          // those given, then "auto" if asked for
   std::vector<models::SignalKind> signals;  // [series]
   // Mean |y(t) - y(t - day)| before first_step, the scale of MASE (Hyndman and Koehler 2006); that
   // of one step where the history is shorter than two days; 0 = the series did not vary.

@@ -26,21 +26,25 @@ struct Arguments {
   bool json = false;
 };
 
-// The models asked for. Without a list, all that there are; what cannot be loaded is told then, and
-// is an error where it was asked for by name.
-absl::StatusOr<ForecasterList> ChooseModels(const Arguments& a) {
+// The models asked for, and whether "auto", the mixture of them all, is among them. Without a list,
+// all that there are; what cannot be loaded is told then, and is an error where it was asked for by
+// name. Alone, "auto" mixes all.
+absl::StatusOr<ForecasterList> ChooseModels(const Arguments& a, bool& mix) {
   ForecasterList chosen;
-  if (a.models.empty()) {
-    models::RankedModels ranked = models::LoadModels(a.folder);
-    for (const std::string& note : ranked.notes) fmt::print(stderr, "{}\n", note);
-    return ranked.models;
-  }
   for (const std::string& name : a.models) {
+    if (name == "auto") {
+      mix = true;
+      continue;
+    }
     auto model = models::MakeModel(name, a.folder);
     if (!model.ok()) return model.status();
     chosen.push_back(*std::move(model));
   }
-  return chosen;
+  if (!chosen.empty()) return chosen;
+  mix = true;
+  models::RankedModels ranked = models::LoadModels(a.folder);
+  for (const std::string& note : ranked.notes) fmt::print(stderr, "{}\n", note);
+  return ranked.models;
 }
 
 // The distances that the table shows: the product's short ones, and the last.
@@ -107,7 +111,7 @@ void PrintTable(const SeriesSet& set, const BacktestResult& result) {
 }
 
 absl::Status Run(Arguments& a) {
-  const auto models = ChooseModels(a);
+  const auto models = ChooseModels(a, a.options.mix);
   if (!models.ok()) return models.status();
   const auto set = ReadSeries(a.traces);
   if (!set.ok()) return set.status();
@@ -148,7 +152,10 @@ void AddBacktest(CLI::App& app) {
                   "history")
       ->required()
       ->check(CLI::ExistingFile);
-  command.add_option("--models", arguments->models, "Names, with commas between; all if left out")
+  command
+      .add_option(
+          "--models", arguments->models,
+          "Names, with commas between; \"auto\" is the mixture of the others named, or of all")
       ->delimiter(',');
   command.add_option("--model-folder", arguments->folder, "Folder of the trained models");
   command

@@ -60,10 +60,12 @@ bool SequenceSource::Draw(int64_t begin, int64_t end, int64_t count, uint64_t se
   const int64_t outputs = settings_.scored_steps * count * spec.horizon_steps;
   out.features.resize(static_cast<size_t>(length * count * models::kFeatures));
   out.candidates.resize(static_cast<size_t>(outputs * models::kCandidates));
+  out.spreads.resize(static_cast<size_t>(settings_.scored_steps * count * models::kSpreads));
   out.values.resize(static_cast<size_t>(outputs));
   out.signals.resize(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) Fill(places[i], i, count, out);
-  out.batch = {length, count, settings_.scored_steps, out.features, out.signals, out.candidates};
+  out.batch = {length,         count,      settings_.scored_steps, out.features, out.signals,
+               out.candidates, out.spreads};
   out.targets = {out.values, models::kQuantileLevels};
   return true;
 }
@@ -78,6 +80,8 @@ void SequenceSource::Fill(const Place& place, int64_t sequence, int64_t count,
   rows.features_stride = count * models::kFeatures;
   rows.candidates = out.candidates.data() + sequence * horizon * models::kCandidates;
   rows.candidates_stride = count * horizon * models::kCandidates;
+  rows.spreads = out.spreads.data() + sequence * models::kSpreads;
+  rows.spreads_stride = count * models::kSpreads;
   const int64_t end_ms = start_ms_ + (place.end - 1) * settings_.spec.step_ms;
   models::BuildFeatures(settings_.spec, {column, static_cast<size_t>(place.end)}, end_ms,
                         place.end - scored - settings_.window_steps, scored, rows);

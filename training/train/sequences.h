@@ -20,6 +20,7 @@ struct SequenceSettings {
 struct SequenceBatch {
   std::vector<float> features;
   std::vector<float> candidates;
+  std::vector<float> spreads;
   std::vector<float> values;
   std::vector<int64_t> signals;
   models::LstmBatch batch;

@@ -2,12 +2,16 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "models/level/level.h"
+#include "models/lstm/lstm.h"
+#include "training/backtest/backtest.h"
 #include "training/command.h"
 #include "training/train/lstm_trainer.h"
 #include "training/train/progress_bar.h"
@@ -36,6 +40,11 @@ std::string CommandLine(const LstmArguments& a) {
                     o.validation_share, o.seed, o.threads);
 }
 
+double ShortScore(const models::LstmCard& card, const std::string& model) {
+  return card.scores.at(
+      fmt::format("mase.{}.all.1-{}", model, std::min(3, card.spec.horizon_steps)));
+}
+
 void PrintResult(const LstmArguments& a, const models::LstmCard& card) {
   const models::TrainingRecord& t = card.training;
   if (a.json) {
@@ -47,14 +56,42 @@ void PrintResult(const LstmArguments& a, const models::LstmCard& card) {
                                          {"best_epoch", t.best_epoch},
                                          {"validation_loss", t.validation_loss},
                                          {"fingerprint", t.fingerprint},
-                                         {"seed", t.seed}};
+                                         {"seed", t.seed},
+                                         {"scores", card.scores}};
     fmt::print("{}\n", json.dump(2));
     return;
   }
   fmt::print(
       "{}: learned from {} series, {} epochs; the best, {}, has a validation loss of {:.4f}\n"
+      "On the part kept for validation, 1 to 3 steps ahead: MASE {:.3f}, last value's {:.3f}\n"
       "weights.safetensors, card.json, and training.csv with each epoch's losses, are there.\n",
-      a.train.out, t.series, t.epochs, t.best_epoch, t.validation_loss);
+      a.train.out, t.series, t.epochs, t.best_epoch, t.validation_loss, ShortScore(card, "lstm"),
+      ShortScore(card, "last-value"));
+}
+
+// Scores the new model beside last value on the part kept for validation, into its card.
+absl::Status AddScores(const SeriesSet& set, const LstmArguments& a, models::LstmCard& card) {
+  auto lstm = models::LoadLstm(a.train.out, a.train.threads);
+  if (!lstm.ok()) return lstm.status();
+  BacktestOptions options;
+  options.first_step = (card.training.validation_from_ms - set.start_ms) / set.step_ms;
+  options.horizon_steps = card.spec.horizon_steps;
+  options.stride_steps = card.spec.horizon_steps;
+  ProgressBar bar("scores");
+  const auto result =
+      Backtest(set, {*lstm, models::MakeLevel(models::LevelKind::kLastValue)}, options,
+               [&bar](int64_t done, int64_t total) { bar.Show(done, total, "validation part"); });
+  if (!result.ok()) return result.status();
+  for (const auto& [first, last] : {std::pair{1, std::min(3, options.horizon_steps)},
+                                    std::pair{options.horizon_steps, options.horizon_steps}}) {
+    for (const Score& s : Summarize(*result, first, last)) {
+      const std::string place = fmt::format("{}.{}.{}-{}", s.model, s.signal, first, last);
+      card.scores["mase." + place] = s.mase;
+      card.scores["crps." + place] = s.crps;
+      card.scores["coverage_80." + place] = s.coverage_80;
+    }
+  }
+  return models::SaveLstmCard(a.train.out, card);
 }
 
 absl::Status RunLstm(LstmArguments& a) {
@@ -63,7 +100,7 @@ absl::Status RunLstm(LstmArguments& a) {
   a.train.trace = a.traces.front();
   a.train.command = CommandLine(a);
   ProgressBar bar("train lstm");
-  const auto card = TrainLstm(*set, a.train, [&bar](const TrainProgress& p) {
+  auto card = TrainLstm(*set, a.train, [&bar](const TrainProgress& p) {
     std::string note = fmt::format("epoch {}/{}  loss {:.4f}", p.epoch, p.epochs_max, p.train_loss);
     if (!std::isnan(p.validation_loss)) {
       note += fmt::format("  validation {:.4f}, best {:.4f}", p.validation_loss, p.best_loss);
@@ -73,6 +110,8 @@ absl::Status RunLstm(LstmArguments& a) {
              static_cast<int64_t>(p.epochs_max) * p.epoch_batches, note);
   });
   if (!card.ok()) return card.status();
+  const absl::Status status = AddScores(*set, a, *card);
+  if (!status.ok()) return status;
   PrintResult(a, *card);
   return absl::OkStatus();
 }

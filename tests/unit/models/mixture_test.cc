@@ -1,0 +1,167 @@
+// The mixture: weights follow the losses, shifts make levels honest, and nothing that a model says
+// or leaves out can break the answer.
+#include "models/mixture/mixture.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+
+namespace foreshadow::models {
+namespace {
+
+using testing::Each;
+using testing::ElementsAre;
+
+constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
+constexpr int64_t kStepMs = 300'000;
+constexpr int kSteps = 4;
+const std::vector<SignalKind> kTwo = {SignalKind::kCpu, SignalKind::kMemory};
+
+// The same quantiles, centre + width * (-4..4), for every series and step.
+QuantileBlock Says(float centre, float width, int64_t series = 2) {
+  QuantileBlock block;
+  block.Resize(series, kSteps);
+  for (int64_t s = 0; s < series; ++s) {
+    for (int step = 0; step < kSteps; ++step) {
+      for (int q = 0; q < kQuantiles; ++q) {
+        block.at(s, step)[q] = centre + width * static_cast<float>(q - kMedian);
+      }
+    }
+  }
+  return block;
+}
+
+QuantileBlock Absent(ForecastStatus status) {
+  QuantileBlock block = Says(kMissing, 0);
+  std::ranges::fill(block.status, status);
+  return block;
+}
+
+// Mixes and observes `ticks` times while series 0 is always `actual` and series 1 never seen.
+QuantileBlock Learn(Mixture& mixture, const std::vector<QuantileBlock>& blocks, float actual,
+                    int ticks) {
+  QuantileBlock out;
+  for (int t = 0; t < ticks; ++t) {
+    Observe(mixture, t * kStepMs, std::vector<float>{actual, kMissing});
+    Mix(mixture, t * kStepMs, kStepMs, kTwo, blocks, out);
+  }
+  return out;
+}
+
+TEST(Mixture, TakesTheFirstModelBeforeAnythingWasJudged) {
+  Mixture mixture;
+  QuantileBlock out;
+  Mix(mixture, 0, kStepMs, kTwo, std::vector{Says(10, 1), Says(50, 1)}, out);
+  EXPECT_EQ(out.values, Says(10, 1).values);
+  EXPECT_THAT(out.status, Each(ForecastStatus::kOk));
+}
+
+TEST(Mixture, WeighsByTheFadingLossAsWorkedOutByHand) {
+  Mixture mixture;
+  mixture.settings.pooled_samples = 0;
+  Learn(mixture, {Says(10, 0), Says(14, 0)}, 9, 30);  // losses 1 and 5 times the same constant
+  const double worse = std::exp(-mixture.settings.sharpness * 4);
+  const auto weights = Weights(mixture, 0, 1);
+  EXPECT_NEAR(weights[0], 1 / (1 + worse), 1e-6);
+  EXPECT_NEAR(weights[1], worse / (1 + worse), 1e-6);
+}
+
+TEST(Mixture, FollowsTheBetterModel) {
+  Mixture mixture;
+  const QuantileBlock out = Learn(mixture, {Says(50, 1), Says(10, 1)}, 10, 60);
+  EXPECT_NEAR(out.at(0, 0)[kMedian], 10, 0.5);
+  EXPECT_NEAR(out.at(0, kSteps - 1)[kMedian], 10, 0.5);
+}
+
+TEST(Mixture, LendsASeriesWithoutAPastWhatItsSignalKnows) {
+  Mixture mixture;
+  const std::vector<SignalKind> signals = {SignalKind::kCpu, SignalKind::kCpu,
+                                           SignalKind::kNetwork};
+  QuantileBlock out;
+  const std::vector blocks = {Says(50, 1, 3), Says(10, 1, 3)};
+  for (int t = 0; t < 60; ++t) {
+    Observe(mixture, t * kStepMs, std::vector<float>{10, kMissing, kMissing});
+    Mix(mixture, t * kStepMs, kStepMs, signals, blocks, out);
+  }
+  EXPECT_NEAR(out.at(1, 0)[kMedian], 10, 1);   // learned from series 0
+  EXPECT_FLOAT_EQ(out.at(2, 0)[kMedian], 50);  // no other of its signal: the first model
+}
+
+TEST(Mixture, ShiftsUntilLevelsHoldWhatTheySay) {
+  // The model's spread is a fifth of the truth's: its 80 % interval holds 20 %.
+  std::mt19937_64 random(4);
+  std::normal_distribution<float> normal(100, 10);
+  Mixture mixture;
+  QuantileBlock out;
+  const std::vector blocks = {Says(100, 1, 1)};
+  const std::vector<SignalKind> one = {SignalKind::kCpu};
+  int held = 0;
+  int raw = 0;
+  for (int t = 0; t < 6'000; ++t) {
+    const float actual = normal(random);
+    if (t >= 2'000) {
+      held += actual >= out.at(0, 0)[1] && actual <= out.at(0, 0)[5];
+      raw += actual >= 98 && actual <= 102;
+    }
+    Observe(mixture, t * kStepMs, std::vector<float>{actual});
+    Mix(mixture, t * kStepMs, kStepMs, one, blocks, out);
+    ASSERT_TRUE(std::ranges::is_sorted(out.at(0, 2)));
+  }
+  EXPECT_LT(raw / 4'000.0, 0.25);
+  EXPECT_NEAR(held / 4'000.0, 0.8, 0.02);
+}
+
+TEST(Mixture, NamesWhoDidNotAnswer) {
+  Mixture mixture;
+  QuantileBlock out;
+  Mix(mixture, 0, kStepMs, kTwo, std::vector{Absent(ForecastStatus::kCannot), Says(7, 1)}, out);
+  EXPECT_THAT(out.status, Each(ForecastStatus::kFellBack));
+  EXPECT_FLOAT_EQ(out.at(0, 0)[kMedian], 7);
+  Mix(mixture, kStepMs, kStepMs, kTwo, std::vector{QuantileBlock(), Says(7, 1)}, out);
+  EXPECT_THAT(out.status, Each(ForecastStatus::kFellBack));
+  Mix(mixture, 2 * kStepMs, kStepMs, kTwo,
+      std::vector{Absent(ForecastStatus::kNoHistory), Absent(ForecastStatus::kNoHistory)}, out);
+  EXPECT_THAT(out.status, Each(ForecastStatus::kNoHistory));
+  EXPECT_TRUE(std::isnan(out.at(1, 1)[0]));
+  Mix(mixture, 3 * kStepMs, kStepMs, kTwo,
+      std::vector{Absent(ForecastStatus::kNoHistory), Absent(ForecastStatus::kCannot)}, out);
+  EXPECT_THAT(out.status, Each(ForecastStatus::kCannot));
+}
+
+TEST(Mixture, KeepsWhatItKnowsWhenSeriesAreAdded) {
+  Mixture mixture;
+  Learn(mixture, {Says(50, 1), Says(10, 1)}, 10, 60);
+  const auto before = Weights(mixture, 0, 1);
+  QuantileBlock out;
+  const std::vector<SignalKind> three = {SignalKind::kCpu, SignalKind::kMemory, SignalKind::kCpu};
+  Mix(mixture, 60 * kStepMs, kStepMs, three, std::vector{Says(50, 1, 3), Says(10, 1, 3)}, out);
+  EXPECT_EQ(Weights(mixture, 0, 1), before);
+  EXPECT_NEAR(out.at(2, 0)[kMedian], 10, 1);
+}
+
+TEST(Mixture, StaysInOrderAndBoundedOnWildSamples) {
+  std::mt19937_64 random(9);
+  std::lognormal_distribution<float> wild(0, 6);
+  Mixture mixture;
+  QuantileBlock out;
+  for (int t = 0; t < 500; ++t) {
+    const float sample = t % 5 == 0 ? 0.0f : t % 7 == 0 ? 3e38f : wild(random);
+    Observe(mixture, t * kStepMs, std::vector<float>{sample, 0.0f});
+    Mix(mixture, t * kStepMs, kStepMs, kTwo, std::vector{Says(1, 0.2f), Says(0, 0)}, out);
+    for (int64_t s = 0; s < 2; ++s) {
+      for (int step = 0; step < kSteps; ++step) {
+        ASSERT_TRUE(std::ranges::is_sorted(out.at(s, step)));
+        ASSERT_THAT(out.at(s, step),
+                    Each(testing::AllOf(testing::Ge(0.0f),
+                                        testing::Le(std::numeric_limits<float>::max()))));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace foreshadow::models
