@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
+
 #include "models/level/level.h"
 #include "models/lstm/lstm.h"
 #include "models/seasonal_naive/seasonal_naive.h"
@@ -25,6 +27,17 @@ RankedModels LoadModels(const std::string& folder) {
   ranked.models.push_back(MakeSeasonalNaive());
   ranked.models.push_back(MakeLevel(LevelKind::kLastValue));
   return ranked;
+}
+
+std::string InstalledModels() {
+  std::error_code error;
+  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+  for (auto folder = program.parent_path(); folder.has_relative_path();
+       folder = folder.parent_path()) {
+    const auto models = folder / "models" / "default";
+    if (std::filesystem::is_directory(models, error)) return models.string();
+  }
+  return "";
 }
 
 absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,

@@ -20,6 +20,10 @@ struct RankedModels {
 // always there.
 RankedModels LoadModels(const std::string& folder);
 
+// The folder of the models that come with the program: models/default beside or above it; "" =
+// none.
+std::string InstalledModels();
+
 // One model by name; INVALID_ARGUMENT lists the names there are.
 absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,
                                                             const std::string& folder);

@@ -46,18 +46,6 @@ absl::Status WritePortFile(const std::string& path, int port) {
                : absl::OkStatus();
 }
 
-// The models installed beside the program: where the build leaves them, or next to bin/.
-std::string DefaultModelDir() {
-  std::error_code error;
-  const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
-  for (auto folder = program.parent_path(); folder.has_relative_path();
-       folder = folder.parent_path()) {
-    const auto models = folder / "models" / "default";
-    if (std::filesystem::is_directory(models, error)) return models.string();
-  }
-  return "";
-}
-
 // Signals are taken by sigwait on the main thread, so they are blocked before any other starts.
 sigset_t BlockStopSignals() {
   sigset_t signals;
@@ -102,7 +90,8 @@ int Run(const Flags& flags) {
 
   auto store = HistoryStore::Open(config->data_dir);
   if (!store.ok()) return Fail(store.status());
-  const std::string model_dir = config->model_dir.empty() ? DefaultModelDir() : config->model_dir;
+  const std::string model_dir =
+      config->model_dir.empty() ? models::InstalledModels() : config->model_dir;
   models::RankedModels ranked = models::LoadModels(model_dir);
   for (const std::string& note : ranked.notes) spdlog::warn("{}", note);
 

@@ -4,7 +4,9 @@
 #include "training/backtest/backtest_command.h"
 #include "training/client/commands.h"
 #include "training/command.h"
+#include "training/decompose/decompose.h"
 #include "training/demo/demo.h"
+#include "training/forecast/forecast.h"
 #include "training/train/train_command.h"
 
 int main(int argc, char** argv) {
@@ -16,6 +18,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   foreshadow::training::AddDemo(app);
   foreshadow::training::AddClientCommands(app);
+  foreshadow::training::AddDecompose(app);
+  foreshadow::training::AddForecast(app);
   foreshadow::training::AddBacktest(app);
   foreshadow::training::AddTrain(app);
 

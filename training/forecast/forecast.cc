@@ -1,0 +1,189 @@
+#include "training/forecast/forecast.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "kernels/ops.h"
+#include "models/registry.h"
+#include "service/forecast/forecast.h"
+#include "training/command.h"
+#include "training/io/csv.h"
+
+namespace foreshadow::training {
+namespace {
+
+constexpr int64_t kMinuteMs = 60'000;
+
+struct Options {
+  std::string input;
+  std::string model = "auto";
+  std::string model_dir;
+  std::string signal = "cpu";
+  int64_t horizon_min = 60;
+  int64_t step_s = 0;
+  bool json = false;
+};
+
+absl::StatusOr<SignalKind> ReadSignal(const std::string& text) {
+  std::string known;
+  for (int s = 0; s < kSignals; ++s) {
+    const auto kind = static_cast<SignalKind>(s);
+    if (text == Name(kind)) return kind;
+    known += (known.empty() ? "" : ", ") + std::string(Name(kind));
+  }
+  return UsageError(fmt::format("--signal {}: must be one of {}", text, known));
+}
+
+// The season of each series, in steps; 0 = none found.
+std::vector<int32_t> FindPeriods(const WideTable& table) {
+  const auto series = static_cast<size_t>(table.series());
+  std::vector<int32_t> periods(series);
+  std::vector<float> strengths(series);
+  std::vector<kernels::SeriesStatus> status(series);
+  kernels::PeriodArgs args;
+  args.observed = table.view();
+  args.max_periods = 1;
+  args.periods = periods;
+  args.strengths = strengths;
+  args.status = status;
+  struct alignas(64) Line {
+    std::byte bytes[64];
+  };
+  const size_t bytes = kernels::CpuOps().periods_workspace_bytes(args);
+  std::vector<Line> workspace(bytes / sizeof(Line) + 1);
+  args.workspace = {reinterpret_cast<std::byte*>(workspace.data()), bytes};
+  kernels::CpuOps().periods(args);
+  return periods;
+}
+
+absl::StatusOr<ModelList> ReadModels(const Options& options) {
+  if (options.model == "auto") {
+    models::RankedModels ranked = models::LoadModels(options.model_dir);
+    for (const std::string& note : ranked.notes) fmt::print(stderr, "{}\n", note);
+    return std::move(ranked.models);
+  }
+  auto model = models::MakeModel(options.model, options.model_dir);
+  if (!model.ok()) return UsageError("--model: " + std::string(model.status().message()));
+  return ModelList{*std::move(model)};
+}
+
+const char* Words(models::ForecastStatus status) {
+  switch (status) {
+    case models::ForecastStatus::kOk:
+      return "ok";
+    case models::ForecastStatus::kFellBack:
+      return "fell-back";
+    case models::ForecastStatus::kNoHistory:
+    case models::ForecastStatus::kCannot:
+      break;
+  }
+  return "no-forecast";
+}
+
+int64_t TimeOf(const WideTable& table, const ForecastTable& forecast, int step) {
+  return table.step_ms > 0 ? forecast.made_at_ms + (step + 1) * table.step_ms
+                           : table.steps + step;  // without times: the index
+}
+
+void PrintCsv(const WideTable& table, const ForecastTable& forecast) {
+  fmt::print("series,{},model,status", table.step_ms > 0 ? "timestamp" : "index");
+  for (const float level : models::kQuantileLevels) fmt::print(",q{:g}", level);
+  fmt::print("\n");
+  for (int64_t s = 0; s < table.series(); ++s) {
+    for (int step = 0; step < forecast.block.steps; ++step) {
+      fmt::print("{},{},{},{}", table.names[s], TimeOf(table, forecast, step),
+                 forecast.models[forecast.model_of[s]], Words(forecast.block.status[s]));
+      for (const float value : forecast.block.at(s, step)) {
+        fmt::print(",{}", std::isnan(value) ? "" : fmt::format("{:.7g}", value));
+      }
+      fmt::print("\n");
+    }
+  }
+}
+
+void PrintJson(const WideTable& table, const ForecastTable& forecast) {
+  nlohmann::ordered_json series = nlohmann::ordered_json::array();
+  for (int64_t s = 0; s < table.series(); ++s) {
+    nlohmann::ordered_json steps = nlohmann::ordered_json::array();
+    for (int step = 0; step < forecast.block.steps; ++step) {
+      nlohmann::ordered_json values = nlohmann::ordered_json::array();
+      for (const float value : forecast.block.at(s, step)) {
+        values.push_back(std::isnan(value) ? nlohmann::ordered_json()
+                                           : nlohmann::ordered_json(value));
+      }
+      steps.push_back(
+          {{table.step_ms > 0 ? "timestamp_ms" : "index", TimeOf(table, forecast, step)},
+           {"quantiles", values}});
+    }
+    series.push_back({{"series", table.names[s]},
+                      {"model", forecast.models[forecast.model_of[s]]},
+                      {"status", Words(forecast.block.status[s])},
+                      {"steps", steps}});
+  }
+  const nlohmann::ordered_json all = {{"levels", models::kQuantileLevels}, {"series", series}};
+  fmt::print("{}\n", all.dump());
+}
+
+absl::Status Run(const Options& options) {
+  const auto table = ReadWideCsv(options.input, {.allow_negative = false});
+  if (!table.ok()) return table.status();
+  const auto signal = ReadSignal(options.signal);
+  if (!signal.ok()) return signal.status();
+  const int64_t step_ms = table->step_ms > 0 ? table->step_ms : 1'000 * options.step_s;
+  if (step_ms == 0) {
+    return UsageError(fmt::format(
+        "{} has no timestamp column: say the sampling interval by --step-seconds", options.input));
+  }
+  const int64_t steps = options.horizon_min * kMinuteMs / step_ms;
+  if (steps < 1 || steps > HorizonSteps(step_ms)) {
+    return UsageError(fmt::format("--horizon {}: must be {} to {} min at a step of {} s",
+                                  options.horizon_min, std::max<int64_t>(1, step_ms / kMinuteMs),
+                                  HorizonSteps(step_ms) * step_ms / kMinuteMs, step_ms / 1'000));
+  }
+  const auto models = ReadModels(options);
+  if (!models.ok()) return models.status();
+  const std::vector<SignalKind> signals(static_cast<size_t>(table->series()), *signal);
+  const std::vector<int32_t> periods = FindPeriods(*table);
+  const models::History history{table->start_ms + (table->steps - 1) * step_ms, step_ms,
+                                table->view(), signals, periods};
+  std::vector<std::string> alerts;
+  const ForecastTable forecast = ForecastSeries(history, static_cast<int>(steps), *models, alerts);
+  for (const std::string& alert : alerts) fmt::print(stderr, "{}\n", alert);
+  if (options.json) {
+    PrintJson(*table, forecast);
+  } else {
+    PrintCsv(*table, forecast);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddForecast(CLI::App& app) {
+  CLI::App* command =
+      app.add_subcommand("forecast", "Quantiles of the next steps of each column of a wide CSV");
+  auto o = std::make_shared<Options>();
+  command
+      ->add_option("input", o->input,
+                   "Wide CSV: a header, a column a series, optional first column 'timestamp'")
+      ->required();
+  command->add_option("--model", o->model, "auto, or a model's name")->capture_default_str();
+  command->add_option("--model-dir", o->model_dir, "Folder of trained models");
+  command->add_option("--signal", o->signal, "What the columns measure")->capture_default_str();
+  command->add_option("--horizon", o->horizon_min, "How far ahead, in minutes")
+      ->capture_default_str();
+  command->add_option("--step-seconds", o->step_s, "Sampling interval, if there are no timestamps")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--json", o->json, "Print JSON");
+  SetRun(*command, [o] {
+    if (o->model_dir.empty()) o->model_dir = models::InstalledModels();
+    return Run(*o);
+  });
+}
+
+}  // namespace foreshadow::training
