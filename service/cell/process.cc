@@ -71,7 +71,9 @@ std::vector<std::string> EnvironmentWith(const std::string& mark) {
 [[noreturn]] void BecomeLauncher(char** arguments, char** environment, int log) {
   // Until the launcher carries the mark, it must not outlive its parent unseen.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  setpgid(0, 0);
+  // A session of its own, not only a group: when a parent ends, the kernel sends SIGHUP and SIGCONT
+  // to stopped groups of the same session, and paused instances are to stay paused.
+  setsid();
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);

@@ -27,7 +27,7 @@ struct ProcessView {
   uint64_t memory_bytes = 0;  // resident
 };
 
-// Starts `command` in a process group of its own, stopped before the command's first instruction,
+// Starts `command` in a session of its own, stopped before the command's first instruction,
 // marked with `mark`. Its output goes to `log_path`. When this returns an error there is no
 // process, and if the caller dies before it returns, there is none either or it carries the mark.
 absl::StatusOr<ProcessId> LaunchStopped(const std::vector<std::string>& command,
