@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "models/ets/ets.h"
 #include "models/level/level.h"
 #include "models/lstm/lstm.h"
 #include "models/seasonal_naive/seasonal_naive.h"
@@ -43,6 +44,7 @@ std::string InstalledModels() {
 absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,
                                                             const std::string& folder) {
   RankedModels ranked = LoadModels(folder);
+  ranked.models.push_back(MakeEts(/*threads=*/0));  // too dear for every tick, see docs/models.md
   std::vector<std::string> names;
   for (const auto& model : ranked.models) {
     if (model->name() == name) return model;

@@ -3,14 +3,13 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <filesystem>
 #include <limits>
 #include <mutex>
-#include <thread>
 
 #include "models/empirical.h"
+#include "models/parallel.h"
 
 namespace foreshadow::models {
 namespace {
@@ -75,23 +74,14 @@ class Lstm : public Forecaster {
     absl::Status status = CheckHistory(history, steps, card_.spec.horizon_steps);
     if (!status.ok()) return status;
     out.Resize(history.values.series, steps);
-    const int64_t chunks = (out.series + kChunkSeries - 1) / kChunkSeries;
-    std::atomic<int64_t> next = 0;
     std::mutex mutex;
-    const auto work = [&] {
-      Chunk chunk;
-      for (int64_t c = next++; c < chunks; c = next++) {
-        const absl::Status done = ForecastChunk(history, c * kChunkSeries, chunk, out);
-        if (done.ok()) continue;
-        const std::lock_guard lock(mutex);
-        status = done;
-      }
-    };
-    std::vector<std::jthread> helpers;
-    const int64_t workers = std::min<int64_t>(threads_, chunks);
-    for (int64_t i = 1; i < workers; ++i) helpers.emplace_back(work);
-    work();
-    helpers.clear();  // joins
+    std::vector<Chunk> chunks(static_cast<size_t>(threads_));
+    ForChunks(out.series, kChunkSeries, threads_, [&](int64_t first, int64_t, int worker) {
+      const absl::Status done = ForecastChunk(history, first, chunks[worker], out);
+      if (done.ok()) return;
+      const std::lock_guard lock(mutex);
+      status = done;
+    });
     return status;
   }
 
@@ -180,8 +170,7 @@ class Lstm : public Forecaster {
 std::shared_ptr<const Forecaster> MakeLstm(const LstmCard& card,
                                            std::shared_ptr<const LstmNetwork> network,
                                            int threads) {
-  if (threads <= 0) threads = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-  return std::make_shared<Lstm>(card, std::move(network), threads);
+  return std::make_shared<Lstm>(card, std::move(network), ThreadCount(threads));
 }
 
 absl::StatusOr<LstmCard> LoadLstmCard(const std::string& folder) {

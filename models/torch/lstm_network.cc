@@ -14,7 +14,8 @@ namespace {
 
 constexpr double kGradientNormMax = 1.0;
 constexpr double kWeightDecay = 1e-4;
-constexpr float kTargetMax = 50;  // deviations: keeps one freak from ruling the mean loss
+constexpr float kTargetMax = 200;  // deviations: keeps one freak from ruling the mean loss
+constexpr float kOffsetMax = 4;    // deviations: farther off its level, a series weighs less
 
 struct Net : torch::nn::Module {
   explicit Net(const LstmShape& s)
@@ -131,7 +132,13 @@ struct LstmNetwork::Impl {
     const auto level = View(targets.levels, {net->shape.quantiles});
     const auto off = actual.nan_to_num(0, 0, 0).clamp(-kTargetMax, kTargetMax) - quantiles;
     const auto pinball = torch::maximum(level * off, (level - 1) * off);
-    return (pinball * there).sum() / (there.sum() * net->shape.quantiles);
+    const auto weight =
+        kOffsetMax / View(batch.candidates, {batch.scored, batch.sequences,
+                                             net->shape.horizon_steps, net->shape.candidates})
+                         .abs()
+                         .amax(3, /*keepdim=*/true)
+                         .clamp_min(kOffsetMax);
+    return (pinball * weight * there).sum() / (there.sum() * net->shape.quantiles);
   }
 
   std::shared_ptr<Net> net;

@@ -186,7 +186,8 @@ TEST(LstmNetwork, LossIsThePinballLossOfWhatIsThere) {
   auto network = LstmNetwork::Create(shape, 5, 1);
   ASSERT_TRUE(network.ok());
   const auto features = Random(4 * 2 * kFeatures, 1);
-  const auto candidates = Random(2 * 4 * kCandidates, 2);
+  auto candidates = Random(2 * 4 * kCandidates, 2);
+  candidates[3 * kCandidates + 2] = -10;  // weighs 0.4
   const auto spreads = Random(2 * kSpreads, 4);
   const std::vector<int64_t> signals = {1, 3};
   auto actual = Random(2 * 4, 3);
@@ -199,7 +200,8 @@ TEST(LstmNetwork, LossIsThePinballLossOfWhatIsThere) {
     if (std::isnan(actual[i])) continue;
     for (int k = 0; k < kQuantiles; ++k) {
       const double off = actual[i] - q[i * kQuantiles + k];
-      sum += off > 0 ? kQuantileLevels[k] * off : (kQuantileLevels[k] - 1) * off;
+      const double loss = off > 0 ? kQuantileLevels[k] * off : (kQuantileLevels[k] - 1) * off;
+      sum += i == 3 ? 0.4 * loss : loss;
     }
   }
   const LstmTargets targets{actual, kQuantileLevels};

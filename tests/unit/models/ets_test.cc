@@ -1,0 +1,141 @@
+// Exponential smoothing against R's HoltWinters (tests/golden/make_ets.R) and against closed forms.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <fstream>
+#include <limits>
+#include <map>
+#include <random>
+#include <sstream>
+
+#include "models/ets/smoothing.h"
+
+namespace foreshadow::models {
+namespace {
+
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+
+std::map<std::string, std::vector<double>> Golden(const std::string& name) {
+  std::map<std::string, std::vector<double>> golden;
+  std::ifstream in(FORESHADOW_SOURCE_DIR "/tests/golden/ets/" + name + ".txt");
+  std::string line;
+  while (std::getline(in, line)) {
+    std::istringstream words(line);
+    std::string key, values, value;
+    words >> key >> values;
+    std::istringstream list(values);
+    while (std::getline(list, value, ',')) {
+      golden[key].push_back(value == "NA" ? kMissing : std::stod(value));
+    }
+  }
+  EXPECT_FALSE(golden["forecast"].empty()) << name;
+  return golden;
+}
+
+void ExpectForecast(const EtsParams& params, const EtsState& state,
+                    const std::vector<double>& expected, double tolerance) {
+  for (size_t h = 0; h < expected.size(); ++h) {
+    EXPECT_NEAR(ForecastEts(params, state, static_cast<int>(h) + 1), expected[h], tolerance) << h;
+  }
+}
+
+TEST(Ets, SimpleEqualsR) {
+  auto golden = Golden("nile_simple_fixed");
+  const std::span<const double> samples = golden["samples"];
+  EtsState state{samples[0], 0, {}};
+  const EtsParams params{golden["alpha"][0], 0, 1, 0};
+  EXPECT_NEAR(SmoothEts(params, samples.subspan(1), 0, state, {}), golden["squares"][0], 1e-3);
+  ExpectForecast(params, state, golden["forecast"], 1e-6);
+}
+
+TEST(Ets, TrendEqualsR) {
+  auto golden = Golden("uspop_trend_fixed");
+  const std::span<const double> samples = golden["samples"];
+  EtsState state{samples[1], samples[1] - samples[0], {}};
+  const EtsParams params{golden["alpha"][0], golden["beta"][0], 1, 0};
+  EXPECT_NEAR(SmoothEts(params, samples.subspan(2), 0, state, {}), golden["squares"][0], 1e-6);
+  ExpectForecast(params, state, golden["forecast"], 1e-6);
+}
+
+// The season's start as make_ets.R gives it to R, behind the first year.
+EtsState FirstTwoYears(std::span<const double> samples) {
+  EtsState start;
+  for (int i = 0; i < 24; ++i) start.level += samples[i] / 24;
+  for (int i = 0; i < 12; ++i) {
+    start.season.push_back((samples[i] + samples[i + 12]) / 2 - start.level);
+  }
+  return start;
+}
+
+TEST(Ets, SeasonEqualsR) {
+  auto golden = Golden("nottem_season_fixed");
+  const std::span<const double> samples = golden["samples"];
+  EtsState state = FirstTwoYears(samples);
+  const EtsParams params{golden["alpha"][0], 0, 1, golden["gamma"][0]};
+  EXPECT_NEAR(SmoothEts(params, samples.subspan(12), 0, state, {}), golden["squares"][0], 1e-5);
+  ExpectForecast(params, state, golden["forecast"], 1e-6);
+}
+
+TEST(Ets, FindsAtLeastAsGoodASimpleFitAsR) {
+  auto golden = Golden("nile_simple");
+  const std::span<const double> samples = golden["samples"];
+  const EtsFit fit = FitEts(EtsKind::kSimple, samples.subspan(1), 0, {samples[0], 0, {}});
+  EXPECT_NEAR(fit.params.alpha, golden["alpha"][0], 1.0 / 64);
+  EXPECT_LT(fit.squared_error, golden["squares"][0] * 1.001);
+}
+
+TEST(Ets, FindsAtLeastAsGoodASeasonalFitAsR) {
+  auto golden = Golden("nottem_season");
+  const std::span<const double> samples = golden["samples"];
+  const EtsFit fit = FitEts(EtsKind::kSeasonal, samples.subspan(12), 0, FirstTwoYears(samples));
+  EXPECT_LT(fit.squared_error, golden["squares"][0] * 1.001);
+}
+
+TEST(Ets, DampedTrendIsAsWorkedOutByHand) {
+  // level 10, trend 2, damping 0.5: expected 11. 13 comes, an error of 2.
+  const EtsParams params{0.5, 0.5, 0.5, 0};
+  EtsState state{10, 2, {}};
+  const double one[] = {13};
+  EXPECT_DOUBLE_EQ(SmoothEts(params, one, 0, state, {}), 4);
+  EXPECT_DOUBLE_EQ(state.level, 12);                 // 11 + 0.5 * 2
+  EXPECT_DOUBLE_EQ(state.trend, 1 + 0.5 * 0.5 * 2);  // damped, plus alpha beta error
+  EXPECT_DOUBLE_EQ(ForecastEts(params, state, 2), 12 + (0.5 + 0.25) * 1.5);
+}
+
+TEST(Ets, SpreadIsThatOfSimulatedErrors) {
+  // 20,000 futures of a seasonal process and of a damped trend, against the formula.
+  std::mt19937_64 random(3);
+  std::normal_distribution<double> normal(0, 1);
+  for (const EtsParams& params : {EtsParams{0.4, 0, 1, 0.5}, EtsParams{0.4, 0.3, 0.9, 0}}) {
+    EtsState start{0, 0, {}};
+    if (params.gamma > 0) start.season = {0, 0, 0};
+    constexpr int kAhead = 8;
+    std::vector<double> squares(kAhead);
+    for (int i = 0; i < 20'000; ++i) {
+      EtsState state = start;
+      for (double& square : squares) {
+        const double one[] = {ForecastEts(params, state, 1) + normal(random)};
+        SmoothEts(params, one, 0, state, {});
+        square += one[0] * one[0] / 20'000;
+      }
+    }
+    std::vector<double> spread(kAhead);
+    SpreadEts(params, start, spread);
+    for (int h = 0; h < kAhead; ++h) EXPECT_NEAR(spread[h], std::sqrt(squares[h]), 0.03) << h;
+  }
+}
+
+TEST(Ets, MissingSamplesMoveTheSeasonOn) {
+  const EtsParams params{0.3, 0, 1, 0.2};
+  EtsState state{5, 0, {1, 2, 3}};
+  const double gap[] = {kMissing, kMissing};
+  std::vector<double> errors(2);
+  EXPECT_EQ(SmoothEts(params, gap, 0, state, errors), 0);
+  EXPECT_THAT(state.season, testing::ElementsAre(3, 1, 2));
+  EXPECT_TRUE(std::isnan(errors[1]));
+  EXPECT_EQ(state.level, 5);
+}
+
+}  // namespace
+}  // namespace foreshadow::models
