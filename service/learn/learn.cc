@@ -5,9 +5,10 @@
 namespace foreshadow {
 namespace {
 
-// Below half the threshold a cell counts as safe; in between the split is held, so that it does not
-// swing around one value.
+// Below half the threshold a cell counts as safe; in between the split sinks slowly, so that it
+// does not swing around one value and yet no shadow stays for ever.
 constexpr double kSafeShare = 0.5;
+constexpr double kSinkShare = 0.25;  // of a raising step
 
 double NextSplit(const Plan& plan, const Fleet& fleet, double risk_threshold,
                  const LearnSettings& settings, const Shadow& shadow) {
@@ -21,7 +22,8 @@ double NextSplit(const Plan& plan, const Fleet& fleet, double risk_threshold,
   if (source_risk >= risk_threshold) {
     return std::min(settings.split_max, shadow.split + settings.split_step);
   }
-  return shadow.split;
+  const double sunk = shadow.split - kSinkShare * settings.split_step;
+  return sunk < settings.first_split / 2 ? 0 : sunk;
 }
 
 }  // namespace

@@ -19,9 +19,13 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
   if (!in.reachable[shadow.target]) {
     return {0, fmt::format("cell {} does not answer", target)};
   }
-  const bool target_safe = in.plan.risks[shadow.target].probability < in.risk_threshold;
   const bool urgent = Needed(in, shadow, in.step_ms);
-  if (urgent && target_safe) {
+  if (EndangersTarget(in, shadow)) {
+    // Both in danger: moving load to and fro helps neither.
+    if (urgent) return {shadow.split, ""};
+    return {0, fmt::format("cell {} needs its own capacity", target)};
+  }
+  if (urgent) {
     return {settings.split_max,
             fmt::format("cell {} is over its capacity or will be within a step", source)};
   }

@@ -9,8 +9,9 @@
 namespace foreshadow {
 
 // Guard rails, in this order: a shadow that does not run, or whose cell does not answer, takes
-// nothing; the first split is learn.first_split; when the source is over capacity or about to be in
-// the next step, the split goes to learn.split_max at once.
+// nothing; one whose cell is over capacity or about to be takes nothing, unless the source is as
+// badly off, when nothing moves; a source over capacity, or about to be in the next step, gives
+// learn.split_max at once; the first split is learn.first_split.
 void Route(const Outlook& outlook, const LearnSettings& settings, Decisions& decisions,
            Changes& changes);
 

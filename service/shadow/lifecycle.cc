@@ -11,6 +11,15 @@ namespace {
 constexpr std::string_view kInstancePrefix = "shadow-";
 constexpr int kBackoffDoublingsMax = 5;  // 32 steps at most between two attempts
 
+// Over capacity now, or likely to be by `until_ms`.
+bool InDanger(const Resources& capacity, const Resources& demand, const CellRisk& risk,
+              int64_t until_ms) {
+  for (int r = 0; r < kResources; ++r) {
+    if (capacity[r] > 0 && demand[r] > capacity[r]) return true;
+  }
+  return risk.expected_ms != 0 && risk.expected_ms <= until_ms;
+}
+
 Shadow* Find(Decisions& decisions, const std::string& instance_id) {
   for (Shadow& shadow : decisions.shadows) {
     if (shadow.instance_id == instance_id) return &shadow;
@@ -262,12 +271,13 @@ void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
 
 bool Needed(const Outlook& in, const Shadow& shadow, int64_t lead_ms) {
   const int32_t source = in.fleet.accounts[shadow.account].cell;
-  const Resources& capacity = in.fleet.cells[source].capacity;
-  for (int r = 0; r < kResources; ++r) {
-    if (capacity[r] > 0 && in.demand[source].without[r] > capacity[r]) return true;
-  }
-  const CellRisk& risk = in.plan.risks_without[source];
-  return risk.expected_ms != 0 && risk.expected_ms - in.now_ms <= lead_ms;
+  return InDanger(in.fleet.cells[source].capacity, in.demand[source].without,
+                  in.plan.risks_without[source], in.now_ms + lead_ms);
+}
+
+bool EndangersTarget(const Outlook& in, const Shadow& shadow) {
+  return InDanger(in.fleet.cells[shadow.target].capacity, in.demand[shadow.target].with,
+                  in.plan.risks[shadow.target], in.now_ms + in.step_ms);
 }
 
 Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std::string reason,
@@ -287,9 +297,11 @@ Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std:
 }
 
 void TakeIn(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
+  // The cells were asked while the last actions were under way, so their lists are held against
+  // what was known then.
+  Reconcile(in, inbox, decisions, changes);
   TakeOutcomes(in, inbox, decisions, changes);
   ForgetGone(decisions);
-  Reconcile(in, inbox, decisions, changes);
   TakeCommands(in, inbox, decisions, changes);
 }
 

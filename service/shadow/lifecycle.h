@@ -53,6 +53,9 @@ void Advance(const Outlook& outlook, Decisions& decisions, Changes& changes);
 // over its capacity, or likely to be within `lead_ms`, had nothing been moved.
 bool Needed(const Outlook& outlook, const Shadow& shadow, int64_t lead_ms);
 
+// True when the shadow's cell, as it serves now, is over its capacity or will be within a step.
+bool EndangersTarget(const Outlook& outlook, const Shadow& shadow);
+
 // Opens an action for a shadow and records why.
 Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std::string reason,
                  int64_t now_ms, Decisions& decisions);

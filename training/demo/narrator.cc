@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "training/client/client.h"
 
@@ -11,7 +12,8 @@ namespace foreshadow::training {
 namespace {
 
 constexpr int64_t kHourMs = 3'600'000;
-constexpr size_t kAhead = 3;  // steps between a forecast and the value it is shown against
+constexpr double kFirstSplit = 0.1;  // learn.first_split of the server's defaults
+constexpr size_t kAhead = 3;         // steps between a forecast and the value it is shown against
 
 std::string Time(int64_t time_ms) { return ClockTime(time_ms).substr(5); }
 
@@ -82,12 +84,12 @@ void Narrator::TellOverloads(const v1::Plan& plan) {
 }
 
 void Narrator::TellActions(const v1::Plan& plan) {
-  struct Splits {
-    int count = 0;
-    double low = 1;
-    double high = 0;
+  struct Sum {
+    int resumed = 0;
+    int paused = 0;
+    std::vector<double> splits;
   };
-  std::map<std::string, Splits> splits;  // by source cell
+  std::map<std::string, Sum> sums;  // by source cell
   for (const v1::Action& action : plan.actions()) {
     if (action.decided_ms() == plan.tick_ms()) {
       decisions_ +=
@@ -108,32 +110,35 @@ void Narrator::TellActions(const v1::Plan& plan) {
                    action.target_cell(), action.id());
         break;
       case v1::ACTION_KIND_RESUME_SHADOW:
-        fmt::print("{}    {} resumed in {}\n", Time(plan.tick_ms()), action.instance_id(),
-                   action.target_cell());
+        ++sums[action.source_cell()].resumed;
         break;
       case v1::ACTION_KIND_PAUSE_SHADOW:
-        fmt::print("{}    {} paused: {}\n", Time(plan.tick_ms()), action.instance_id(),
-                   action.reason());
+        ++sums[action.source_cell()].paused;
         break;
       case v1::ACTION_KIND_DESTROY_SHADOW:
         fmt::print("{}    {} decommissioned: {}\n", Time(plan.tick_ms()), action.instance_id(),
                    action.reason());
         break;
-      case v1::ACTION_KIND_SET_SPLIT: {
-        Splits& s = splits[action.source_cell()];
-        ++s.count;
-        s.low = std::min(s.low, action.split());
-        s.high = std::max(s.high, action.split());
+      case v1::ACTION_KIND_SET_SPLIT:
+        sums[action.source_cell()].splits.push_back(action.split());
         break;
-      }
       default:
         break;
     }
   }
-  for (const auto& [cell, s] : splits) {
-    fmt::print("{}    split of {} shadow{} of {} now {:.0f}{} %\n", Time(plan.tick_ms()), s.count,
-               s.count == 1 ? "" : "s", cell, 100 * s.low,
-               s.high > s.low ? fmt::format(" to {:.0f}", 100 * s.high) : "");
+  for (const auto& [cell, sum] : sums) {
+    std::string line;
+    if (sum.resumed > 0) line += fmt::format(", {} resumed", sum.resumed);
+    if (sum.paused > 0) line += fmt::format(", {} paused", sum.paused);
+    // Every step of a ramp would be a line a tick: its ends tell enough.
+    const auto [low, high] = std::minmax_element(sum.splits.begin(), sum.splits.end());
+    if (!sum.splits.empty() && (*low <= kFirstSplit || *high >= 1)) {
+      line += fmt::format(", split of {} now {:.0f}{} %", sum.splits.size(), 100 * *low,
+                          *high > *low ? fmt::format(" to {:.0f}", 100 * *high) : "");
+    }
+    if (!line.empty()) {
+      fmt::print("{}    shadows of {}: {}\n", Time(plan.tick_ms()), cell, line.substr(2));
+    }
   }
 }
 

@@ -258,6 +258,41 @@ TEST_F(Lifecycle, AnEndangeredTargetIsRelievedByHalf) {
   EXPECT_LT(shadow().split, split);
 }
 
+TEST_F(Lifecycle, ATargetThatNeedsItsOwnCapacityGivesItBackAtOnce) {
+  Share();
+  Danger(20);
+  Tick();
+  ASSERT_GT(shadow().split, 0);
+  demand[1].with[0] = 101;
+  Danger(20);
+  Tick();
+  EXPECT_EQ(shadow().split, 0);
+}
+
+TEST_F(Lifecycle, WhenBothAreInDangerNothingMoves) {
+  Share();
+  Danger(20);
+  Tick();
+  const double split = shadow().split;
+  demand[0].without[0] = 101;
+  demand[1].with[0] = 101;
+  Danger(5);
+  Tick();
+  EXPECT_EQ(shadow().split, split);
+}
+
+// What a cell lists while a destroy is under way is no orphan once the destroy is done.
+TEST_F(Lifecycle, AnInstanceJustDestroyedIsNoOrphan) {
+  Danger(50);
+  PlanShadow();
+  Tick();
+  Tick({Failed(true)});
+  ASSERT_EQ(shadow().state, ShadowState::kDecommissioning);
+  const Changes changes = Tick({Done()}, {{1, true, {"shadow-1"}}});
+  EXPECT_TRUE(decisions.shadows.empty());
+  EXPECT_TRUE(changes.alerts.empty());
+}
+
 TEST_F(Lifecycle, ActionIdsAreNeverUsedTwice) {
   Share();
   std::vector<uint64_t> ids;
