@@ -264,6 +264,8 @@ void PeriodsOf(const PeriodArgs& args, int64_t series, Workspace& w) {
 }  // namespace
 
 size_t PeriodsWorkspaceBytes(const PeriodArgs& args) {
+  // Too short for any answer, and KissFFT looks for a fast size from 0 on for ever.
+  if (args.observed.steps < kSamplesMin) return 0;
   const Sizes sizes = SizesOf(args.observed.steps);
   const auto padded = static_cast<size_t>(sizes.padded);
   return Aligned(sizes.forward_bytes) + Aligned(sizes.inverse_bytes) +

@@ -285,4 +285,29 @@ void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t
   memory.analyzed_accounts = accounts;
 }
 
+std::vector<int32_t> StrongestPeriods(StepMajor<const float> observed, double significance) {
+  std::vector<int32_t> periods(static_cast<size_t>(observed.series));
+  std::vector<float> strengths(periods.size());
+  std::vector<SeriesStatus> status(periods.size());
+  constexpr int64_t kBlockSeries = kBlockAccounts * kSignals;
+  Scratch scratch;
+  for (int64_t first = 0; first < observed.series; first += kBlockSeries) {
+    const auto count = static_cast<size_t>(std::min(kBlockSeries, observed.series - first));
+    kernels::PeriodArgs args;
+    args.observed = {observed.data + first, observed.steps, static_cast<int64_t>(count),
+                     observed.stride};
+    args.significance = static_cast<float>(significance);
+    args.max_periods = 1;
+    args.periods = std::span(periods).subspan(first, count);
+    args.strengths = std::span(strengths).subspan(first, count);
+    args.status = std::span(status).subspan(first, count);
+    args.workspace = scratch.Aligned(kernels::CpuOps().periods_workspace_bytes(args));
+    kernels::CpuOps().periods(args);
+  }
+  for (size_t s = 0; s < periods.size(); ++s) {
+    if (status[s] != SeriesStatus::kOk) periods[s] = 0;
+  }
+  return periods;
+}
+
 }  // namespace foreshadow

@@ -28,4 +28,8 @@ struct PatternMemory {
 void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t tick_count,
              PatternMemory& memory);
 
+// The strongest period of each series, in steps; 0 = none found.
+std::vector<int32_t> StrongestPeriods(kernels::StepMajor<const float> observed,
+                                      double significance);
+
 }  // namespace foreshadow

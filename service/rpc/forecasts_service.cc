@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "foreshadow/v1/forecasts.grpc.pb.h"
+#include "service/analyze/analyze.h"
 #include "service/forecast/forecast.h"
 #include "service/rpc/convert.h"
 #include "service/rpc/services.h"
@@ -143,7 +144,7 @@ struct Carried {
   models::History history;
 };
 
-absl::Status ReadHistories(const v1::Histories& in, Carried& out) {
+absl::Status ReadHistories(const v1::Histories& in, double period_significance, Carried& out) {
   const int64_t series = in.series_ids_size();
   if (series == 0 || series > kSeriesMax) {
     return Invalid(
@@ -191,12 +192,9 @@ absl::Status ReadHistories(const v1::Histories& in, Carried& out) {
       out.values[step * series + s] = in.values(static_cast<int>(s * steps + step));
     }
   }
-  out.periods.assign(static_cast<size_t>(series), 0);
-  out.history = {in.end_ms(),
-                 in.step_ms(),
-                 {out.values.data(), steps, series, series},
-                 out.signals,
-                 out.periods};
+  const kernels::StepMajor<const float> values = {out.values.data(), steps, series, series};
+  out.periods = StrongestPeriods(values, period_significance);
+  out.history = {in.end_ms(), in.step_ms(), values, out.signals, out.periods};
   return absl::OkStatus();
 }
 
@@ -286,7 +284,9 @@ class ForecastsService : public v1::Forecasts::Service {
   template <typename Send>
   absl::Status AnswerHistories(const v1::BatchForecastRequest& request, Send send) {
     Carried carried;
-    if (absl::Status status = ReadHistories(request.histories(), carried); !status.ok()) {
+    const double significance = engine_.config().settings.analyze.period_significance;
+    if (absl::Status status = ReadHistories(request.histories(), significance, carried);
+        !status.ok()) {
       return status;
     }
     const auto ask = Common(request, carried.history.step_ms);

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,8 +29,11 @@ class Process {
     for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
     arguments.push_back(nullptr);
     const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0644);
+    const pid_t parent = getpid();
     pid_ = fork();
     if (pid_ == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is killed leaves nothing behind
+      if (getppid() != parent) _exit(127);
       dup2(file, STDOUT_FILENO);
       dup2(file, STDERR_FILENO);
       execv(arguments[0], arguments.data());

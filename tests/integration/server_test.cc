@@ -608,11 +608,26 @@ TEST(ServerForecasts, AnswersForHistoriesThatTheCallerBrings) {
     EXPECT_TRUE(std::isnan(response.values(60 + step)));
   }
 
+  // A season of 24 steps is found and carried on.
+  histories.clear_values();
+  for (int series = 0; series < 2; ++series) {
+    for (int i = 0; i < 240; ++i) {
+      histories.add_values(5 + 3 * std::sin(static_cast<float>(2 * M_PI * i / 24)));
+    }
+  }
+  request.set_model("seasonal-naive");
+  const grpc::Status seasonal = ask();
+  ASSERT_TRUE(seasonal.ok()) << seasonal.error_message();
+  for (int step = 0; step < 60; ++step) {
+    EXPECT_NEAR(response.values(step), 5 + 3 * std::sin(2 * M_PI * step / 24), 1e-3);
+  }
+  histories.mutable_values()->Truncate(400);
+
   request.set_model("oracle");
   const grpc::Status model = ask();
   EXPECT_EQ(model.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(model.error_message(), AllOf(HasSubstr("oracle"), HasSubstr("last-value")));
-  request.set_model("");
+  request.clear_model();
   histories.set_values(3, -1);
   EXPECT_THAT(ask().error_message(), HasSubstr("histories.values[3] = -1"));
   histories.set_values(3, 7);

@@ -104,6 +104,8 @@ TEST(Periods, BadSeriesAreNamed) {
   EXPECT_EQ(found.at(1, 0), 0);
   Batch tiny(3, 1, 1);
   EXPECT_EQ(Find(tiny).status[0], SeriesStatus::kTooShort);
+  Batch empty(0, 1);
+  EXPECT_EQ(Find(empty).status[0], SeriesStatus::kTooShort);
 }
 
 }  // namespace
