@@ -23,7 +23,16 @@ using nlohmann::json;
 
 constexpr size_t kIdBytesMax = 128;
 constexpr size_t kAccountBytesMax = 256;
+// Sums of reservations that fill a cell exactly may miss its capacity by this much.
+constexpr double kRoundingShare = 1e-9;
 constexpr auto kPollInterval = std::chrono::milliseconds(5);
+// A signal takes effect in the kernel's own time, which is microseconds unless the machine is
+// overwhelmed.
+constexpr int64_t kSignalWaitMs = 5'000;
+// A child that an ended agent was about to launch holds the lock until it carries its mark.
+constexpr int64_t kLockWaitMs = 500;
+// Whoever waits longer holds a thread of the server that long.
+constexpr int64_t kGraceMsMax = 600'000;
 constexpr const char* kAmountNames[] = {"cpu_cores", "memory_bytes", "network_bytes_per_second",
                                         "storage_bytes"};
 constexpr const char* kIdCharacters =
@@ -49,6 +58,9 @@ absl::Status CheckSpec(const Spec& spec) {
   if (spec.account.empty() || spec.account.size() > kAccountBytesMax) {
     return absl::InvalidArgumentError(fmt::format("account_id has {} bytes: must be 1 .. {}",
                                                   spec.account.size(), kAccountBytesMax));
+  }
+  if (spec.account.find('\0') != std::string::npos) {
+    return absl::InvalidArgumentError("account_id holds a zero byte: a command cannot be given it");
   }
   if (spec.role < 1 || spec.role > 2) {
     return absl::InvalidArgumentError(
@@ -97,14 +109,40 @@ std::vector<std::string> Expand(const Options& options, const Spec& spec) {
       {"{memory_bytes}", fmt::format("{:.0f}", spec.reserved[1])}};
   std::vector<std::string> command = options.command;
   for (std::string& word : command) {
-    for (const auto& [name, value] : values) {
-      for (size_t at = word.find(name); at != std::string::npos;
-           at = word.find(name, at + value.size())) {
-        word.replace(at, name.size(), value);
+    std::string expanded;
+    for (size_t at = 0; at < word.size();) {
+      const auto* value = std::find_if(std::begin(values), std::end(values), [&](const auto& v) {
+        return word.compare(at, v.first.size(), v.first) == 0;
+      });
+      if (value == std::end(values)) {
+        expanded += word[at++];
+      } else {
+        expanded += value->second;
+        at += value->first.size();
       }
     }
+    word = std::move(expanded);
   }
   return command;
+}
+
+bool TakeLock(int file) {
+  const int64_t deadline_ms = NowMs() + kLockWaitMs;
+  while (flock(file, LOCK_EX | LOCK_NB) != 0) {
+    if (NowMs() >= deadline_ms) return false;
+    std::this_thread::sleep_for(kPollInterval);
+  }
+  return true;
+}
+
+// Until the process is in that state or gone, or does not follow.
+void WaitFor(const ProcessId& process, ProcessState wanted) {
+  const int64_t deadline_ms = NowMs() + kSignalWaitMs;
+  while (NowMs() < deadline_ms) {
+    const ProcessState now = Inspect(process).state;
+    if (now == wanted || now == ProcessState::kGone) return;
+    std::this_thread::sleep_for(kPollInterval);
+  }
 }
 
 }  // namespace
@@ -122,7 +160,7 @@ absl::StatusOr<std::unique_ptr<Instances>> Instances::Open(Options options) {
   const std::string lock = instances->options_.state_dir + "/lock";
   instances->lock_file_ = open(lock.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640);
   if (instances->lock_file_ < 0) return SystemError(lock);
-  if (flock(instances->lock_file_, LOCK_EX | LOCK_NB) != 0) {
+  if (!TakeLock(instances->lock_file_)) {
     return absl::FailedPreconditionError(
         fmt::format("--state-dir {}: another agent uses it", instances->options_.state_dir));
   }
@@ -135,7 +173,8 @@ Instances::~Instances() {
 }
 
 absl::Status Instances::Load() {
-  for (const auto& entry : fs::directory_iterator(options_.state_dir)) {
+  std::error_code unreadable;
+  for (const auto& entry : fs::directory_iterator(options_.state_dir, unreadable)) {
     if (entry.path().extension() != ".json") continue;
     Record record;
     try {
@@ -146,23 +185,42 @@ absl::Status Instances::Load() {
       j.at("role").get_to(record.spec.role);
       j.at("reserved").get_to(record.spec.reserved);
       j.at("created_ms").get_to(record.created_ms);
+      j.at("paused").get_to(record.paused);
+      j.at("exited").get_to(record.exited);
+      j.at("exit_code").get_to(record.exit_code);
       j.at("pid").get_to(record.process.pid);
       j.at("start_ticks").get_to(record.process.start_ticks);
+      if (j.at("boot").get<std::string>() != boot_) record.exited = true;
     } catch (const json::exception& error) {
       return absl::DataLossError(
           fmt::format("{} cannot be read: {}", entry.path().string(), error.what()));
     }
-    if (record.process.pid == 0) {
-      // The agent ended between intent and result: the mark tells whether there is a process. Its
-      // caller was not answered and will ask again.
-      const auto found = FindMarked(MarkOf(record.spec.id));
-      const absl::Status status =
-          found.has_value() ? (record.process = *found, Save(record)) : Forget(record.spec.id);
-      if (!status.ok()) return status;
-      if (!found.has_value()) continue;
-    }
-    records_.emplace(record.spec.id, std::move(record));
+    if (absl::Status status = Adopt(record); !status.ok()) return status;
   }
+  if (unreadable) {
+    return absl::FailedPreconditionError(
+        fmt::format("--state-dir {}: {}", options_.state_dir, unreadable.message()));
+  }
+  return absl::OkStatus();
+}
+
+// Takes over what an earlier run of the agent has recorded, and brings it to the state asked for.
+absl::Status Instances::Adopt(Record& record) {
+  if (record.process.pid == 0) {
+    // That run ended between intent and result: the mark tells whether there is a process. Its
+    // caller was not answered and will ask again.
+    const auto found = FindMarked(MarkOf(record.spec.id));
+    if (!found.has_value()) return Forget(record.spec.id);
+    // It is on its way to stopping itself, or to the end that the kernel has for it if its parent
+    // ended too early.
+    WaitFor(*found, ProcessState::kStopped);
+    if (Inspect(*found).state == ProcessState::kGone) return Forget(record.spec.id);
+    record.process = *found;
+    if (absl::Status status = Save(record); !status.ok()) return status;
+  }
+  if (!record.exited) SendSignal(record.process, record.paused ? SIGSTOP : SIGCONT);
+  const std::string id = record.spec.id;
+  records_.emplace(id, std::move(record));
   return absl::OkStatus();
 }
 
@@ -178,8 +236,12 @@ absl::Status Instances::Save(const Record& record) const {
                   {"role", record.spec.role},
                   {"reserved", record.spec.reserved},
                   {"created_ms", record.created_ms},
+                  {"paused", record.paused},
+                  {"exited", record.exited},
+                  {"exit_code", record.exit_code},
                   {"pid", record.process.pid},
-                  {"start_ticks", record.process.start_ticks}};
+                  {"start_ticks", record.process.start_ticks},
+                  {"boot", boot_}};
   return WriteFile(options_.state_dir, PathOf(record.spec.id), j.dump());
 }
 
@@ -194,7 +256,7 @@ absl::Status Instances::CheckRoom(const Spec& spec) const {
     double used = 0;
     for (const auto& [id, record] : records_) used += record.spec.reserved[r];
     const double free = options_.capacity[r] - used;
-    if (spec.reserved[r] > free) {
+    if (spec.reserved[r] > free + kRoundingShare * options_.capacity[r]) {
       return absl::ResourceExhaustedError(fmt::format("reserved.{} = {}: cell {} has {} free",
                                                       kAmountNames[r], spec.reserved[r],
                                                       options_.cell, free));
@@ -207,12 +269,16 @@ absl::StatusOr<InstanceView> Instances::Create(const Spec& spec, bool paused) {
   if (absl::Status status = CheckSpec(spec); !status.ok()) return status;
   const std::lock_guard lock(mutex_);
   if (const auto it = records_.find(spec.id); it != records_.end()) {
-    if (it->second.spec == spec && !it->second.destroying) return View(it->second);
+    if (it->second.destroying) {
+      return absl::UnavailableError(
+          fmt::format("id = \"{}\" is being destroyed: ask again later", spec.id));
+    }
+    if (it->second.spec == spec) return View(it->second);
     return absl::AlreadyExistsError(fmt::format("id = \"{}\" is taken by an instance of account {}",
                                                 spec.id, it->second.spec.account));
   }
   if (absl::Status status = CheckRoom(spec); !status.ok()) return status;
-  Record record{spec, NowMs(), {}};
+  Record record{spec, NowMs(), {}, paused};
   if (absl::Status status = Save(record); !status.ok()) return status;
   const auto process = LaunchStopped(Expand(options_, spec), MarkOf(spec.id),
                                      options_.state_dir + "/" + spec.id + ".log");
@@ -246,14 +312,15 @@ absl::StatusOr<InstanceView> Instances::Switch(const std::string& id, bool run) 
     return absl::FailedPreconditionError(
         fmt::format("id = \"{}\": the instance has ended with {}", id, it->second.exit_code));
   }
-  SendSignal(it->second.process, run ? SIGCONT : SIGSTOP);
-  // The kernel stops a process in its own time; the answer is to be true.
-  const ProcessState wanted = run ? ProcessState::kRunning : ProcessState::kStopped;
-  for (int i = 0; i < 200; ++i) {
-    const ProcessState now = Inspect(it->second.process).state;
-    if (now == wanted || now == ProcessState::kGone) break;
-    std::this_thread::sleep_for(kPollInterval);
+  if (it->second.paused == run) {
+    it->second.paused = !run;
+    if (absl::Status status = Save(it->second); !status.ok()) {
+      it->second.paused = run;
+      return status;
+    }
   }
+  SendSignal(it->second.process, run ? SIGCONT : SIGSTOP);
+  WaitFor(it->second.process, run ? ProcessState::kRunning : ProcessState::kStopped);
   return View(it->second);
 }
 
@@ -263,8 +330,9 @@ absl::StatusOr<InstanceView> Instances::Pause(const std::string& id) { return Sw
 
 absl::Status Instances::Destroy(const std::string& id, int64_t grace_ms) {
   if (absl::Status status = CheckId(id); !status.ok()) return status;
-  if (grace_ms < 0) {
-    return absl::InvalidArgumentError(fmt::format("grace_ms = {}: must not be negative", grace_ms));
+  if (grace_ms < 0 || grace_ms > kGraceMsMax) {
+    return absl::InvalidArgumentError(
+        fmt::format("grace_ms = {}: must be 0 .. {}", grace_ms, kGraceMsMax));
   }
   ProcessId process;
   {
@@ -285,11 +353,15 @@ absl::Status Instances::Destroy(const std::string& id, int64_t grace_ms) {
     }
     std::this_thread::sleep_for(kPollInterval);
   }
-  Reap(process);
   const std::lock_guard lock(mutex_);
+  const auto it = records_.find(id);
+  // Another call may have destroyed it meanwhile, and a third one made it anew.
+  if (it == records_.end() || it->second.process != process) return absl::OkStatus();
+  if (!it->second.exited) Reap(process);
+  KillMarked(MarkOf(id));  // what it has started and left behind
   if (absl::Status status = Forget(id); !status.ok()) return status;
   unlink((options_.state_dir + "/" + id + ".log").c_str());
-  records_.erase(id);
+  records_.erase(it);
   return absl::OkStatus();
 }
 
@@ -309,17 +381,16 @@ Amounts Instances::reserved() {
   return sum;
 }
 
-void Instances::Refresh(Record& record) {
-  if (record.exited) return;
-  if (const auto code = Reap(record.process)) {
-    record.exited = true;
-    record.exit_code = *code;
-  } else if (Inspect(record.process).state == ProcessState::kGone) {
-    record.exited = true;  // a child of an earlier run of the agent: its code is not to be had
-  }
+// First that it has ended, then its code: the other way round it may end between the two.
+void Instances::Refresh(Record& record) const {
+  if (record.exited || Inspect(record.process).state != ProcessState::kGone) return;
+  record.exited = true;
+  // The code of a child of an earlier run of the agent is not to be had.
+  if (const auto code = Reap(record.process)) record.exit_code = *code;
+  Save(record).IgnoreError();  // a later run that does not know it sees the end all the same
 }
 
-InstanceView Instances::View(Record& record) {
+InstanceView Instances::View(Record& record) const {
   Refresh(record);
   InstanceView view;
   view.spec = record.spec;

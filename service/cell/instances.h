@@ -70,6 +70,7 @@ class Instances {
     Spec spec;
     int64_t created_ms = 0;
     ProcessId process;
+    bool paused = true;  // as last asked for; a restart brings the process there
     bool exited = false;
     int exit_code = -1;
     bool destroying = false;
@@ -79,14 +80,16 @@ class Instances {
   absl::Status Load();
   absl::Status Save(const Record& record) const;
   absl::Status Forget(const std::string& id) const;
+  absl::Status Adopt(Record& record);
   absl::Status CheckRoom(const Spec& spec) const;
   absl::StatusOr<InstanceView> Switch(const std::string& id, bool run);
   std::string PathOf(const std::string& id) const;
   std::string MarkOf(const std::string& id) const;
-  static void Refresh(Record& record);
-  static InstanceView View(Record& record);
+  void Refresh(Record& record) const;
+  InstanceView View(Record& record) const;
 
   const Options options_;
+  const std::string boot_ = BootId();
   int lock_file_ = -1;
   std::mutex mutex_;
   std::map<std::string, Record> records_;

@@ -164,6 +164,10 @@ int main(int argc, char** argv) {
       ->check(CLI::NonNegativeNumber);
   app.add_option("--memory-bytes", options.capacity[1], "Capacity; 0 = not limited")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--network-bytes-per-second", options.capacity[2], "Capacity; 0 = not limited")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--storage-bytes", options.capacity[3], "Capacity; 0 = not limited")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--grace-ms", options.grace_ms, "Between SIGTERM and SIGKILL")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();

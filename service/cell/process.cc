@@ -26,6 +26,7 @@ constexpr int kExecFailed = 127;  // what a shell says for a command it cannot r
 struct Stat {
   char state = 'X';
   uint64_t cpu_ticks = 0;
+  uint64_t threads = 0;
   uint64_t start_ticks = 0;
 };
 
@@ -43,12 +44,29 @@ std::optional<Stat> ReadStat(pid_t pid) {
   for (int number = 3; fields >> field; ++number) {
     if (number == 3) stat.state = field[0];
     if (number == 14 || number == 15) stat.cpu_ticks += std::stoull(field);
+    if (number == 20) stat.threads = std::stoull(field);
     if (number == 22) {
       stat.start_ticks = std::stoull(field);
       return stat;
     }
   }
   return std::nullopt;
+}
+
+std::vector<pid_t> Marked(const std::string& mark) {
+  const std::string wanted = std::string(kMarkVariable) + "=" + mark;
+  std::vector<pid_t> pids;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+    std::ifstream file(entry.path() / "environ", std::ios::binary);
+    std::string variable;
+    bool found = false;
+    while (!found && std::getline(file, variable, '\0')) found = variable == wanted;
+    if (found) pids.push_back(static_cast<pid_t>(std::stol(name)));
+  }
+  return pids;
 }
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
@@ -68,9 +86,10 @@ std::vector<std::string> EnvironmentWith(const std::string& mark) {
 }
 
 // In the child, between fork and exec: only calls that are safe there.
-[[noreturn]] void BecomeLauncher(char** arguments, char** environment, int log) {
+[[noreturn]] void BecomeLauncher(char** arguments, char** environment, int log, pid_t parent) {
   // Until the launcher carries the mark, it must not outlive its parent unseen.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != parent) _exit(kExecFailed);  // ended before the kernel was told
   // A session of its own, not only a group: when a parent ends, the kernel sends SIGHUP and SIGCONT
   // to stopped groups of the same session, and paused instances are to stay paused.
   setsid();
@@ -107,9 +126,10 @@ absl::StatusOr<ProcessId> LaunchStopped(const std::vector<std::string>& command,
     return absl::UnavailableError(
         fmt::format("{} cannot be opened: {}", log_path, std::strerror(errno)));
   }
+  const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) {
-    BecomeLauncher(const_cast<char**>(argv.data()), const_cast<char**>(envp.data()), log);
+    BecomeLauncher(const_cast<char**>(argv.data()), const_cast<char**>(envp.data()), log, parent);
   }
   close(log);
   if (pid < 0) {
@@ -120,16 +140,20 @@ absl::StatusOr<ProcessId> LaunchStopped(const std::vector<std::string>& command,
     return absl::InternalError("the launcher ended before it stopped");
   }
   const auto stat = ReadStat(pid);
-  if (!stat.has_value()) return absl::InternalError("the launcher is not in /proc");
+  if (!stat.has_value()) {
+    kill(pid, SIGKILL);
+    waitpid(pid, &status, 0);
+    return absl::UnavailableError(
+        fmt::format("/proc/{}/stat cannot be read: are too many files open?", pid));
+  }
   return ProcessId{pid, stat->start_ticks};
 }
 
 ProcessView Inspect(const ProcessId& id) {
   const auto stat = id.pid > 0 ? ReadStat(id.pid) : std::nullopt;
-  if (!stat.has_value() || stat->start_ticks != id.start_ticks || stat->state == 'Z' ||
-      stat->state == 'X') {
-    return {};
-  }
+  if (!stat.has_value() || stat->start_ticks != id.start_ticks) return {};
+  // A zombie whose other threads go on has only lost its first thread.
+  if (stat->state == 'X' || (stat->state == 'Z' && stat->threads <= 1)) return {};
   ProcessView view;
   view.state =
       stat->state == 'T' || stat->state == 't' ? ProcessState::kStopped : ProcessState::kRunning;
@@ -145,17 +169,7 @@ ProcessView Inspect(const ProcessId& id) {
 }
 
 std::optional<ProcessId> FindMarked(const std::string& mark) {
-  const std::string wanted = std::string(kMarkVariable) + "=" + mark;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator("/proc", error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-    std::ifstream file(entry.path() / "environ", std::ios::binary);
-    std::string variable;
-    bool found = false;
-    while (!found && std::getline(file, variable, '\0')) found = variable == wanted;
-    if (!found) continue;
-    const auto pid = static_cast<pid_t>(std::stol(name));
+  for (const pid_t pid : Marked(mark)) {
     // The instance leads its group; what it has started itself carries the mark as well.
     if (getpgid(pid) != pid) continue;
     if (const auto stat = ReadStat(pid)) return ProcessId{pid, stat->start_ticks};
@@ -163,8 +177,19 @@ std::optional<ProcessId> FindMarked(const std::string& mark) {
   return std::nullopt;
 }
 
+void KillMarked(const std::string& mark) {
+  for (const pid_t pid : Marked(mark)) kill(pid, SIGKILL);
+}
+
 void SendSignal(const ProcessId& id, int signal) {
   if (Inspect(id).state != ProcessState::kGone) kill(-id.pid, signal);
+}
+
+std::string BootId() {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  std::string id;
+  std::getline(file, id);
+  return id;
 }
 
 std::optional<int> Reap(const ProcessId& id) {

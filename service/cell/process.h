@@ -13,10 +13,13 @@
 
 namespace foreshadow::cell {
 
-// A pid alone may be used again by another process; with its start time it is one of a kind.
+// A pid alone may be used again by another process; with its start time it is one of a kind, as
+// long as the machine is not started anew: see BootId.
 struct ProcessId {
   pid_t pid = 0;  // 0 = none
   uint64_t start_ticks = 0;
+
+  bool operator==(const ProcessId&) const = default;
 };
 
 enum class ProcessState : uint8_t { kStopped, kRunning, kGone };
@@ -41,9 +44,14 @@ inline constexpr const char* kLauncherFlag = "--launch";
 ProcessView Inspect(const ProcessId& id);
 // The process with that mark in its environment, or none.
 std::optional<ProcessId> FindMarked(const std::string& mark);
+// Ends whatever carries the mark: an instance hands it to all that it starts.
+void KillMarked(const std::string& mark);
 
 // To the whole process group; a process that is gone already is no error.
 void SendSignal(const ProcessId& id, int signal);
+
+// Differs from one start of the machine to the next; empty if the kernel does not tell.
+std::string BootId();
 
 // Exit code of a child of this process that has ended: 128 + signal number if it was killed;
 // nothing if it runs or is nobody's child here. Takes the zombie away.

@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 // runs.
 class Agent {
  public:
-  explicit Agent(const std::string& folder, const std::vector<std::string>& flags = {})
+  explicit Agent(const std::string& folder, const std::vector<std::string>& flags = {},
+                 const std::string& script = "echo {account} >> ran-{id}; exec sleep 1000")
       : folder_(folder) {
     const std::string port_file = folder + "/port";
     fs::remove(port_file);
@@ -36,8 +37,7 @@ class Agent {
                                         "--port-file",
                                         port_file};
     command.insert(command.end(), flags.begin(), flags.end());
-    command.insert(command.end(), {"--", "/bin/sh", "-c",
-                                   "echo {account} >> " + folder + "/ran-{id}; exec sleep 1000"});
+    command.insert(command.end(), {"--", "/bin/sh", "-c", "cd " + folder + "; " + script});
     process_ = std::make_unique<Process>(command, folder + "/log");
     while (ReadFile(port_file).empty() && !process_->Ended()) Pause(5);
     EXPECT_FALSE(process_->Ended()) << process_->Output();
@@ -48,11 +48,11 @@ class Agent {
 
   static void Pause(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }
 
-  grpc::Status Create(const std::string& id, bool paused, v1::Instance* instance,
-                      double cores = 1) {
+  grpc::Status Create(const std::string& id, bool paused, v1::Instance* instance, double cores = 1,
+                      const std::string& account = "acme") {
     v1::CreateInstanceRequest request;
     request.set_id(id);
-    request.set_account_id("acme");
+    request.set_account_id(account);
     request.set_role(v1::INSTANCE_ROLE_SHADOW);
     request.set_paused(paused);
     request.mutable_reserved()->set_cpu_cores(cores);
@@ -71,10 +71,10 @@ class Agent {
     grpc::ClientContext context;
     return stub_->PauseInstance(&context, request, instance);
   }
-  grpc::Status Destroy(const std::string& id) {
+  grpc::Status Destroy(const std::string& id, int64_t grace_ms = 1'000) {
     v1::DestroyInstanceRequest request;
     request.set_id(id);
-    request.set_grace_ms(1'000);
+    request.set_grace_ms(grace_ms);
     v1::DestroyInstanceResponse response;
     grpc::ClientContext context;
     return stub_->DestroyInstance(&context, request, &response);
@@ -86,9 +86,9 @@ class Agent {
     return {response.instances().begin(), response.instances().end()};
   }
 
-  void Kill(int signal) {
+  int Kill(int signal) {
     process_->Signal(signal);
-    process_->Wait();
+    return process_->Wait();
   }
   bool Ran(const std::string& id) const { return fs::exists(folder_ + "/ran-" + id); }
   bool WaitUntilRan(const std::string& id) const {
@@ -277,6 +277,123 @@ TEST_F(CellAgent, KilledWhileCreatingItNeitherLosesNorDoubles) {
     again.Kill(SIGKILL);
   }
   EXPECT_GT(told.size(), 25u);
+}
+
+// Killed at any moment of resuming and pausing, the agent comes back with what it was last asked
+// for: what was told stays true, and asking again works.
+TEST_F(CellAgent, KilledWhileSwitchingItKeepsWhatItTold) {
+  std::mt19937 random(2);
+  v1::Instance instance;
+  {
+    Agent agent(folder);
+    ASSERT_TRUE(agent.Create("s-1", true, &instance).ok());
+  }
+  const pid_t pid = instance.pid();
+  for (int round = 0; round < 15; ++round) {
+    Agent agent(folder);
+    ASSERT_EQ(agent.List().size(), 1u);
+    std::thread killer([&agent, after_us = random() % 30'000] {
+      std::this_thread::sleep_for(std::chrono::microseconds(after_us));
+      agent.Kill(SIGKILL);
+    });
+    bool run = false;
+    while ((run ? agent.Resume("s-1", &instance) : agent.PauseInstance("s-1", &instance)).ok()) {
+      EXPECT_EQ(instance.state(), run ? v1::INSTANCE_STATE_RUNNING : v1::INSTANCE_STATE_PAUSED);
+      run = !run;
+    }
+    killer.join();
+    Agent again(folder);
+    ASSERT_TRUE(
+        (run ? again.Resume("s-1", &instance) : again.PauseInstance("s-1", &instance)).ok());
+    EXPECT_EQ(instance.state(), run ? v1::INSTANCE_STATE_RUNNING : v1::INSTANCE_STATE_PAUSED);
+    EXPECT_EQ(instance.pid(), pid);
+    again.Kill(SIGKILL);
+  }
+}
+
+TEST_F(CellAgent, KilledWhileDestroyingItLeavesNothingBehind) {
+  std::mt19937 random(3);
+  for (int round = 0; round < 15; ++round) {
+    Agent agent(folder);
+    v1::Instance instance;
+    ASSERT_TRUE(agent.Create("s-1", round % 2 == 0, &instance).ok());
+    std::thread killer([&agent, after_us = random() % 10'000] {
+      std::this_thread::sleep_for(std::chrono::microseconds(after_us));
+      agent.Kill(SIGKILL);
+    });
+    agent.Destroy("s-1");
+    killer.join();
+    Agent again(folder);
+    EXPECT_TRUE(again.Destroy("s-1").ok());
+    EXPECT_TRUE(again.List().empty());
+    EXPECT_EQ(MarkedCount(folder, 0), 0u);
+  }
+}
+
+// The agent ended between writing the pid and starting the command: what was asked for is a
+// running instance, so a running instance it becomes.
+TEST_F(CellAgent, ARestartBringsAnInstanceToTheStateAskedFor) {
+  v1::Instance instance;
+  {
+    Agent agent(folder);
+    ASSERT_TRUE(agent.Create("s-1", false, &instance).ok());
+    ASSERT_TRUE(agent.WaitUntilRan("s-1"));
+    agent.Kill(SIGKILL);
+  }
+  kill(instance.pid(), SIGSTOP);
+  Agent agent(folder);
+  ASSERT_TRUE(agent.Create("s-1", false, &instance).ok());
+  for (int i = 0; i < 400 && StateOf(instance.pid()) == 'T'; ++i) Agent::Pause(5);
+  EXPECT_EQ(agent.List()[0].state(), v1::INSTANCE_STATE_RUNNING);
+}
+
+TEST_F(CellAgent, StoppedByRequestItLeavesItsInstances) {
+  v1::Instance instance;
+  {
+    Agent agent(folder);
+    ASSERT_TRUE(agent.Create("s-1", false, &instance).ok());
+    EXPECT_EQ(agent.Kill(SIGTERM), 0);
+  }
+  EXPECT_NE(StateOf(instance.pid()), '-');
+  Agent agent(folder);
+  ASSERT_EQ(agent.List().size(), 1u);
+  EXPECT_EQ(agent.List()[0].pid(), instance.pid());
+}
+
+// A command that hears no SIGTERM, and a child of it that has left its group: both end.
+TEST_F(CellAgent, DestroyEndsAllThatTheInstanceHasStarted) {
+  Agent agent(folder, {}, "trap '' TERM; setsid sleep 1000 & echo {account} >> ran-{id}; wait");
+  v1::Instance instance;
+  ASSERT_TRUE(agent.Create("s-1", false, &instance).ok());
+  ASSERT_TRUE(agent.WaitUntilRan("s-1"));
+  ASSERT_EQ(MarkedCount(folder, 2), 2u);
+  EXPECT_TRUE(agent.Destroy("s-1", 100).ok());
+  EXPECT_EQ(MarkedCount(folder, 0), 0u);
+}
+
+TEST_F(CellAgent, AnExitCodeOutlivesTheAgent) {
+  v1::Instance instance;
+  {
+    Agent agent(folder, {}, "echo >> ran-{id}; exit 7");
+    ASSERT_TRUE(agent.Create("s-1", false, &instance).ok());
+    for (int i = 0; i < 400 && agent.List()[0].state() != v1::INSTANCE_STATE_EXITED; ++i) {
+      Agent::Pause(5);
+    }
+    agent.Kill(SIGKILL);
+  }
+  Agent agent(folder);
+  ASSERT_EQ(agent.List().size(), 1u);
+  EXPECT_EQ(agent.List()[0].state(), v1::INSTANCE_STATE_EXITED);
+  EXPECT_EQ(agent.List()[0].exit_code(), 7);
+}
+
+TEST_F(CellAgent, PlaceholdersAreReplacedOnceWithoutAShell) {
+  Agent agent(folder, {}, "echo {cell} {account} {cpu_cores} > ran-{id}; exec sleep 1000");
+  v1::Instance instance;
+  ASSERT_TRUE(agent.Create("s-1", false, &instance, 1.5, "'{id}'").ok());
+  ASSERT_TRUE(agent.WaitUntilRan("s-1"));
+  for (int i = 0; i < 400 && ReadFile(folder + "/ran-s-1").empty(); ++i) Agent::Pause(5);
+  EXPECT_EQ(ReadFile(folder + "/ran-s-1"), "cell-1 {id} 1.5\n");
 }
 
 TEST_F(CellAgent, ASecondAgentOnTheFolderIsRefused) {
