@@ -108,6 +108,8 @@ std::vector<std::string> EnvironmentWith(const std::string& mark) {
 
 void RunLauncher(char** command) {
   prctl(PR_SET_PDEATHSIG, 0);
+  // Whoever reads a pipe of the agent's parent must not wait for instances, which outlive both.
+  close_range(STDERR_FILENO + 1, ~0u, 0);
   raise(SIGSTOP);
   execvp(command[0], command);
   std::fprintf(stderr, "%s cannot be run: %s\n", command[0], std::strerror(errno));
