@@ -7,6 +7,7 @@
 #include "training/decompose/decompose.h"
 #include "training/demo/demo.h"
 #include "training/forecast/forecast.h"
+#include "training/patterns/patterns.h"
 #include "training/train/train_command.h"
 
 int main(int argc, char** argv) {
@@ -19,6 +20,7 @@ int main(int argc, char** argv) {
   foreshadow::training::AddDemo(app);
   foreshadow::training::AddClientCommands(app);
   foreshadow::training::AddDecompose(app);
+  foreshadow::training::AddPatterns(app);
   foreshadow::training::AddForecast(app);
   foreshadow::training::AddBacktest(app);
   foreshadow::training::AddTrain(app);

@@ -11,6 +11,8 @@
 #include "kernels/ops.h"
 #include "training/command.h"
 #include "training/io/csv.h"
+#include "training/patterns/print.h"
+#include "training/workspace.h"
 
 namespace foreshadow::training {
 namespace {
@@ -24,24 +26,6 @@ struct Options {
   kernels::StlParams params;
   bool json = false;
 };
-
-const char* Words(SeriesStatus status) {
-  switch (status) {
-    case SeriesStatus::kOk:
-      return "ok";
-    case SeriesStatus::kTooShort:
-      return "too short";
-    case SeriesStatus::kNoData:
-      return "no sample";
-    case SeriesStatus::kConstant:
-      return "constant";
-    case SeriesStatus::kNotFinite:
-      return "not finite";
-    case SeriesStatus::kPrecision:
-      return "so large against its variation that single precision cannot hold it";
-  }
-  return "";
-}
 
 absl::Status ReadSeasonal(const std::string& text, kernels::StlParams& params) {
   if (text == "periodic") {
@@ -75,19 +59,9 @@ Parts Decompose(const WideTable& table, const kernels::StlParams& params) {
   const auto view = [&](std::vector<float>& values) {
     return StepMajor<float>{values.data(), table.steps, table.series(), table.series()};
   };
-  struct alignas(64) Line {
-    std::byte bytes[64];
-  };
-  const size_t bytes = ops.stl_workspace_bytes(params, table.steps, table.series());
-  std::vector<Line> workspace(bytes / sizeof(Line) + 1);
-  ops.stl({params,
-           table.view(),
-           view(parts.seasonal),
-           view(parts.trend),
-           view(parts.remainder),
-           view(parts.weights),
-           parts.status,
-           {reinterpret_cast<std::byte*>(workspace.data()), bytes}});
+  Workspace workspace(ops.stl_workspace_bytes(params, table.steps, table.series()));
+  ops.stl({params, table.view(), view(parts.seasonal), view(parts.trend), view(parts.remainder),
+           view(parts.weights), parts.status, workspace.span()});
   return parts;
 }
 

@@ -1,0 +1,29 @@
+// Patterns as text: CSV, JSON, or a picture drawn by gnuplot.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "absl/status/status.h"
+#include "training/patterns/find.h"
+
+namespace foreshadow::training {
+
+// One row a finding: series,pattern,at,steps,size,score,p_value. `at` is the time of a spike's
+// onset (the step where the table has no times); `steps` a period, a duration or a lag; `size` the
+// height of a spike or a correlation; `score` the strength of a period or a spike's height in
+// deviations.
+std::string PatternsCsv(const WideTable& table, std::span<const Patterns> found);
+
+std::string PatternsJson(const WideTable& table, std::span<const Patterns> found);
+
+// A panel for each of the first series, spikes marked; the format follows the ending, .svg or .png.
+// INVALID_ARGUMENT for another ending or when no series has a sample, FAILED_PRECONDITION when
+// gnuplot does not run.
+absl::Status PlotPatterns(const WideTable& table, std::span<const Patterns> found,
+                          const std::string& path);
+
+// What a status means, e.g. "no sample".
+std::string_view Words(kernels::SeriesStatus status);
+
+}  // namespace foreshadow::training
