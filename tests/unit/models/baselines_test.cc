@@ -185,6 +185,18 @@ TEST_P(EveryModel, NamesAWrongArgument) {
               testing::HasSubstr("periods 0"));
 }
 
+TEST_P(EveryModel, HasNoHistoryWithoutASingleStep) {
+  const auto model = MakeModel(GetParam(), "");
+  ASSERT_TRUE(model.ok());
+  const std::vector<SignalKind> signals = {SignalKind::kCpu, SignalKind::kStorage};
+  const std::vector<int32_t> periods = {0, 288};
+  QuantileBlock block;
+  ASSERT_TRUE(
+      (*model)->Forecast({0, 300'000, {nullptr, 0, 2, 2}, signals, periods}, 3, block).ok());
+  EXPECT_THAT(block.status, testing::Each(ForecastStatus::kNoHistory));
+  EXPECT_TRUE(std::isnan(block.at(1, 2)[0]));
+}
+
 TEST(LastValue, TakesALongSilenceAsGone) {
   std::vector<float> column(600, 5);
   std::fill(column.begin() + 300, column.end(), kMissing);  // 25 h
