@@ -7,7 +7,9 @@
 #include "training/decompose/decompose.h"
 #include "training/demo/demo.h"
 #include "training/forecast/forecast.h"
+#include "training/import/import.h"
 #include "training/patterns/patterns.h"
+#include "training/synth/synth.h"
 #include "training/train/train_command.h"
 
 int main(int argc, char** argv) {
@@ -19,6 +21,8 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   foreshadow::training::AddDemo(app);
   foreshadow::training::AddClientCommands(app);
+  foreshadow::training::AddImport(app);
+  foreshadow::training::AddSynth(app);
   foreshadow::training::AddDecompose(app);
   foreshadow::training::AddPatterns(app);
   foreshadow::training::AddForecast(app);

@@ -25,9 +25,6 @@ constexpr std::array<std::string_view, 4 + kTraceSignals> kColumns = {
     "memory",    "network", "storage", "mutation_rate"};
 constexpr size_t kFirstSignal = 4;
 
-// Values of a whole trace: beyond this a file belongs into a database, not into memory (32 GiB).
-constexpr int64_t kTraceValuesMax = int64_t{8} << 30;
-
 absl::Status CheckHeader(const CsvReader& csv) {
   const auto fields = csv.fields();
   if (std::equal(fields.begin(), fields.end(), kColumns.begin(), kColumns.end())) {
@@ -275,6 +272,26 @@ absl::Status TraceWriter::Close() {
   const absl::Status status = out.Error("cannot be written");
   std::remove(out.part.c_str());
   return status;
+}
+
+absl::Status WriteTrace(const Trace& trace, const std::string& path) {
+  auto writer = TraceWriter::Create(path);
+  if (!writer.ok()) return writer.status();
+  for (int64_t step = 0; step < trace.steps; ++step) {
+    const float* values = trace.values.data() + step * trace.series();
+    for (const TraceAccount& account : trace.accounts) {
+      TraceRow row{trace.start_ms + step * trace.step_ms, account.cell, account.id,
+                   account.application, {}};
+      std::copy_n(values, kTraceSignals, row.values.begin());
+      values += kTraceSignals;
+      const bool silent = std::all_of(row.values.begin(), row.values.end(),
+                                      [](float value) { return std::isnan(value); });
+      if (silent && step > 0) continue;
+      const absl::Status status = writer->Write(row);
+      if (!status.ok()) return status;
+    }
+  }
+  return writer->Close();
 }
 
 }  // namespace foreshadow::training

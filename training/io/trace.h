@@ -73,6 +73,9 @@ struct Trace {
 // occurs), fewer than two times.
 absl::StatusOr<Trace> ReadTrace(const std::string& path);
 
+// Values that a trace in memory may have (32 GiB of them): beyond, a file belongs into a database.
+inline constexpr int64_t kTraceValuesMax = int64_t{8} << 30;
+
 class TraceWriter {
  public:
   // Writes to `path`.part and gives it its name in Close.
@@ -89,5 +92,9 @@ class TraceWriter {
   explicit TraceWriter(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
+
+// Writes all of a trace. An account's row is left out where all its signals are missing, but for the
+// first step: that row makes the account known.
+absl::Status WriteTrace(const Trace& trace, const std::string& path);
 
 }  // namespace foreshadow::training

@@ -1,0 +1,137 @@
+#include "training/import/import.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <memory>
+#include <system_error>
+
+#include "training/command.h"
+#include "training/import/formats.h"
+
+namespace foreshadow::training {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::array<const char*, kTraceSignals> kSignalNames = {"cpu", "memory", "network",
+                                                                 "storage", "mutation_rate"};
+
+struct ImportOptions {
+  std::string format;
+  std::vector<std::string> inputs;
+  std::string output;
+  int cells = 1;
+  std::string application;
+  std::string start;
+  int64_t step_seconds = 300;
+  double cores = 1;
+  std::string signal = "cpu";
+};
+
+// Folders stand for the files in them, in the order of their names (numbers by value).
+absl::StatusOr<std::vector<std::string>> FilesOf(const std::vector<std::string>& inputs) {
+  std::vector<std::string> files;
+  for (const std::string& input : inputs) {
+    std::error_code error;
+    if (!fs::is_directory(input, error)) {
+      files.push_back(input);
+      continue;
+    }
+    std::vector<std::string> inside;
+    for (const auto& entry : fs::directory_iterator(input, error)) {
+      if (entry.is_regular_file()) inside.push_back(entry.path().string());
+    }
+    if (error) {
+      return absl::NotFoundError(fmt::format("{}: cannot be listed: {}", input, error.message()));
+    }
+    std::sort(inside.begin(), inside.end(), [](const std::string& a, const std::string& b) {
+      return std::pair(a.size(), a) < std::pair(b.size(), b);
+    });
+    files.insert(files.end(), inside.begin(), inside.end());
+  }
+  if (files.empty()) return absl::NotFoundError("no input file");
+  return files;
+}
+
+// PlanetLab's files carry no time, but their folders are named after their day.
+absl::StatusOr<int64_t> StartOf(const ImportOptions& options, const std::string& first_file) {
+  if (!options.start.empty()) return ParseTime(options.start, {"option", 1, "--start"});
+  const std::string day = fs::absolute(first_file).parent_path().filename().string();
+  if (day.size() == 8 && std::all_of(day.begin(), day.end(), ::isdigit)) {
+    return ParseTime(fmt::format("{}-{}-{}T00:00:00Z", day.substr(0, 4), day.substr(4, 2),
+                                 day.substr(6, 2)),
+                     {first_file, 1, "folder name"});
+  }
+  return UsageError(fmt::format(
+      "{}: its folder \"{}\" is not named YYYYMMDD; give the first step's time by --start",
+      first_file, day));
+}
+
+absl::StatusOr<Trace> Read(const ImportOptions& options) {
+  auto files = FilesOf(options.inputs);
+  if (!files.ok()) return files.status();
+  const int64_t step_ms = options.step_seconds * 1000;
+  if (options.format == "bitbrains") return ReadBitbrains(*files, step_ms);
+  if (options.format == "csv") {
+    const auto* signal = std::find(kSignalNames.begin(), kSignalNames.end(), options.signal);
+    return ReadWide(*files, static_cast<models::SignalKind>(signal - kSignalNames.begin()));
+  }
+  auto start_ms = StartOf(options, files->front());
+  if (!start_ms.ok()) return start_ms.status();
+  return ReadPlanetLab(*files, *start_ms, step_ms, options.cores);
+}
+
+absl::Status Run(const ImportOptions& options) {
+  auto trace = Read(options);
+  if (!trace.ok()) return trace.status();
+  for (size_t i = 0; i < trace->accounts.size(); ++i) {
+    trace->accounts[i].cell = fmt::format("cell-{}", i % static_cast<size_t>(options.cells) + 1);
+    trace->accounts[i].application = options.application;
+  }
+  const absl::Status status = WriteTrace(*trace, options.output);
+  if (!status.ok()) return status;
+  fmt::print("{}: {} accounts in {} cell(s), {} steps of {} s\n", options.output,
+             trace->accounts.size(), std::min<size_t>(trace->accounts.size(), options.cells),
+             trace->steps, trace->step_ms / 1000);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddImport(CLI::App& app) {
+  auto options = std::make_shared<ImportOptions>();
+  CLI::App& command = *app.add_subcommand(
+      "import", "Turn a public trace, as its authors publish it, into the long trace CSV");
+  command.add_option("--format", options->format, "Format of the inputs")
+      ->required()
+      ->check(CLI::IsMember({"planetlab", "bitbrains", "csv"}));
+  command
+      .add_option("inputs", options->inputs,
+                  "Files, or folders of files, one a machine (csv: one wide file, a column an account)")
+      ->required()
+      ->check(CLI::ExistingPath);
+  command.add_option("-o,--output", options->output, "Trace to write; gzipped if it ends in .gz")
+      ->required();
+  command.add_option("--cells", options->cells, "Deal the accounts out to so many cells, in turn")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command.add_option("--application", options->application, "Application type of every account");
+  command
+      .add_option("--step-seconds", options->step_seconds,
+                  "Sampling step (planetlab, bitbrains); rows of one step are averaged")
+      ->check(CLI::Range(1, 86'400))
+      ->capture_default_str();
+  command.add_option("--start", options->start,
+                     "Time of the first step (planetlab; default: the folder's name, YYYYMMDD)");
+  command.add_option("--cores", options->cores, "Cores that 100 % stands for (planetlab)")
+      ->check(CLI::Range(1e-3, 1e6))
+      ->capture_default_str();
+  command.add_option("--signal", options->signal, "Signal that the columns hold (csv)")
+      ->check(CLI::IsMember(std::vector<std::string>(kSignalNames.begin(), kSignalNames.end())))
+      ->capture_default_str();
+  SetRun(command, [options] { return Run(*options); });
+}
+
+}  // namespace foreshadow::training
