@@ -36,11 +36,22 @@ void Narrator::Tell(const v1::Plan& plan) {
   TellActions(plan);
   TellOverloads(plan);
   if (plan.tick_ms() % kHourMs == 0) TellHour(plan);
-  for (const std::string& alert : plan.alerts())
-    fmt::print("{}  ! {}\n", Time(plan.tick_ms()), alert);
+  TellAlerts(plan);
   past_.push_front(plan);
   if (past_.size() > kAhead) past_.pop_back();
   std::fflush(stdout);
+}
+
+// An alert that goes on is told again after an hour; figures in it may change meanwhile.
+void Narrator::TellAlerts(const v1::Plan& plan) {
+  for (const std::string& alert : plan.alerts()) {
+    std::string kind = alert.substr(0, alert.find(':'));
+    std::erase_if(kind, [](char c) { return c >= '0' && c <= '9'; });
+    int64_t& told_ms = alerts_told_ms_[kind + alert.substr(0, alert.find(' ', 5))];
+    if (told_ms != 0 && plan.tick_ms() - told_ms < kHourMs) continue;
+    told_ms = plan.tick_ms();
+    fmt::print("{}  ! {}\n", Time(plan.tick_ms()), alert);
+  }
 }
 
 void Narrator::TellWarnings(const v1::Plan& plan) {

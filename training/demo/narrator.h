@@ -25,6 +25,7 @@ class Narrator {
   std::string digest() const;
 
  private:
+  void TellAlerts(const v1::Plan& plan);
   void TellWarnings(const v1::Plan& plan);
   void TellOverloads(const v1::Plan& plan);
   void TellActions(const v1::Plan& plan);
@@ -36,7 +37,8 @@ class Narrator {
   std::set<std::string> overloaded_;  // cells, as served
   std::set<std::string> would_be_;    // cells, had nothing been moved
   std::set<uint64_t> settled_;        // actions
-  std::deque<v1::Plan> past_;         // newest first
+  std::map<std::string, int64_t> alerts_told_ms_;
+  std::deque<v1::Plan> past_;  // newest first
   std::string decisions_;
 };
 
