@@ -31,8 +31,6 @@ constexpr auto kPollInterval = std::chrono::milliseconds(5);
 constexpr int64_t kSignalWaitMs = 5'000;
 // A child that an ended agent was about to launch holds the lock until it carries its mark.
 constexpr int64_t kLockWaitMs = 500;
-// Whoever waits longer holds a thread of the server that long.
-constexpr int64_t kGraceMsMax = 600'000;
 constexpr const char* kAmountNames[] = {"cpu_cores", "memory_bytes", "network_bytes_per_second",
                                         "storage_bytes"};
 constexpr const char* kIdCharacters =
@@ -67,9 +65,9 @@ absl::Status CheckSpec(const Spec& spec) {
         fmt::format("role = {}: must be 1 (primary) or 2 (shadow)", spec.role));
   }
   for (size_t r = 0; r < spec.reserved.size(); ++r) {
-    if (!(spec.reserved[r] >= 0 && spec.reserved[r] <= 1e18)) {
-      return absl::InvalidArgumentError(
-          fmt::format("reserved.{} = {}: must be 0 .. 1e18", kAmountNames[r], spec.reserved[r]));
+    if (!(spec.reserved[r] >= 0 && spec.reserved[r] <= kAmountMax)) {
+      return absl::InvalidArgumentError(fmt::format("reserved.{} = {}: must be 0 .. {}",
+                                                    kAmountNames[r], spec.reserved[r], kAmountMax));
     }
   }
   return absl::OkStatus();

@@ -19,6 +19,11 @@ namespace foreshadow::cell {
 // Cores, bytes, bytes/s, bytes.
 using Amounts = std::array<double, 4>;
 
+// Far above any cell; keeps sums exact enough and finite.
+inline constexpr double kAmountMax = 1e18;
+// Whoever waits longer for an instance to end holds a thread of the server that long.
+inline constexpr int64_t kGraceMsMax = 600'000;
+
 struct Spec {
   std::string id;  // [A-Za-z0-9._-]{1,128}
   std::string account;

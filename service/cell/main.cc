@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -99,6 +100,15 @@ struct Flags {
   std::string port_file;
 };
 
+// Of CLI11: an empty answer means that the text is fine.
+std::string CheckCell(const std::string& text) { return text.empty() ? "must not be empty" : ""; }
+
+std::string CheckAmount(const std::string& text) {
+  const double value = std::strtod(text.c_str(), nullptr);  // that it is a number, CLI11 checks
+  const bool fine = value >= 0 && value <= kAmountMax;
+  return fine ? "" : fmt::format("{}: must be 0 .. {}", text, kAmountMax);
+}
+
 int Fail(const std::string& what) {
   fmt::print(stderr, "foreshadow-cell: {}\n", what);
   return 1;
@@ -111,6 +121,10 @@ int Run(const Flags& flags) {
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
+  const std::string& program = flags.options.command[0];
+  if (program.find('{') == std::string::npos && !CanRun(program)) {
+    return Fail(fmt::format("command {}: no such program that may be run", program));
+  }
   auto instances = Instances::Open(flags.options);
   if (!instances.ok()) return Fail(std::string(instances.status().message()));
   Service service(**instances);
@@ -123,7 +137,9 @@ int Run(const Flags& flags) {
   builder.RegisterService(&service);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
-    return Fail(fmt::format("--listen {} cannot be bound: is the port in use?", flags.listen));
+    return Fail(fmt::format(
+        "--listen {} cannot be bound: must be HOST:PORT of this machine, with the port not in use",
+        flags.listen));
   }
   if (!flags.port_file.empty()) {
     const std::string temporary = flags.port_file + ".new";
@@ -150,26 +166,25 @@ int main(int argc, char** argv) {
   if (argc > 2 && std::strcmp(argv[1], foreshadow::cell::kLauncherFlag) == 0) {
     foreshadow::cell::RunLauncher(argv + 2);
   }
-  foreshadow::cell::Flags flags;
-  foreshadow::cell::Options& options = flags.options;
+  using namespace foreshadow::cell;
+  Flags flags;
+  Options& options = flags.options;
   CLI::App app("The agent of a cell: starts, pauses, resumes and destroys instances as processes.");
   app.set_version_flag("--version", FORESHADOW_VERSION);
-  app.add_option("--cell", options.cell, "Id of the cell")->required();
+  app.add_option("--cell", options.cell, "Id of the cell")->required()->check(CheckCell);
   app.add_option("--state-dir", options.state_dir, "Folder that remembers the instances")
       ->required();
   app.add_option("--listen", flags.listen, "Address to serve on; port 0: any free one")
       ->capture_default_str();
   app.add_option("--port-file", flags.port_file, "Write the port that is listened on to this file");
-  app.add_option("--cpu-cores", options.capacity[0], "Capacity; 0 = not limited")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--memory-bytes", options.capacity[1], "Capacity; 0 = not limited")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--network-bytes-per-second", options.capacity[2], "Capacity; 0 = not limited")
-      ->check(CLI::NonNegativeNumber);
-  app.add_option("--storage-bytes", options.capacity[3], "Capacity; 0 = not limited")
-      ->check(CLI::NonNegativeNumber);
+  constexpr const char* kCapacityFlags[] = {"--cpu-cores", "--memory-bytes",
+                                            "--network-bytes-per-second", "--storage-bytes"};
+  for (size_t r = 0; r < options.capacity.size(); ++r) {
+    app.add_option(kCapacityFlags[r], options.capacity[r], "Capacity; 0 = not limited")
+        ->check(CheckAmount);
+  }
   app.add_option("--grace-ms", options.grace_ms, "Between SIGTERM and SIGKILL")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(int64_t{0}, kGraceMsMax))
       ->capture_default_str();
   app.add_option("command", options.command,
                  "After --: the command of an instance; {id} {account} {cell} {cpu_cores} "
@@ -180,5 +195,5 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  return foreshadow::cell::Run(flags);
+  return Run(flags);
 }

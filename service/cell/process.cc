@@ -15,8 +15,6 @@
 #include <fstream>
 #include <sstream>
 
-extern char** environ;
-
 namespace foreshadow::cell {
 namespace {
 
@@ -71,6 +69,7 @@ std::vector<pid_t> Marked(const std::string& mark) {
 
 std::vector<char*> Pointers(std::vector<std::string>& strings) {
   std::vector<char*> pointers;
+  pointers.reserve(strings.size() + 1);
   for (std::string& s : strings) pointers.push_back(s.data());
   pointers.push_back(nullptr);
   return pointers;
@@ -105,6 +104,17 @@ std::vector<std::string> EnvironmentWith(const std::string& mark) {
 }
 
 }  // namespace
+
+bool CanRun(const std::string& program) {
+  if (program.find('/') != std::string::npos) return access(program.c_str(), X_OK) == 0;
+  const char* path = std::getenv("PATH");
+  std::istringstream folders(path == nullptr ? "/bin:/usr/bin" : path);
+  std::string folder;
+  while (std::getline(folders, folder, ':')) {
+    if (access(fmt::format("{}/{}", folder, program).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
 
 void RunLauncher(char** command) {
   prctl(PR_SET_PDEATHSIG, 0);

@@ -30,6 +30,9 @@ struct ProcessView {
   uint64_t memory_bytes = 0;  // resident
 };
 
+// Whether exec would find it: a path, or a name to look up in PATH.
+bool CanRun(const std::string& program);
+
 // Starts `command` in a session of its own, stopped before the command's first instruction,
 // marked with `mark`. Its output goes to `log_path`. When this returns an error there is no
 // process, and if the caller dies before it returns, there is none either or it carries the mark.

@@ -396,6 +396,39 @@ TEST_F(CellAgent, PlaceholdersAreReplacedOnceWithoutAShell) {
   EXPECT_EQ(ReadFile(folder + "/ran-s-1"), "cell-1 {id} 1.5\n");
 }
 
+TEST_F(CellAgent, AWrongFlagIsNamed) {
+  struct Case {
+    std::vector<std::string> flags;
+    std::string command;
+    int code;
+    std::string told;
+  };
+  const Case cases[] = {
+      {{"--cpu-cores", "nan"}, "/bin/true", 2, "--cpu-cores: nan: must be 0 .. 1e+18"},
+      {{"--memory-bytes", "-1"}, "/bin/true", 2, "--memory-bytes: -1: must be 0 .. 1e+18"},
+      {{"--grace-ms", "600001"}, "/bin/true", 2, "--grace-ms"},
+      {{"--cell", ""}, "/bin/true", 2, "--cell"},
+      {{"--listen", "nonsense"}, "/bin/true", 1, "--listen nonsense cannot be bound"},
+      {{"--state-dir", "/proc/none"}, "/bin/true", 1, "--state-dir /proc/none"},
+      {{"--port-file", "/none/port"}, "/bin/true", 1, "--port-file /none/port"},
+      {{}, "no-such-program", 1, "command no-such-program"},
+  };
+  for (const Case& c : cases) {
+    std::vector<std::string> command = {std::string(FORESHADOW_BIN_DIR) + "/foreshadow-cell"};
+    const std::pair<std::string, std::string> defaults[] = {
+        {"--cell", "c"}, {"--state-dir", folder + "/state"}, {"--listen", "127.0.0.1:0"}};
+    for (const auto& [flag, value] : defaults) {
+      if (c.flags.empty() || c.flags[0] != flag) command.insert(command.end(), {flag, value});
+    }
+    command.insert(command.end(), c.flags.begin(), c.flags.end());
+    command.insert(command.end(), {"--", c.command});
+    fs::remove(folder + "/log");
+    Process agent(command, folder + "/log");
+    EXPECT_EQ(agent.Wait(), c.code) << c.told;
+    EXPECT_NE(agent.Output().find(c.told), std::string::npos) << c.told << "\n" << agent.Output();
+  }
+}
+
 TEST_F(CellAgent, ASecondAgentOnTheFolderIsRefused) {
   Agent agent(folder);
   Process second({std::string(FORESHADOW_BIN_DIR) + "/foreshadow-cell", "--cell", "cell-1",

@@ -10,6 +10,8 @@
 
 namespace {
 
+constexpr size_t kMemoryBytesMax = size_t{1} << 40;  // more is a mistake, not a stand-in
+
 volatile std::sig_atomic_t stopping = 0;
 
 // Works for its share of each tenth of a second, sleeps for the rest.
@@ -28,7 +30,9 @@ int main(int argc, char** argv) {
   size_t memory_bytes = 0;
   double cpu = 0.001;
   CLI::App app("Holds memory and uses CPU until it is told to stop.");
-  app.add_option("--memory-bytes", memory_bytes, "Memory to hold")->capture_default_str();
+  app.add_option("--memory-bytes", memory_bytes, "Memory to hold")
+      ->check(CLI::Range(size_t{0}, kMemoryBytesMax))
+      ->capture_default_str();
   app.add_option("--cpu", cpu, "Share of one core to use")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
