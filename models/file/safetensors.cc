@@ -53,7 +53,7 @@ absl::StatusOr<Tensor> ReadTensor(const std::string& path, const std::string& na
   const auto begin = offsets[0].get<int64_t>();
   const auto end = offsets[1].get<int64_t>();
   const int64_t bytes = count * static_cast<int64_t>(sizeof(float));
-  if (begin != offset || end - begin != bytes || end > std::ssize(data)) {
+  if (begin != offset || end != offset + bytes || end > std::ssize(data)) {
     return damaged(fmt::format("data_offsets [{}, {}] do not fit: expected [{}, {}] in {} bytes",
                                begin, end, offset, offset + bytes, data.size()));
   }

@@ -67,20 +67,22 @@ TrainingRecord TrainingFromJson(const ordered_json& json) {
   const auto text = [&json](const char* field) {
     return json.contains(field) && json[field].is_string() ? json[field].get<std::string>() : "";
   };
-  const auto number = [&json](const char* field) {
-    return json.contains(field) && json[field].is_number() ? json[field].get<double>() : 0.0;
+  const auto whole = [&json](const char* field) -> int64_t {
+    return json.contains(field) && json[field].is_number_integer() ? json[field].get<int64_t>() : 0;
   };
   TrainingRecord training;
   training.trace = text("trace");
   training.fingerprint = text("fingerprint");
-  training.series = static_cast<int64_t>(number("series"));
-  training.from_ms = static_cast<int64_t>(number("from_ms"));
-  training.to_ms = static_cast<int64_t>(number("to_ms"));
-  training.validation_from_ms = static_cast<int64_t>(number("validation_from_ms"));
-  training.seed = static_cast<uint64_t>(number("seed"));
-  training.epochs = static_cast<int>(number("epochs"));
-  training.best_epoch = static_cast<int>(number("best_epoch"));
-  training.validation_loss = number("validation_loss");
+  training.series = whole("series");
+  training.from_ms = whole("from_ms");
+  training.to_ms = whole("to_ms");
+  training.validation_from_ms = whole("validation_from_ms");
+  training.seed = static_cast<uint64_t>(whole("seed"));
+  training.epochs = static_cast<int>(whole("epochs"));
+  training.best_epoch = static_cast<int>(whole("best_epoch"));
+  if (json.contains("validation_loss") && json["validation_loss"].is_number()) {
+    training.validation_loss = json["validation_loss"].get<double>();
+  }
   training.command = text("command");
   return training;
 }

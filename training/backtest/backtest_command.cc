@@ -111,6 +111,7 @@ void PrintTable(const SeriesSet& set, const BacktestResult& result) {
 }
 
 absl::Status Run(Arguments& a) {
+  if (a.folder.empty()) a.folder = models::InstalledModels();
   const auto models = ChooseModels(a, a.options.mix);
   if (!models.ok()) return models.status();
   const auto set = ReadSeries(a.traces);
@@ -157,7 +158,8 @@ void AddBacktest(CLI::App& app) {
           "--models", arguments->models,
           "Names, with commas between; \"auto\" is the mixture of the others named, or of all")
       ->delimiter(',');
-  command.add_option("--model-folder", arguments->folder, "Folder of the trained models");
+  command.add_option("--model-folder", arguments->folder,
+                     "Folder of the trained models; left out, the ones installed with the program");
   command
       .add_option("--test-share", arguments->test_share,
                   "With one trace: share of its time, the latest, that is the test")

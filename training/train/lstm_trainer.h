@@ -26,7 +26,7 @@ struct LstmTrainOptions {
   double learning_rate = 3e-3;     // peak; rises over the first half epoch, then falls as a cosine
   double validation_share = 0.15;  // of the time, the latest part
   uint64_t seed = 1;
-  int threads = 2;
+  int threads = 1;      // of torch; more pay off for wide networks only
   bool fresh = false;   // ignore a checkpoint instead of resuming it
   std::string trace;    // for the card: where the series came from,
   std::string command;  // and how the model was made

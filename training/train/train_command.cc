@@ -149,7 +149,10 @@ void AddLstm(CLI::App& train) {
       ->capture_default_str();
   command.add_option("--seed", o.seed, "The same seed and data give the same model")
       ->capture_default_str();
-  command.add_option("--threads", o.threads, "For matrix products")->capture_default_str();
+  command
+      .add_option("--threads", o.threads,
+                  "For matrix products; more than 1 pay off for wide networks only")
+      ->capture_default_str();
   command.add_flag("--fresh", o.fresh, "Start anew even where there is a checkpoint");
   command.add_flag("--json", arguments->json, "Print the result as JSON");
   SetRun(command, [arguments] { return RunLstm(*arguments); });

@@ -404,6 +404,15 @@ TEST_F(LstmFiles, MissingOnesLeaveTheSimpleModels) {
   EXPECT_THAT(ranked.notes, testing::ElementsAre(HasSubstr("lstm is left out")));
 }
 
+TEST(Card, WithAnOddRecordIsStillUsed) {
+  std::string text = CardToJson(SmallCard());
+  const std::string field = "\"seed\": 0";
+  text.replace(text.find(field), field.size(), "\"seed\": -1e300");
+  const auto card = CardFromJson(text);
+  ASSERT_TRUE(card.ok()) << card.status();
+  EXPECT_EQ(card->training.seed, 0u);
+}
+
 TEST(Card, ThatIsNoJsonIsRefused) {
   EXPECT_EQ(CardFromJson("{\"format\": ").status().code(), absl::StatusCode::kDataLoss);
   EXPECT_THAT(std::string(CardFromJson("{}").status().message()), HasSubstr("format is null"));
