@@ -48,7 +48,8 @@ struct EtsFit {
 };
 
 // The parameters with the least sum of squares from `scored` on, by a search on a grid that halves
-// until 1/64 of their range, from `start`. Parameters that the kind does not have stay at their defaults.
+// until 1/64 of their range, from `start`. Parameters that the kind does not have stay at their
+// defaults.
 EtsFit FitEts(EtsKind kind, std::span<const double> samples, int64_t scored, const EtsState& start);
 
 }  // namespace foreshadow::models

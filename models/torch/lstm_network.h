@@ -65,8 +65,8 @@ class LstmNetwork {
   // Scaled quantiles [scored][sequences][horizon][quantiles].
   absl::Status Forecast(const LstmBatch& batch, std::span<float> quantiles) const;
 
-  // Mean pinball loss over all targets that are there, NaN when there are none. Where a candidate is
-  // more than 4 deviations off - the scale is stale there - the loss counts as so many fourths less.
+  // Mean pinball loss over all targets that are there, NaN when there are none. Where a candidate
+  // is farther than 4 deviations off, the scale is stale, and the loss weighs 4 / that distance.
   absl::StatusOr<float> Loss(const LstmBatch& batch, const LstmTargets& targets) const;
 
   // One AdamW step, gradient norm cut to 1; the loss before it.

@@ -22,7 +22,7 @@ using testing::HasSubstr;
 
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
-// Five days of an hour's step: a daily wave with noise, different in size from series to series.
+// A daily wave of 5-min steps with noise, ten times as large from series to series.
 SeriesSet Waves(int64_t steps, int64_t series) {
   SeriesSet set;
   set.start_ms = 1'700'006'400'000;
