@@ -2,7 +2,9 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <memory>
+#include <nlohmann/json.hpp>
 
 #include "training/client/client.h"
 #include "training/client/replay.h"
@@ -223,7 +225,7 @@ void AddReplay(CLI::App& app) {
     if (absl::Status status = RegisterAccounts(client, *trace); !status.ok()) return status;
     Replay stream(client, *trace);
     ReplayCounts total;
-    const int64_t at_once = *no_ticks ? kHistoryStepsAtOnce : 1;
+    const int64_t at_once = *no_ticks ? HistoryStepsAtOnce(*trace) : 1;
     for (int64_t step = 0; step < trace->steps; step += at_once) {
       const int64_t end = std::min(step + at_once, trace->steps);
       const auto counts = stream.Send(step, end, !*no_ticks);
@@ -233,8 +235,11 @@ void AddReplay(CLI::App& app) {
     }
     fmt::print(stderr, "\r{} of {} steps\n", trace->steps, trace->steps);
     if (c->json) {
-      fmt::print("{{\"accepted\": {}, \"duplicates\": {}, \"rejected\": {}}}\n", total.accepted,
-                 total.duplicates, total.rejected);
+      const nlohmann::ordered_json counts = {{"accepted", total.accepted},
+                                             {"duplicates", total.duplicates},
+                                             {"rejected", total.rejected},
+                                             {"first_rejection", total.first_rejection}};
+      fmt::print("{}\n", counts.dump(1));
     } else {
       fmt::print("{} samples accepted, {} duplicates, {} rejected\n", total.accepted,
                  total.duplicates, total.rejected);

@@ -2,12 +2,14 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 
 namespace foreshadow::training {
 namespace {
 
 constexpr size_t kAccountsAtOnce = 50'000;
+constexpr int64_t kSamplesAtOnce = 500'000;
 
 void FillColumn(const Trace& trace, int signal, int64_t first, int64_t end,
                 v1::SampleColumn& column) {
@@ -24,6 +26,10 @@ void FillColumn(const Trace& trace, int signal, int64_t first, int64_t end,
 }
 
 }  // namespace
+
+int64_t HistoryStepsAtOnce(const Trace& trace) {
+  return std::clamp<int64_t>(kSamplesAtOnce / std::max<int64_t>(1, trace.series()), 1, 48);
+}
 
 absl::Status RegisterAccounts(const Client& client, const Trace& trace) {
   for (size_t first = 0; first < trace.accounts.size(); first += kAccountsAtOnce) {
@@ -66,8 +72,12 @@ absl::StatusOr<ReplayCounts> Replay::Send(int64_t first, int64_t end, bool tick)
   }
   if (tick) request.set_watermark_ms(trace_.start_ms + end * trace_.step_ms);
   v1::IngestResponse response;
-  if (!stream_->Write(request) || !stream_->Read(&response))
-    return client_.Check(stream_->Finish());
+  if (!stream_->Write(request) || !stream_->Read(&response)) {
+    const absl::Status status = Finish();
+    if (!status.ok()) return status;
+    return absl::UnavailableError(
+        fmt::format("server {}: ended the stream without an answer", client_.address));
+  }
   if (!response.error().empty()) {
     return absl::InvalidArgumentError(fmt::format("server {} refused the steps {} .. {}: {}",
                                                   client_.address, first, end - 1,

@@ -10,8 +10,8 @@
 
 namespace foreshadow::training {
 
-inline constexpr int64_t kHistoryStepsAtOnce =
-    48;  // of history in one batch: well under its limits
+// Steps of history to send in one batch: several, yet half of what a server takes at most.
+int64_t HistoryStepsAtOnce(const Trace& trace);
 
 // Registers the trace's accounts, in the order of their first appearance.
 absl::Status RegisterAccounts(const Client& client, const Trace& trace);

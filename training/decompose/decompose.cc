@@ -70,9 +70,10 @@ std::string Field(float value) { return std::isnan(value) ? "" : fmt::format("{:
 void PrintCsv(const WideTable& table, const Parts& parts) {
   fmt::print("series,index,observed,seasonal,trend,remainder,weight\n");
   for (int64_t s = 0; s < table.series(); ++s) {
+    const std::string name = CsvField(table.names[s]);
     for (int64_t i = 0; i < table.steps; ++i) {
       const auto at = static_cast<size_t>(i * table.series() + s);
-      fmt::print("{},{},{},{},{},{},{}\n", table.names[s], i, Field(table.values[at]),
+      fmt::print("{},{},{},{},{},{},{}\n", name, i, Field(table.values[at]),
                  Field(parts.seasonal[at]), Field(parts.trend[at]), Field(parts.remainder[at]),
                  Field(parts.weights[at]));
     }

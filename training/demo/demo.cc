@@ -170,14 +170,17 @@ absl::Status StartServer(const std::vector<CellSpec>& cells, int64_t step_ms,
   return absl::OkStatus();
 }
 
+absl::Status Interrupted() { return absl::CancelledError("interrupted; all is stopped"); }
+
 // Fills the server's history without a tick.
 absl::Status LoadHistory(const Client& client, const Trace& history) {
   if (absl::Status status = RegisterAccounts(client, history); !status.ok()) return status;
   Replay stream(client, history);
   ReplayCounts total;
-  for (int64_t step = 0; step < history.steps && !interrupted; step += kHistoryStepsAtOnce) {
-    const auto counts =
-        stream.Send(step, std::min(step + kHistoryStepsAtOnce, history.steps), false);
+  const int64_t at_once = HistoryStepsAtOnce(history);
+  for (int64_t step = 0; step < history.steps; step += at_once) {
+    if (interrupted) return Interrupted();
+    const auto counts = stream.Send(step, std::min(step + at_once, history.steps), false);
     if (!counts.ok()) return counts.status();
     total += *counts;
   }
@@ -188,7 +191,8 @@ absl::Status LoadHistory(const Client& client, const Trace& history) {
 absl::Status ReplayAndTell(const Client& client, const Trace& replay, int64_t steps,
                            Narrator& narrator) {
   Replay stream(client, replay);
-  for (int64_t step = 0; step < steps && !interrupted; ++step) {
+  for (int64_t step = 0; step < steps; ++step) {
+    if (interrupted) return Interrupted();
     const auto counts = stream.Send(step, step + 1, true);
     if (!counts.ok()) return counts.status();
     const auto plan = client.Call(*client.plans, &v1::Plans::Stub::GetPlan, v1::GetPlanRequest());

@@ -95,8 +95,9 @@ void PrintCsv(const WideTable& table, const ForecastTable& forecast) {
   for (const float level : models::kQuantileLevels) fmt::print(",q{:g}", level);
   fmt::print("\n");
   for (int64_t s = 0; s < table.series(); ++s) {
+    const std::string name = CsvField(table.names[s]);
     for (int step = 0; step < forecast.block.steps; ++step) {
-      fmt::print("{},{},{},{}", table.names[s], TimeOf(table, forecast, step),
+      fmt::print("{},{},{},{}", name, TimeOf(table, forecast, step),
                  forecast.models[forecast.model_of[s]], Words(forecast.block.status[s]));
       for (const float value : forecast.block.at(s, step)) {
         fmt::print(",{}", std::isnan(value) ? "" : fmt::format("{:.7g}", value));

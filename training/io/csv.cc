@@ -157,6 +157,14 @@ std::span<const std::string_view> CsvReader::fields() const { return impl_->fiel
 int64_t CsvReader::line() const { return impl_->line; }
 const std::string& CsvReader::path() const { return impl_->path; }
 
+std::string CsvField(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  // Twice the size and two quotes is the most that quoting can need.
+  std::string quoted(2 * text.size() + 2, '\0');
+  quoted.resize(csv_write(quoted.data(), quoted.size(), text.data(), text.size()));
+  return quoted;
+}
+
 absl::StatusOr<float> ParseValue(std::string_view text, const CsvPlace& place,
                                  bool allow_negative) {
   if (text.empty()) return std::numeric_limits<float>::quiet_NaN();

@@ -56,6 +56,9 @@ absl::StatusOr<float> ParseValue(std::string_view text, const CsvPlace& place, b
 // an offset. Not before 1970.
 absl::StatusOr<int64_t> ParseTime(std::string_view text, const CsvPlace& place);
 
+// A text as a field of CSV (RFC 4180): quoted where it must be.
+std::string CsvField(std::string_view text);
+
 // Series side by side: what decompose, patterns and forecast read.
 struct WideTable {
   std::vector<std::string> names;  // [series], none twice

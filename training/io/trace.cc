@@ -1,6 +1,5 @@
 #include "training/io/trace.h"
 
-#include <csv.h>
 #include <fmt/core.h>
 #include <fmt/format.h>
 #include <zlib.h>
@@ -12,8 +11,6 @@
 #include <cstring>
 #include <limits>
 #include <unordered_map>
-
-#include "kernels/check.h"
 
 namespace foreshadow::training {
 namespace {
@@ -199,6 +196,7 @@ struct TraceWriter::Impl {
   std::string part;
   gzFile file = nullptr;
   fmt::memory_buffer line;
+  int64_t lines = 0;
 
   ~Impl() {
     if (file == nullptr) return;
@@ -206,14 +204,10 @@ struct TraceWriter::Impl {
     std::remove(part.c_str());
   }
 
-  void AppendName(std::string_view name) {
-    // Twice the size and two quotes is the most that quoting can need.
-    std::array<char, 2 * kTraceNameBytesMax + 2> quoted;
-    FORESHADOW_CHECK(name.size() <= kTraceNameBytesMax);
-    const size_t size = csv_write(quoted.data(), quoted.size(), name.data(), name.size());
-    const bool plain = name.find_first_of(",\"\n\r") == std::string_view::npos;
-    line.append(plain ? name : std::string_view(quoted.data(), size));
-    line.push_back(',');
+  absl::Status AppendName(std::string_view name, size_t column) {
+    const absl::Status status = CheckName(name, column != 3, {path, lines + 1, kColumns[column]});
+    if (status.ok()) fmt::format_to(std::back_inserter(line), "{},", CsvField(name));
+    return status;
   }
 
   absl::Status Flush() {
@@ -221,6 +215,7 @@ struct TraceWriter::Impl {
     if (gzwrite(file, line.data(), size) != static_cast<int>(size))
       return Error("cannot be written");
     line.clear();
+    ++lines;
     return absl::OkStatus();
   }
 
@@ -249,10 +244,12 @@ absl::StatusOr<TraceWriter> TraceWriter::Create(const std::string& path) {
 
 absl::Status TraceWriter::Write(const TraceRow& row) {
   Impl& out = *impl_;
+  out.line.clear();
   fmt::format_to(std::back_inserter(out.line), "{},", row.time_ms);
-  out.AppendName(row.cell);
-  out.AppendName(row.account);
-  out.AppendName(row.application);
+  const std::array<std::string_view, 3> names = {row.cell, row.account, row.application};
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (absl::Status status = out.AppendName(names[i], i + 1); !status.ok()) return status;
+  }
   for (size_t i = 0; i < row.values.size(); ++i) {
     if (i > 0) out.line.push_back(',');
     // The shortest text that reads back as the same float.

@@ -84,6 +84,7 @@ class TraceWriter {
   TraceWriter& operator=(TraceWriter&&) noexcept;
   ~TraceWriter();  // without Close: removes what was written
 
+  // INVALID_ARGUMENT for a name that TraceReader would refuse.
   absl::Status Write(const TraceRow& row);
   absl::Status Close();
 

@@ -28,12 +28,6 @@ std::string When(const WideTable& table, int32_t step) {
                           absl::UTCTimeZone());
 }
 
-// A field of CSV (RFC 4180): quoted where it must be.
-std::string Quoted(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) return text;
-  return fmt::format("\"{}\"", absl::StrReplaceAll(text, {{"\"", "\"\""}}));
-}
-
 Json Number(float value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 // In gnuplot's single quotes only the quote itself is special.
@@ -114,7 +108,7 @@ std::string PatternsCsv(const WideTable& table, std::span<const Patterns> found)
   std::string text = "series,pattern,at,steps,size,score,p_value\n";
   auto out = std::back_inserter(text);
   for (const Patterns& patterns : found) {
-    const std::string name = Quoted(patterns.name);
+    const std::string name = CsvField(patterns.name);
     for (const Period& period : patterns.periods) {
       fmt::format_to(out, "{},period,,{},,{:.4g},\n", name, period.steps, period.strength);
     }

@@ -1,0 +1,142 @@
+// The commands of `foreshadow` that need no server, as a shell sees them: output, exit code, words.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/integration/process.h"
+
+namespace foreshadow::testing {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+struct Outcome {
+  int code = -1;
+  std::string output;  // both streams
+};
+
+class Commands : public ::testing::Test {
+ protected:
+  Commands() {
+    std::string name = (std::filesystem::temp_directory_path() / "foreshadow-test-XXXXXX").string();
+    folder_ = mkdtemp(name.data());
+  }
+  ~Commands() override { std::filesystem::remove_all(folder_); }
+
+  std::string PathOf(const std::string& name) const { return folder_ + "/" + name; }
+
+  std::string Put(const std::string& name, const std::string& text) const {
+    std::ofstream(PathOf(name)) << text;
+    return PathOf(name);
+  }
+
+  Outcome Run(std::vector<std::string> arguments) const {
+    arguments.insert(arguments.begin(), std::string(FORESHADOW_BIN_DIR) + "/foreshadow");
+    std::filesystem::remove(PathOf("log"));
+    Process process(arguments, PathOf("log"));
+    const int code = process.Wait();
+    return {code, process.Output()};
+  }
+
+  std::string folder_;
+};
+
+// Twelve days of hours: a season of 24 on a rising line.
+std::string Hourly() {
+  std::string text = "timestamp,\"a,b\",flat\n";
+  for (int i = 0; i < 288; ++i) {
+    text += std::to_string(int64_t{1'700'000'000'000} + i * int64_t{3'600'000}) + "," +
+            std::to_string(10 + 0.01 * i + (i % 24 < 12 ? 1 : -1)) + ",5\n";
+  }
+  return text;
+}
+
+TEST_F(Commands, TellUsageFromFailure) {
+  EXPECT_EQ(Run({"--version"}).code, 0);
+  EXPECT_EQ(Run({"decompose", "--help"}).code, 0);
+  EXPECT_EQ(Run({}).code, 2);
+  EXPECT_EQ(Run({"no-such-command"}).code, 2);
+  EXPECT_EQ(Run({"decompose", "--no-such-option"}).code, 2);
+  const Outcome missing = Run({"decompose", "--period", "24", PathOf("none.csv")});
+  EXPECT_EQ(missing.code, 1);
+  EXPECT_THAT(missing.output, AllOf(StartsWith("foreshadow decompose: "), HasSubstr("none.csv")));
+}
+
+TEST_F(Commands, DecomposeAddsUpAndQuotesNames) {
+  const std::string input = Put("in.csv", Hourly());
+  const Outcome csv = Run({"decompose", "--period", "24", input});
+  ASSERT_EQ(csv.code, 0) << csv.output;
+  EXPECT_THAT(csv.output, HasSubstr("\n\"a,b\",0,"));
+
+  const Outcome json = Run({"decompose", "--period", "24", "--json", input});
+  ASSERT_EQ(json.code, 0) << json.output;
+  const auto series = nlohmann::json::parse(json.output.substr(0, json.output.find('\n')))[0];
+  EXPECT_EQ(series["series"], "a,b");
+  ASSERT_EQ(series["observed"].size(), 288u);
+  for (size_t i = 0; i < 288; ++i) {
+    const double sum = series["seasonal"][i].get<double>() + series["trend"][i].get<double>() +
+                       series["remainder"][i].get<double>();
+    EXPECT_NEAR(sum, series["observed"][i].get<double>(), 1e-4);
+    EXPECT_NEAR(series["seasonal"][i].get<double>(), i % 24 < 12 ? 1 : -1, 0.1);
+  }
+}
+
+TEST_F(Commands, DecomposeNamesWhatIsWrong) {
+  const std::string input = Put("in.csv", Hourly());
+  const Outcome period = Run({"decompose", "--period", "1", input});
+  EXPECT_EQ(period.code, 2);
+  EXPECT_THAT(period.output, HasSubstr("period"));
+  const Outcome seasonal = Run({"decompose", "--period", "24", "--seasonal", "8", input});
+  EXPECT_EQ(seasonal.code, 2);
+  EXPECT_THAT(seasonal.output, HasSubstr("--seasonal 8"));
+  const Outcome bad = Run({"decompose", "--period", "24", Put("bad.csv", "a\n1\ninf\n")});
+  EXPECT_EQ(bad.code, 1);
+  EXPECT_THAT(bad.output, AllOf(HasSubstr("bad.csv:3"), HasSubstr("\"inf\"")));
+}
+
+TEST_F(Commands, ForecastGivesAscendingQuantilesOfEachStep) {
+  const std::string input = Put("in.csv", Hourly());
+  const Outcome run = Run({"forecast", "--model", "seasonal-naive", "--json", input});
+  ASSERT_EQ(run.code, 0) << run.output;
+  const auto all = nlohmann::json::parse(run.output.substr(run.output.find('{')));
+  ASSERT_EQ(all["series"].size(), 2u);
+  EXPECT_EQ(all["series"][0]["series"], "a,b");
+  ASSERT_EQ(all["series"][0]["steps"].size(), 1u);
+  const auto& step = all["series"][0]["steps"][0];
+  EXPECT_EQ(step["timestamp_ms"], int64_t{1'700'000'000'000} + 288 * int64_t{3'600'000});
+  double before = 0;
+  for (const auto& value : step["quantiles"]) {
+    EXPECT_GE(value.get<double>(), before);
+    before = value.get<double>();
+  }
+}
+
+TEST_F(Commands, ForecastNamesWhatIsWrong) {
+  const std::string input = Put("in.csv", Hourly());
+  for (const auto& [option, value] : {std::pair("--model", "oracle"), {"--signal", "colour"}}) {
+    const Outcome run = Run({"forecast", option, value, input});
+    EXPECT_EQ(run.code, 2) << run.output;
+    EXPECT_THAT(run.output, AllOf(HasSubstr(option), HasSubstr(value)));
+  }
+  EXPECT_EQ(Run({"forecast", "--horizon", "600", input}).code, 2);
+  EXPECT_EQ(Run({"forecast", Put("untimed.csv", "a\n1\n2\n")}).code, 2);
+  const Outcome negative = Run({"forecast", Put("bad.csv", "timestamp,a\n0,1\n60000,-1\n")});
+  EXPECT_EQ(negative.code, 1);
+  EXPECT_THAT(negative.output, AllOf(HasSubstr("bad.csv:3"), HasSubstr("\"-1\"")));
+}
+
+TEST_F(Commands, ClientsNameTheServerThatDoesNotAnswer) {
+  for (const char* command : {"status", "cells", "shadows", "plan", "resume"}) {
+    const Outcome run = Run({command, "--server", "127.0.0.1:1"});
+    EXPECT_EQ(run.code, 1) << command;
+    EXPECT_THAT(run.output, HasSubstr("127.0.0.1:1")) << command;
+  }
+}
+
+}  // namespace
+}  // namespace foreshadow::testing
