@@ -130,6 +130,44 @@ TEST_F(Commands, ForecastNamesWhatIsWrong) {
   EXPECT_THAT(negative.output, AllOf(HasSubstr("bad.csv:3"), HasSubstr("\"-1\"")));
 }
 
+TEST_F(Commands, SynthIsTheSameForTheSameSeedAndSaysWhatItIs) {
+  const auto synth = [&](const std::string& name, const std::string& seed) {
+    const Outcome run = Run({"synth", "--accounts", "6", "--cells", "2", "--days", "1", "--seed",
+                             seed, "--truth", PathOf(name + ".json"), "--cells-file",
+                             PathOf(name + ".toml"), "-o", PathOf(name + ".csv.gz")});
+    EXPECT_EQ(run.code, 0) << run.output;
+    return ReadFile(PathOf(name + ".csv.gz"));
+  };
+  const std::string one = synth("one", "7");
+  EXPECT_EQ(one, synth("two", "7"));
+  EXPECT_NE(one, synth("three", "8"));
+  EXPECT_EQ(nlohmann::json::parse(ReadFile(PathOf("one.json")))["synthetic"], true);
+  EXPECT_THAT(ReadFile(PathOf("one.toml")), HasSubstr("id = \"synthetic-cell-1\""));
+
+  const Outcome lead = Run({"synth", "--lead", "7", "-o", PathOf("four.csv")});
+  EXPECT_EQ(lead.code, 2);
+  EXPECT_THAT(lead.output, HasSubstr("--lead 7"));
+  EXPECT_EQ(Run({"synth", "-o", PathOf("none/four.csv")}).code, 1);
+}
+
+TEST_F(Commands, ImportTakesTheFolderOfADay) {
+  const std::string day = std::string(FORESHADOW_SOURCE_DIR) + "/tests/data/planetlab/20110303";
+  const std::string output = PathOf("trace.csv");
+  const Outcome run = Run({"import", "--format", "planetlab", "--cells", "2", "-o", output, day});
+  ASSERT_EQ(run.code, 0) << run.output;
+  EXPECT_THAT(ReadFile(output), HasSubstr("\n1299110400000,cell-1,"));  // 2011-03-03T00:00:00Z
+
+  const Outcome undated =
+      Run({"import", "--format", "planetlab", "-o", output, Put("machine", "1\n2\n")});
+  EXPECT_EQ(undated.code, 2);
+  EXPECT_THAT(undated.output, HasSubstr("--start"));
+  const Outcome name = Run({"import", "--format", "csv", "-o", output,
+                            Put("in.csv", "timestamp,two words\n0,1\n60000,2\n")});
+  EXPECT_EQ(name.code, 1);
+  EXPECT_THAT(name.output, HasSubstr("two words"));
+  EXPECT_EQ(Run({"import", "--format", "csv", "-o", output, PathOf("none.csv")}).code, 2);
+}
+
 TEST_F(Commands, ClientsNameTheServerThatDoesNotAnswer) {
   for (const char* command : {"status", "cells", "shadows", "plan", "resume"}) {
     const Outcome run = Run({command, "--server", "127.0.0.1:1"});
