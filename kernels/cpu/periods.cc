@@ -1,6 +1,8 @@
-// Periods in two looks, as Vlachos, Yu and Castelli (2005) combine them: peaks of the periodogram
-// over what red noise of the same lag-one correlation would give, each then confirmed and refined
-// on the autocorrelation.
+// Periods in two looks, as Vlachos, Yu and Castelli (2005) combine them: peaks of the tapered
+// periodogram over the noise around them, each then confirmed and refined on the autocorrelation.
+// The noise is what an AR(1) process would give, fitted to quartiles of the log spectrum, so that
+// the peaks themselves do not raise it (after Mann and Lees 1996), and raised further where the
+// spectrum lies above that over a whole octave.
 #include <kissfft/kiss_fftr.h>
 
 #include <array>
@@ -15,9 +17,15 @@
 namespace foreshadow::kernels::cpu {
 namespace {
 
-constexpr int64_t kSamplesMin = 16;   // fewer say nothing about a spectrum
-constexpr int kCandidates = 16;       // peaks looked at per series
-constexpr float kStrengthMin = 0.1f;  // weaker autocorrelation is of no use to a forecast
+constexpr int64_t kSamplesMin = 16;  // fewer say nothing about a spectrum
+constexpr int kCandidates = 32;      // peaks looked at per series
+constexpr float kHillMin = 0.1f;     // of autocorrelation; lower ones are of no use to a forecast
+constexpr float kBand99 = 2.5758f;   // deviations of a normal distribution
+constexpr double kQuartileMean = 0.2877;  // first quartile of an exponential distribution of mean 1
+constexpr int64_t kPairsMin = 8;          // fewer give no autocorrelation
+constexpr int kMultiples = 6;             // of a peak's period that may be the period it stands for
+constexpr int kCombTeeth = 12;            // multiples of a lag that help to place it
+constexpr int kBandsMax = 64;
 
 struct Sizes {
   int64_t steps;
@@ -26,7 +34,8 @@ struct Sizes {
   size_t inverse_bytes;
 };
 
-Sizes SizesOf(int64_t steps) {
+Sizes SizesOf(int64_t steps_count) {
+  const int64_t steps = std::max(steps_count, kSamplesMin);
   Sizes sizes{steps, kiss_fftr_next_fast_size_real(static_cast<int>(2 * steps)), 0, 0};
   kiss_fftr_alloc(static_cast<int>(sizes.padded), 0, nullptr, &sizes.forward_bytes);
   kiss_fftr_alloc(static_cast<int>(sizes.padded), 1, nullptr, &sizes.inverse_bytes);
@@ -38,33 +47,51 @@ size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 struct Workspace {
   kiss_fftr_cfg forward;
   kiss_fftr_cfg inverse;
+  std::span<float> taper;            // [steps] Hann: a strong peak must not leak over weak ones
   std::span<float> values;           // [steps]
+  std::span<float> present;          // [steps] 1, or 0 where missing
+  std::span<float> correlation;      // [steps] at each lag, over the pairs that are there
   std::span<float> padded;           // [padded]
   std::span<kiss_fft_cpx> spectrum;  // [padded / 2 + 1]
-  std::span<float> power;            // [padded / 2 + 1]
-  std::span<float> phase_means;      // [steps / 2]
+  std::span<float> power;            // [padded / 2 + 1] of the tapered values
+  std::span<float> noise;            // [padded / 2 + 1] power that noise alone would have
+  std::span<float> sorted;           // [padded / 2 + 1] scratch
 };
 
-Workspace Carve(const Sizes& sizes, std::byte* memory) {
-  const auto take = [&](size_t bytes) {
+// The same walk sizes the memory and hands it out: `take` gets bytes and returns their place.
+template <typename Take>
+Workspace Carve(const Sizes& sizes, Take take) {
+  const auto padded = static_cast<size_t>(sizes.padded);
+  const auto steps = static_cast<size_t>(sizes.steps);
+  const auto floats = [&](size_t count) {
+    return std::span<float>(reinterpret_cast<float*>(take(count * sizeof(float))), count);
+  };
+  Workspace w{};
+  w.forward = reinterpret_cast<kiss_fftr_cfg>(take(sizes.forward_bytes));
+  w.inverse = reinterpret_cast<kiss_fftr_cfg>(take(sizes.inverse_bytes));
+  for (auto* part : {&w.taper, &w.values, &w.present, &w.correlation}) *part = floats(steps);
+  w.padded = floats(padded);
+  const size_t half = padded / 2 + 1;
+  w.spectrum = {reinterpret_cast<kiss_fft_cpx*>(take(half * sizeof(kiss_fft_cpx))), half};
+  for (auto* part : {&w.power, &w.noise, &w.sorted}) *part = floats(half);
+  return w;
+}
+
+Workspace Prepare(const Sizes& sizes, std::byte* memory) {
+  Workspace w = Carve(sizes, [&](size_t bytes) {
     std::byte* taken = memory;
     memory += Aligned(bytes);
     return taken;
-  };
-  Workspace w{};
+  });
   size_t forward = sizes.forward_bytes;
   size_t inverse = sizes.inverse_bytes;
-  const auto padded = static_cast<size_t>(sizes.padded);
-  w.forward = kiss_fftr_alloc(static_cast<int>(padded), 0, take(forward), &forward);
-  w.inverse = kiss_fftr_alloc(static_cast<int>(padded), 1, take(inverse), &inverse);
-  FORESHADOW_CHECK(w.forward != nullptr && w.inverse != nullptr);
-  const auto steps = static_cast<size_t>(sizes.steps);
-  w.values = {reinterpret_cast<float*>(take(steps * sizeof(float))), steps};
-  w.padded = {reinterpret_cast<float*>(take(padded * sizeof(float))), padded};
-  w.spectrum = {reinterpret_cast<kiss_fft_cpx*>(take((padded / 2 + 1) * sizeof(kiss_fft_cpx))),
-                padded / 2 + 1};
-  w.power = {reinterpret_cast<float*>(take((padded / 2 + 1) * sizeof(float))), padded / 2 + 1};
-  w.phase_means = {reinterpret_cast<float*>(take(steps / 2 * sizeof(float))), steps / 2};
+  kiss_fftr_alloc(static_cast<int>(sizes.padded), 0, w.forward, &forward);
+  kiss_fftr_alloc(static_cast<int>(sizes.padded), 1, w.inverse, &inverse);
+  for (size_t i = 0; i < w.taper.size(); ++i) {
+    const double angle =
+        2 * std::numbers::pi * (static_cast<double>(i) + 0.5) / static_cast<double>(w.taper.size());
+    w.taper[i] = static_cast<float>(0.5 - 0.5 * std::cos(angle));
+  }
   return w;
 }
 
@@ -93,121 +120,149 @@ void Detrend(std::span<float> values) {
   }
 }
 
-// Power spectrum into w.power and, from it, the autocorrelation into w.padded[0 .. steps - 1].
-void Transform(Workspace& w) {
-  std::fill(w.padded.begin(), w.padded.end(), 0.0f);
-  std::copy(w.values.begin(), w.values.end(), w.padded.begin());
+void Spectrum(Workspace& w) {
+  std::fill(w.padded.begin() + std::ssize(w.values), w.padded.end(), 0.0f);
   kiss_fftr(w.forward, w.padded.data(), w.spectrum.data());
-  for (size_t i = 0; i < w.spectrum.size(); ++i) {
-    w.power[i] = w.spectrum[i].r * w.spectrum[i].r + w.spectrum[i].i * w.spectrum[i].i;
-    w.spectrum[i] = {w.power[i], 0};
-  }
+}
+
+float Square(const kiss_fft_cpx& c) { return c.r * c.r + c.i * c.i; }
+
+// Sums of products of the values in w.padded with themselves so many steps later (Wiener and
+// Khinchin), in place.
+void Autocovariance(Workspace& w) {
+  Spectrum(w);
+  for (kiss_fft_cpx& c : w.spectrum) c = {Square(c), 0};
   kiss_fftri(w.inverse, w.spectrum.data(), w.padded.data());
-  const float variance = w.padded[0];
-  for (float& value : w.padded) value /= variance;
+}
+
+// Fills w.power and w.correlation.
+void Transform(Workspace& w, int64_t present) {
+  const size_t steps = w.values.size();
+  for (size_t i = 0; i < steps; ++i) w.padded[i] = w.values[i] * w.taper[i];
+  Spectrum(w);
+  for (size_t i = 0; i < w.power.size(); ++i) w.power[i] = Square(w.spectrum[i]);
+
+  std::copy(w.values.begin(), w.values.end(), w.padded.begin());
+  Autocovariance(w);
+  std::copy_n(w.padded.begin(), steps, w.correlation.begin());
+  const bool has_gaps = present < static_cast<int64_t>(steps);
+  const float pair_scale = static_cast<float>(w.padded.size());  // KissFFT's round trip multiplies
+  if (has_gaps) {
+    std::copy(w.present.begin(), w.present.end(), w.padded.begin());
+    Autocovariance(w);
+  }
+  const float variance = w.correlation[0] / static_cast<float>(present);
+  for (size_t lag = 0; lag < steps; ++lag) {
+    const float pairs =
+        has_gaps ? std::round(w.padded[lag] / pair_scale) : static_cast<float>(steps - lag);
+    w.correlation[lag] = pairs < kPairsMin ? 0 : w.correlation[lag] / (pairs * variance);
+  }
+}
+
+// Level of noise in a band of ordinates whose lower quartile a few peaks do not move.
+double QuartileLevel(std::span<const float> ordinates, std::span<float> scratch) {
+  const auto copy = scratch.first(ordinates.size());
+  std::copy(ordinates.begin(), ordinates.end(), copy.begin());
+  const auto quartile = copy.begin() + static_cast<std::ptrdiff_t>(copy.size() / 4);
+  std::nth_element(copy.begin(), quartile, copy.end());
+  return std::max(double{*quartile} / kQuartileMean, double{std::numeric_limits<float>::min()});
+}
+
+// Calls visit(first, count) for bands of ordinates that widen with the frequency.
+template <typename Visit>
+void ForBands(size_t ordinates, size_t narrowest, double widening, Visit visit) {
+  for (size_t first = 2; first + narrowest <= ordinates;) {
+    auto next =
+        std::max(first + narrowest, static_cast<size_t>(static_cast<double>(first) * widening));
+    if (next + narrowest > ordinates) next = ordinates;
+    visit(first, next - first);
+    first = next;
+  }
+}
+
+// 1 + r^2 - 2 r cos w, the reciprocal shape of an AR(1) spectrum.
+double RedShape(double red, double angle) { return 1 + red * red - 2 * red * std::cos(angle); }
+
+// Fills w.noise; returns the lag-one correlation of the noise.
+double FitNoise(Workspace& w) {
+  constexpr std::array kReds = {0.0,  0.1, 0.2,  0.3,  0.4,  0.5,  0.6,  0.7,   0.8,
+                                0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999};
+  struct Band {
+    double angle, level, weight;
+  };
+  std::array<Band, kBandsMax> bands;
+  int count = 0;
+  const auto angle_of = [&](double at) {
+    return 2 * std::numbers::pi * at / static_cast<double>(w.padded.size());
+  };
+  ForBands(w.power.size(), 16, 1.3, [&](size_t first, size_t size) {
+    if (count == kBandsMax) return;
+    const double middle = std::sqrt(static_cast<double>(first) * static_cast<double>(first + size));
+    bands[static_cast<size_t>(count++)] = {
+        angle_of(middle), std::log(QuartileLevel(w.power.subspan(first, size), w.sorted)),
+        std::sqrt(static_cast<double>(size))};
+  });
+  double red = 0;
+  double log_level = 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (const double candidate : kReds) {
+    double weights = 0;
+    double sum = 0;
+    double square = 0;
+    for (int b = 0; b < count; ++b) {
+      const Band& band = bands[static_cast<size_t>(b)];
+      const double off = band.level + std::log(RedShape(candidate, band.angle));
+      weights += band.weight;
+      sum += band.weight * off;
+      square += band.weight * off * off;
+    }
+    const double misfit = square - sum * sum / weights;
+    if (misfit >= least) continue;
+    least = misfit;
+    red = candidate;
+    log_level = sum / weights;
+  }
+  const double level = std::exp(log_level);
+  for (size_t i = 0; i < w.noise.size(); ++i) {
+    w.noise[i] = static_cast<float>(level / RedShape(red, angle_of(static_cast<double>(i))));
+  }
+  ForBands(w.power.size(), 32, 2, [&](size_t first, size_t size) {
+    for (size_t k = first; k < first + size; ++k) w.padded[k] = w.power[k] / w.noise[k];
+    const double excess = QuartileLevel(w.padded.subspan(first, size), w.sorted);
+    if (excess <= 1) return;
+    for (float& ordinate : w.noise.subspan(first, size)) ordinate *= static_cast<float>(excess);
+  });
+  return red;
 }
 
 struct Peak {
-  double period;
-  float excess;  // power over red noise
+  size_t at;     // ordinate
+  float excess;  // power over noise
 };
 
-// Where the parabola through a maximum and its neighbours has its vertex: finer than the grid.
-double Vertex(std::span<const float> power, size_t i) {
-  const double before = power[i - 1];
-  const double after = power[i + 1];
-  const double curvature = before - 2.0 * power[i] + after;
-  const double shift = curvature < 0 ? 0.5 * (before - after) / curvature : 0;
-  return static_cast<double>(i) + std::clamp(shift, -0.5, 0.5);
-}
-
-// Highest local maxima of the power over red noise that noise alone would reach with at most the
-// chosen chance anywhere in the spectrum (Fisher's test for each, Bonferroni over all).
-int FindPeaks(const PeriodArgs& args, const Workspace& w, double variance, int64_t max_period,
+// Highest local maxima of the power over noise that noise alone would reach with at most the
+// chosen chance anywhere in the spectrum (Fisher's test for each, Sidak over all).
+int FindPeaks(const PeriodArgs& args, const Workspace& w, int64_t max_period,
               std::array<Peak, kCandidates>& peaks) {
-  const auto steps = static_cast<double>(w.values.size());
-  const double red = std::clamp<double>(w.padded[1], 0, 0.95);
-  const double threshold =
-      -std::log(-std::expm1(std::log1p(-double{args.significance}) / (steps / 2)));
+  const auto tests = static_cast<double>(w.values.size());  // padding doubles the ordinates
+  const double threshold = -std::log(-std::expm1(std::log1p(-double{args.significance}) / tests));
   const auto padded = static_cast<double>(w.padded.size());
   const auto first = static_cast<size_t>(std::ceil(padded / static_cast<double>(max_period)));
   const auto last = std::min(w.power.size() - 2,
                              static_cast<size_t>(padded / static_cast<double>(args.min_period)));
   int count = 0;
-  for (size_t i = std::max<size_t>(1, first); i <= last; ++i) {
+  // A period as long as the longest allowed may peak one ordinate below.
+  for (size_t i = std::max<size_t>(2, first - 1); i <= last; ++i) {
     if (w.power[i] <= w.power[i - 1] || w.power[i] < w.power[i + 1]) continue;
-    const double angle = 2 * std::numbers::pi * static_cast<double>(i) / padded;
-    const double shape = (1 - red * red) / (1 - 2 * red * std::cos(angle) + red * red);
-    const auto excess = static_cast<float>(w.power[i] / (steps * variance * shape));
+    const float excess = w.power[i] / w.noise[i];
     if (excess < threshold) continue;
-    const Peak peak{padded / Vertex(w.power, i), excess};
     int at = std::min(count, kCandidates - 1);
     if (count == kCandidates && peaks[at].excess >= excess) continue;
     for (; at > 0 && peaks[at - 1].excess < excess; --at) peaks[at] = peaks[at - 1];
-    peaks[at] = peak;
+    peaks[at] = {i, excess};
     count = std::min(count + 1, kCandidates);
   }
   return count;
-}
-
-// Means of the phases of a period; returns the share of the variance that they explain, adjusted
-// for their number.
-double Fold(Workspace& w, int64_t period) {
-  double explained = 0;
-  double total = 0;
-  const auto steps = std::ssize(w.values);
-  for (int64_t phase = 0; phase < period; ++phase) {
-    double sum = 0;
-    double count = 0;
-    for (int64_t i = phase; i < steps; i += period, count += 1) {
-      sum += w.values[i];
-      total += double{w.values[i]} * w.values[i];
-    }
-    w.phase_means[phase] = static_cast<float>(sum / count);
-    explained += sum * sum / count;
-  }
-  if (total <= 0) return 0;
-  return 1 - (total - explained) / total * static_cast<double>(steps - 1) /
-                 static_cast<double>(steps - period);
-}
-
-void TakeOut(Workspace& w, int64_t period) {
-  Fold(w, period);
-  for (int64_t i = 0; i < std::ssize(w.values); ++i) w.values[i] -= w.phase_means[i % period];
-}
-
-// The whole period near a peak that explains most; 0 when the autocorrelation has no hill there.
-int32_t Confirm(Workspace& w, double period, int64_t min_period, int64_t max_period) {
-  // The peak is good to about a hundredth.
-  const auto slack = std::max<int64_t>(1, std::llround(period / 100));
-  const int64_t middle = std::llround(period);
-  const int64_t low = std::max(min_period, middle - slack);
-  const int64_t high = std::min(max_period, middle + slack);
-  int64_t best = 0;
-  double most = 0;
-  for (int64_t candidate = low; candidate <= high; ++candidate) {
-    const double explained = Fold(w, candidate);
-    if (explained > most) {
-      most = explained;
-      best = candidate;
-    }
-  }
-  if (best == 0) return 0;
-  // A hill: clearly above the valleys half a period away on both sides.
-  const int64_t half = std::max<int64_t>(1, best / 2);
-  const float valley = std::max(w.padded[best - half],
-                                w.padded[std::min<int64_t>(best + half, std::ssize(w.values) - 1)]);
-  return w.padded[best] > valley ? static_cast<int32_t>(best) : 0;
-}
-
-// A multiple or a divisor of a period that is kept already is the same cycle seen again.
-bool IsHarmonic(int32_t period, std::span<const int32_t> kept) {
-  for (const int32_t other : kept) {
-    if (other == 0) break;
-    const double ratio = period > other ? double(period) / other : double(other) / period;
-    if (std::abs(ratio - std::round(ratio)) < 0.05 * ratio) return true;
-  }
-  return false;
 }
 
 struct Cycle {
@@ -215,33 +270,118 @@ struct Cycle {
   float strength = 0;
 };
 
-// The most significant cycle that the autocorrelation confirms.
-Cycle Strongest(const PeriodArgs& args, int64_t max_period, std::span<const int32_t> kept,
-                Workspace& w) {
-  double square = 0;
-  for (const float value : w.values) square += double{value} * value;
-  if (square <= 0) return {};
-  Transform(w);
-  const auto steps = static_cast<float>(w.values.size());
-  std::array<Peak, kCandidates> peaks;
-  const int count = FindPeaks(args, w, square / double{steps}, max_period, peaks);
-  for (int i = 0; i < count; ++i) {
-    const int32_t period = Confirm(w, peaks[i].period, args.min_period, max_period);
-    if (period == 0 || IsHarmonic(period, kept)) continue;
-    // The estimate shrinks with the lag, since fewer pairs are left; this undoes it.
-    const float strength = w.padded[period] * steps / (steps - static_cast<float>(period));
-    const float noise = 2.5758f / std::sqrt(steps);  // 99 % band of white noise
-    if (strength >= std::max(kStrengthMin, noise)) return {period, std::min(1.0f, strength)};
+struct Limits {
+  int64_t min_period;
+  int64_t max_period;
+  float noise;  // deviation of the noise's autocorrelation (Bartlett 1946)
+};
+
+// Mean correlation at a lag and its multiples: they place a long cycle far better than one lag.
+double Comb(const Workspace& w, int64_t lag) {
+  const auto steps = std::ssize(w.correlation);
+  double sum = 0;
+  double weights = 0;
+  for (int64_t at = lag, tooth = 0; at < steps && tooth < kCombTeeth; at += lag, ++tooth) {
+    const auto weight = static_cast<double>(steps - at);
+    sum += weight * w.correlation[at];
+    weights += weight;
+  }
+  return sum / weights;
+}
+
+// The lag between two that the comb prefers; none when it prefers one outside, or when the
+// correlation has no hill there: clearly above the valleys on both sides.
+Cycle Hill(const Workspace& w, const Limits& limits, double from, double to) {
+  const auto low = static_cast<int64_t>(std::floor(from));
+  const auto high = static_cast<int64_t>(std::ceil(to));
+  const int64_t margin = std::max<int64_t>(1, high / 16);
+  int64_t best = 0;
+  double most = -1;
+  for (int64_t lag = std::max(limits.min_period, low - margin);
+       lag <= std::min(limits.max_period, high + margin); ++lag) {
+    const double comb = Comb(w, lag);
+    if (comb <= most) continue;
+    most = comb;
+    best = lag;
+  }
+  if (best < std::max(limits.min_period, low) || best > high) return {};
+  const auto begin = w.correlation.begin();
+  const int64_t last = std::min(std::ssize(w.correlation) - 1, best + margin);
+  const float summit =
+      *std::max_element(begin + std::max<int64_t>(1, best - margin), begin + last + 1);
+  if (w.correlation[best] < summit - kBand99 * limits.noise) return {};  // on another's slope
+  const int64_t reach = std::max<int64_t>(1, best / 2);
+  const int64_t end = std::min(std::ssize(w.correlation) - 1, best + reach);
+  const float left = *std::min_element(begin + (best - reach), begin + best);
+  const float right = *std::min_element(begin + best, begin + end + 1);
+  const float strength = w.correlation[best];
+  const float hill = strength - std::max(left, right);
+  if (strength <= 0 || hill < std::max(kHillMin, kBand99 * limits.noise)) return {};
+  return {static_cast<int32_t>(best), strength};
+}
+
+// The cycle a peak stands for: its own period or, as a sharp cycle has strong harmonics, the first
+// multiple of it that has a hill.
+Cycle Confirm(const Workspace& w, const Limits& limits, const Peak& peak) {
+  const auto padded = static_cast<double>(w.padded.size());
+  for (int k = 1; k <= kMultiples; ++k) {
+    const Cycle cycle = Hill(w, limits, k * padded / static_cast<double>(peak.at + 1),
+                             k * padded / static_cast<double>(peak.at - 1));
+    if (cycle.period > 0) return cycle;
   }
   return {};
 }
 
+// The whole number that `of` is of `unit`, within a few hundredths; 0 = none above 1.
+int64_t Multiple(int32_t of, int32_t unit) {
+  const double ratio = static_cast<double>(of) / unit;
+  const double whole = std::round(ratio);
+  return whole >= 2 && std::abs(ratio - whole) < 0.03 * ratio ? static_cast<int64_t>(whole) : 0;
+}
+
+// Whether a cycle says more than one that is kept already: a divisor must carry at least half of
+// the correlation alone, and a multiple stand out from the other multiples beside it.
+bool IsNews(const Workspace& w, const Limits& limits, const Cycle& cycle, const Cycle& kept) {
+  const int32_t longer = std::max(cycle.period, kept.period);
+  if (std::abs(cycle.period - kept.period) <= std::max<int32_t>(1, longer / 20)) return false;
+  if (Multiple(kept.period, cycle.period) > 0) return 2 * cycle.strength >= kept.strength;
+  const int64_t multiple = Multiple(cycle.period, kept.period);
+  if (multiple == 0) return true;
+  const auto at = [&](int64_t lag) {
+    return w.correlation[std::min<int64_t>(lag, std::ssize(w.correlation) - 1)];
+  };
+  const float beside = std::max(at((multiple - 1) * kept.period), at((multiple + 1) * kept.period));
+  return cycle.strength - beside >= std::max(0.02f, 2 * limits.noise);
+}
+
+void Search(const PeriodArgs& args, Workspace& w, int64_t present, std::span<int32_t> periods,
+            std::span<float> strengths) {
+  const int64_t half = args.observed.steps / 2;
+  const int64_t max_period = args.max_period > 0 ? std::min<int64_t>(args.max_period, half) : half;
+  Transform(w, present);
+  const double red = FitNoise(w);
+  const double spread = (1 + red * red) / (1 - red * red) / static_cast<double>(present);
+  const Limits limits{args.min_period, max_period, static_cast<float>(std::sqrt(spread))};
+  std::array<Peak, kCandidates> peaks;
+  const int count = FindPeaks(args, w, max_period, peaks);
+  std::array<Cycle, kCandidates> kept;
+  int kept_count = 0;
+  for (int i = 0; i < count && kept_count < args.max_periods; ++i) {
+    const Cycle cycle = Confirm(w, limits, peaks[i]);
+    if (cycle.period == 0) continue;
+    const auto is_news = [&](const Cycle& other) { return IsNews(w, limits, cycle, other); };
+    if (!std::all_of(kept.begin(), kept.begin() + kept_count, is_news)) continue;
+    periods[kept_count] = cycle.period;
+    strengths[kept_count] = std::min(1.0f, cycle.strength);
+    kept[kept_count++] = cycle;
+  }
+}
+
 void PeriodsOf(const PeriodArgs& args, int64_t series, Workspace& w) {
-  const auto kept =
-      args.periods.subspan(static_cast<size_t>(series * args.max_periods), args.max_periods);
-  const auto strengths =
-      args.strengths.subspan(static_cast<size_t>(series * args.max_periods), args.max_periods);
-  std::fill(kept.begin(), kept.end(), 0);
+  const auto kept = static_cast<size_t>(args.max_periods);
+  const auto periods = args.periods.subspan(static_cast<size_t>(series) * kept, kept);
+  const auto strengths = args.strengths.subspan(static_cast<size_t>(series) * kept, kept);
+  std::fill(periods.begin(), periods.end(), 0);
   std::fill(strengths.begin(), strengths.end(), 0.0f);
   const Column column = ReadColumn(args.observed, series, w.values);
   args.status[series] = column.status;
@@ -249,30 +389,22 @@ void PeriodsOf(const PeriodArgs& args, int64_t series, Workspace& w) {
     args.status[series] = SeriesStatus::kTooShort;
   }
   if (args.status[series] != SeriesStatus::kOk) return;
+  for (size_t i = 0; i < w.values.size(); ++i) w.present[i] = std::isnan(w.values[i]) ? 0 : 1;
   Detrend(w.values);
-  const int64_t half = args.observed.steps / 2;
-  const int64_t max_period = args.max_period > 0 ? std::min<int64_t>(args.max_period, half) : half;
-  for (int found = 0; found < args.max_periods; ++found) {
-    const Cycle cycle = Strongest(args, max_period, kept, w);
-    if (cycle.period == 0) break;
-    kept[found] = cycle.period;
-    strengths[found] = cycle.strength;
-    TakeOut(w, cycle.period);
-  }
+  const bool is_line =
+      std::all_of(w.values.begin(), w.values.end(), [](float v) { return v == 0; });
+  if (!is_line) Search(args, w, column.present, periods, strengths);
 }
 
 }  // namespace
 
 size_t PeriodsWorkspaceBytes(const PeriodArgs& args) {
-  // Too short for any answer, and KissFFT looks for a fast size from 0 on for ever.
-  if (args.observed.steps < kSamplesMin) return 0;
-  const Sizes sizes = SizesOf(args.observed.steps);
-  const auto padded = static_cast<size_t>(sizes.padded);
-  return Aligned(sizes.forward_bytes) + Aligned(sizes.inverse_bytes) +
-         Aligned(static_cast<size_t>(sizes.steps) * sizeof(float)) +
-         Aligned(padded * sizeof(float)) + Aligned((padded / 2 + 1) * sizeof(kiss_fft_cpx)) +
-         Aligned((padded / 2 + 1) * sizeof(float)) +
-         Aligned(static_cast<size_t>(sizes.steps) / 2 * sizeof(float));
+  size_t total = 0;
+  Carve(SizesOf(args.observed.steps), [&](size_t bytes) {
+    total += Aligned(bytes);
+    return static_cast<std::byte*>(nullptr);
+  });
+  return total;
 }
 
 void Periods(const PeriodArgs& args) {
@@ -288,7 +420,7 @@ void Periods(const PeriodArgs& args) {
     return;
   }
   FORESHADOW_CHECK(args.workspace.size() >= PeriodsWorkspaceBytes(args));
-  Workspace workspace = Carve(SizesOf(args.observed.steps), args.workspace.data());
+  Workspace workspace = Prepare(SizesOf(args.observed.steps), args.workspace.data());
   for (int64_t s = 0; s < args.observed.series; ++s) PeriodsOf(args, s, workspace);
 }
 

@@ -80,9 +80,41 @@ TEST(Periods, FindsSeveralAndNoHarmonics) {
   }
 }
 
+// Weekdays and weekends differ in level and a day has two humps: the day and the week are there,
+// the half day and the harmonics of the week are not.
+TEST(Periods, FindsDayAndWeek) {
+  constexpr int kDay = 48;
+  Batch batch = Noise(kDay * 7 * 8, 6, 0.5, 4);
+  for (int64_t i = 0; i < batch.steps; ++i) {
+    const double day = 2 * M_PI * double(i) / kDay;
+    const double level = i / kDay % 7 < 5 ? 1 : 0.4;
+    const double humps = 3 + std::sin(day) + 0.6 * std::sin(2 * day);
+    for (int64_t s = 0; s < 6; ++s) batch.at(i, s) += static_cast<float>(4 * level * humps);
+  }
+  const Found found = Find(batch);
+  for (int64_t s = 0; s < 6; ++s) {
+    std::vector<int32_t> periods = {found.at(s, 0), found.at(s, 1), found.at(s, 2)};
+    std::sort(periods.begin(), periods.end());
+    EXPECT_EQ(periods, (std::vector<int32_t>{0, kDay, 7 * kDay})) << s;
+  }
+}
+
+// One sample in twelve is high: no harmonic of that is a cycle of its own.
+TEST(Periods, FindsPulses) {
+  Batch batch = Noise(2'016, 20, 0.3, 5);
+  for (int64_t s = 0; s < 20; ++s) {
+    for (int64_t i = s; i < 2'016; i += 12) batch.at(i, s) += 4;
+  }
+  const Found found = Find(batch);
+  for (int64_t s = 0; s < 20; ++s) {
+    EXPECT_EQ(found.at(s, 0), 12) << s;
+    EXPECT_EQ(found.at(s, 1), 0) << s;
+  }
+}
+
 // At a significance of 1 % noise, white or red, must not look periodic much more often.
 TEST(Periods, SaysNoneOfNoise) {
-  for (const double red : {0.0, 0.5, 0.9}) {
+  for (const double red : {0.0, 0.5, 0.9, 0.98}) {
     Batch batch = Noise(1'000, 400, red, 3);
     const Found found = Find(batch);
     int alarms = 0;
