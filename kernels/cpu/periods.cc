@@ -289,6 +289,41 @@ double Comb(const Workspace& w, int64_t lag) {
   return sum / weights;
 }
 
+// Share of the variance that the means of a period's phases leave, adjusted for their number.
+double Unexplained(const Workspace& w, int64_t period) {
+  const auto steps = std::ssize(w.values);
+  double present = 0;
+  double total = 0;
+  double explained = 0;
+  for (int64_t phase = 0; phase < period; ++phase) {
+    double sum = 0;
+    double count = 0;
+    for (int64_t i = phase; i < steps; i += period) {
+      sum += w.values[i];
+      count += w.present[i];
+      total += double{w.values[i]} * w.values[i];
+    }
+    if (count > 0) explained += sum * sum / count;
+    present += count;
+  }
+  return (total - explained) / std::max(1.0, present - static_cast<double>(period));
+}
+
+// The period within a hundredth that leaves least: a lag of the correlation scatters more.
+int64_t Refine(const Workspace& w, const Limits& limits, int64_t period) {
+  const int64_t slack = std::max<int64_t>(1, period / 100);
+  int64_t best = period;
+  double least = Unexplained(w, period);
+  for (int64_t near = std::max(limits.min_period, period - slack);
+       near <= std::min(limits.max_period, period + slack); ++near) {
+    const double left = Unexplained(w, near);
+    if (left >= least) continue;
+    least = left;
+    best = near;
+  }
+  return best;
+}
+
 // The lag between two that the comb prefers; none when it prefers one outside, or when the
 // correlation has no hill there: clearly above the valleys on both sides.
 Cycle Hill(const Workspace& w, const Limits& limits, double from, double to) {
@@ -314,10 +349,11 @@ Cycle Hill(const Workspace& w, const Limits& limits, double from, double to) {
   const int64_t end = std::min(std::ssize(w.correlation) - 1, best + reach);
   const float left = *std::min_element(begin + (best - reach), begin + best);
   const float right = *std::min_element(begin + best, begin + end + 1);
-  const float strength = w.correlation[best];
-  const float hill = strength - std::max(left, right);
-  if (strength <= 0 || hill < std::max(kHillMin, kBand99 * limits.noise)) return {};
-  return {static_cast<int32_t>(best), strength};
+  const float hill = w.correlation[best] - std::max(left, right);
+  if (hill < std::max(kHillMin, kBand99 * limits.noise)) return {};
+  best = Refine(w, limits, best);
+  if (w.correlation[best] <= 0) return {};
+  return {static_cast<int32_t>(best), w.correlation[best]};
 }
 
 // The cycle a peak stands for: its own period or, as a sharp cycle has strong harmonics, the first
@@ -354,22 +390,78 @@ bool IsNews(const Workspace& w, const Limits& limits, const Cycle& cycle, const 
   return cycle.strength - beside >= std::max(0.02f, 2 * limits.noise);
 }
 
-void Search(const PeriodArgs& args, Workspace& w, int64_t present, std::span<int32_t> periods,
-            std::span<float> strengths) {
+// Some whole days of a sine have a slope of their own, and taking that away shifts the period: this
+// gives back the line that was taken and takes the one on which the phases of the cycle agree.
+void DetrendWithin(Workspace& w, int64_t period) {
+  const auto steps = std::ssize(w.values);
+  double product = 0;
+  double square = 0;
+  for (int64_t phase = 0; phase < period; ++phase) {
+    double n = 0;
+    double st = 0;
+    double stt = 0;
+    double sy = 0;
+    double sty = 0;
+    for (int64_t i = phase; i < steps; i += period) {
+      const auto t = static_cast<double>(i);
+      n += w.present[i];
+      st += w.present[i] * t;
+      stt += w.present[i] * t * t;
+      sy += w.values[i];
+      sty += w.values[i] * t;
+    }
+    if (n < 2) continue;
+    product += sty - st * sy / n;
+    square += stt - st * st / n;
+  }
+  if (square <= 0) return;
+  const double slope = product / square;
+  double n = 0;
+  double sum = 0;
+  for (int64_t i = 0; i < steps; ++i) {
+    w.values[i] -= static_cast<float>(slope * static_cast<double>(i)) * w.present[i];
+    n += w.present[i];
+    sum += w.values[i];
+  }
+  const auto level = static_cast<float>(sum / n);
+  for (int64_t i = 0; i < steps; ++i) w.values[i] -= level * w.present[i];
+}
+
+struct Spectra {
+  Limits limits;
+  std::array<Peak, kCandidates> peaks;
+  int count;
+};
+
+Spectra Look(const PeriodArgs& args, Workspace& w, int64_t present) {
   const int64_t half = args.observed.steps / 2;
   const int64_t max_period = args.max_period > 0 ? std::min<int64_t>(args.max_period, half) : half;
   Transform(w, present);
   const double red = FitNoise(w);
   const double spread = (1 + red * red) / (1 - red * red) / static_cast<double>(present);
-  const Limits limits{args.min_period, max_period, static_cast<float>(std::sqrt(spread))};
-  std::array<Peak, kCandidates> peaks;
-  const int count = FindPeaks(args, w, max_period, peaks);
+  Spectra spectra{{args.min_period, max_period, static_cast<float>(std::sqrt(spread))}, {}, 0};
+  spectra.count = FindPeaks(args, w, max_period, spectra.peaks);
+  return spectra;
+}
+
+void Search(const PeriodArgs& args, Workspace& w, int64_t present, std::span<int32_t> periods,
+            std::span<float> strengths) {
+  Spectra spectra = Look(args, w, present);
+  for (int i = 0; i < spectra.count; ++i) {
+    const Cycle cycle = Confirm(w, spectra.limits, spectra.peaks[i]);
+    if (cycle.period == 0) continue;
+    DetrendWithin(w, cycle.period);
+    spectra = Look(args, w, present);
+    break;
+  }
   std::array<Cycle, kCandidates> kept;
   int kept_count = 0;
-  for (int i = 0; i < count && kept_count < args.max_periods; ++i) {
-    const Cycle cycle = Confirm(w, limits, peaks[i]);
+  for (int i = 0; i < spectra.count && kept_count < args.max_periods; ++i) {
+    const Cycle cycle = Confirm(w, spectra.limits, spectra.peaks[i]);
     if (cycle.period == 0) continue;
-    const auto is_news = [&](const Cycle& other) { return IsNews(w, limits, cycle, other); };
+    const auto is_news = [&](const Cycle& other) {
+      return IsNews(w, spectra.limits, cycle, other);
+    };
     if (!std::all_of(kept.begin(), kept.begin() + kept_count, is_news)) continue;
     periods[kept_count] = cycle.period;
     strengths[kept_count] = std::min(1.0f, cycle.strength);
