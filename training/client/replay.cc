@@ -88,6 +88,22 @@ absl::StatusOr<ReplayCounts> Replay::Send(int64_t first, int64_t end, bool tick)
       response.rejections_size() > 0 ? response.rejections(0).message() : std::string()};
 }
 
+absl::StatusOr<ReplayCounts> SendHistory(const Client& client, const Trace& trace,
+                                         const std::function<bool()>& stop) {
+  if (absl::Status status = RegisterAccounts(client, trace); !status.ok()) return status;
+  Replay stream(client, trace);
+  ReplayCounts total;
+  const int64_t at_once = HistoryStepsAtOnce(trace);
+  for (int64_t step = 0; step < trace.steps; step += at_once) {
+    if (stop()) return absl::CancelledError("interrupted");
+    const auto counts = stream.Send(step, std::min(step + at_once, trace.steps), false);
+    if (!counts.ok()) return counts.status();
+    total += *counts;
+  }
+  if (absl::Status status = stream.Finish(); !status.ok()) return status;
+  return total;
+}
+
 absl::Status Replay::Finish() {
   stream_->WritesDone();
   const grpc::Status status = stream_->Finish();

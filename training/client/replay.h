@@ -1,6 +1,7 @@
 // Sends a trace to a server step by step over one telemetry stream.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -43,5 +44,11 @@ class Replay {
   std::unique_ptr<grpc::ClientReaderWriter<v1::IngestRequest, v1::IngestResponse>> stream_;
   uint64_t sequence_ = 0;
 };
+
+// Fills the server's history with all of the trace, without a tick. CANCELLED when `stop`, asked
+// between batches, says so.
+absl::StatusOr<ReplayCounts> SendHistory(
+    const Client& client, const Trace& trace,
+    const std::function<bool()>& stop = [] { return false; });
 
 }  // namespace foreshadow::training

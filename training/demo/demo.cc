@@ -172,22 +172,6 @@ absl::Status StartServer(const std::vector<CellSpec>& cells, int64_t step_ms,
 
 absl::Status Interrupted() { return absl::CancelledError("interrupted; all is stopped"); }
 
-// Fills the server's history without a tick.
-absl::Status LoadHistory(const Client& client, const Trace& history) {
-  if (absl::Status status = RegisterAccounts(client, history); !status.ok()) return status;
-  Replay stream(client, history);
-  ReplayCounts total;
-  const int64_t at_once = HistoryStepsAtOnce(history);
-  for (int64_t step = 0; step < history.steps; step += at_once) {
-    if (interrupted) return Interrupted();
-    const auto counts = stream.Send(step, std::min(step + at_once, history.steps), false);
-    if (!counts.ok()) return counts.status();
-    total += *counts;
-  }
-  fmt::print("{} samples of history accepted and durable\n", total.accepted);
-  return stream.Finish();
-}
-
 absl::Status ReplayAndTell(const Client& client, const Trace& replay, int64_t steps,
                            Narrator& narrator) {
   Replay stream(client, replay);
@@ -284,7 +268,9 @@ absl::Status Run(const Options& options) {
              cells->size(), history->accounts.size());
 
   const Client client = Client::To(running.address);
-  if (absl::Status s = LoadHistory(client, *history); !s.ok()) return s;
+  const auto sent = SendHistory(client, *history, [] { return interrupted.load(); });
+  if (!sent.ok()) return interrupted ? Interrupted() : sent.status();
+  fmt::print("{} samples of history accepted and durable\n", sent->accepted);
   if (absl::Status s = RegisterAccounts(client, *replay); !s.ok()) return s;
 
   const int64_t steps =

@@ -8,8 +8,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "kernels/ops.h"
 #include "models/registry.h"
+#include "service/analyze/analyze.h"
 #include "service/forecast/forecast.h"
 #include "training/command.h"
 #include "training/io/csv.h"
@@ -37,28 +37,6 @@ absl::StatusOr<SignalKind> ReadSignal(const std::string& text) {
     known += (known.empty() ? "" : ", ") + std::string(Name(kind));
   }
   return UsageError(fmt::format("--signal {}: must be one of {}", text, known));
-}
-
-// The season of each series, in steps; 0 = none found.
-std::vector<int32_t> FindPeriods(const WideTable& table) {
-  const auto series = static_cast<size_t>(table.series());
-  std::vector<int32_t> periods(series);
-  std::vector<float> strengths(series);
-  std::vector<kernels::SeriesStatus> status(series);
-  kernels::PeriodArgs args;
-  args.observed = table.view();
-  args.max_periods = 1;
-  args.periods = periods;
-  args.strengths = strengths;
-  args.status = status;
-  struct alignas(64) Line {
-    std::byte bytes[64];
-  };
-  const size_t bytes = kernels::CpuOps().periods_workspace_bytes(args);
-  std::vector<Line> workspace(bytes / sizeof(Line) + 1);
-  args.workspace = {reinterpret_cast<std::byte*>(workspace.data()), bytes};
-  kernels::CpuOps().periods(args);
-  return periods;
 }
 
 absl::StatusOr<ModelList> ReadModels(const Options& options) {
@@ -149,7 +127,8 @@ absl::Status Run(const Options& options) {
   const auto models = ReadModels(options);
   if (!models.ok()) return models.status();
   const std::vector<SignalKind> signals(static_cast<size_t>(table->series()), *signal);
-  const std::vector<int32_t> periods = FindPeriods(*table);
+  const std::vector<int32_t> periods =
+      StrongestPeriods(table->view(), AnalyzeSettings().period_significance);
   const models::History history{table->start_ms + (table->steps - 1) * step_ms, step_ms,
                                 table->view(), signals, periods};
   std::vector<std::string> alerts;

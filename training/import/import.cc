@@ -7,6 +7,7 @@
 #include <memory>
 #include <system_error>
 
+#include "training/client/replay.h"
 #include "training/command.h"
 #include "training/import/formats.h"
 
@@ -22,7 +23,8 @@ struct ImportOptions {
   std::string format;
   std::vector<std::string> inputs;
   std::string output;
-  int cells = 1;
+  std::string server;
+  int cells = 0;
   std::string application;
   std::string start;
   int64_t step_seconds = 300;
@@ -60,13 +62,30 @@ absl::StatusOr<int64_t> StartOf(const ImportOptions& options, const std::string&
   if (!options.start.empty()) return ParseTime(options.start, {"option", 1, "--start"});
   const std::string day = fs::absolute(first_file).parent_path().filename().string();
   if (day.size() == 8 && std::all_of(day.begin(), day.end(), ::isdigit)) {
-    return ParseTime(fmt::format("{}-{}-{}T00:00:00Z", day.substr(0, 4), day.substr(4, 2),
-                                 day.substr(6, 2)),
-                     {first_file, 1, "folder name"});
+    return ParseTime(
+        fmt::format("{}-{}-{}T00:00:00Z", day.substr(0, 4), day.substr(4, 2), day.substr(6, 2)),
+        {first_file, 1, "folder name"});
   }
   return UsageError(fmt::format(
       "{}: its folder \"{}\" is not named YYYYMMDD; give the first step's time by --start",
       first_file, day));
+}
+
+// A long trace tells its cells itself; a wide table is one signal, a column an account.
+absl::StatusOr<Trace> ReadCsv(const std::vector<std::string>& files, const ImportOptions& options) {
+  auto reader = CsvReader::Open(files[0]);
+  if (!reader.ok()) return reader.status();
+  const auto header = reader->Next();
+  if (!header.ok()) return header.status();
+  const auto fields = reader->fields();
+  if (*header && fields.size() > 2 && fields[1] == "cell" && fields[2] == "account") {
+    if (files.size() != 1) {
+      return UsageError(fmt::format("{} input files; a long trace is one", files.size()));
+    }
+    return ReadTrace(files[0]);
+  }
+  const auto* signal = std::find(kSignalNames.begin(), kSignalNames.end(), options.signal);
+  return ReadWide(files, static_cast<models::SignalKind>(signal - kSignalNames.begin()));
 }
 
 absl::StatusOr<Trace> Read(const ImportOptions& options) {
@@ -74,27 +93,42 @@ absl::StatusOr<Trace> Read(const ImportOptions& options) {
   if (!files.ok()) return files.status();
   const int64_t step_ms = options.step_seconds * 1000;
   if (options.format == "bitbrains") return ReadBitbrains(*files, step_ms);
-  if (options.format == "csv") {
-    const auto* signal = std::find(kSignalNames.begin(), kSignalNames.end(), options.signal);
-    return ReadWide(*files, static_cast<models::SignalKind>(signal - kSignalNames.begin()));
-  }
+  if (options.format == "csv") return ReadCsv(*files, options);
   auto start_ms = StartOf(options, files->front());
   if (!start_ms.ok()) return start_ms.status();
   return ReadPlanetLab(*files, *start_ms, step_ms, options.cores);
 }
 
+// Deals accounts without a cell, or all when the user says so, out to cells in turn.
+void AssignCells(const ImportOptions& options, Trace& trace) {
+  const auto cells = static_cast<size_t>(std::max(1, options.cells));
+  for (size_t i = 0; i < trace.accounts.size(); ++i) {
+    TraceAccount& account = trace.accounts[i];
+    if (options.cells > 0 || account.cell.empty()) {
+      account.cell = fmt::format("cell-{}", i % cells + 1);
+    }
+    if (!options.application.empty()) account.application = options.application;
+  }
+}
+
 absl::Status Run(const ImportOptions& options) {
+  if (options.output.empty() && options.server.empty()) {
+    return UsageError("say where to: --output FILE, --server ADDRESS or both");
+  }
   auto trace = Read(options);
   if (!trace.ok()) return trace.status();
-  for (size_t i = 0; i < trace->accounts.size(); ++i) {
-    trace->accounts[i].cell = fmt::format("cell-{}", i % static_cast<size_t>(options.cells) + 1);
-    trace->accounts[i].application = options.application;
+  AssignCells(options, *trace);
+  if (!options.output.empty()) {
+    if (absl::Status status = WriteTrace(*trace, options.output); !status.ok()) return status;
+    fmt::print("{}: {} accounts, {} steps of {} s\n", options.output, trace->accounts.size(),
+               trace->steps, trace->step_ms / 1000);
   }
-  const absl::Status status = WriteTrace(*trace, options.output);
-  if (!status.ok()) return status;
-  fmt::print("{}: {} accounts in {} cell(s), {} steps of {} s\n", options.output,
-             trace->accounts.size(), std::min<size_t>(trace->accounts.size(), options.cells),
-             trace->steps, trace->step_ms / 1000);
+  if (options.server.empty()) return absl::OkStatus();
+  const auto counts = SendHistory(Client::To(options.server), *trace);
+  if (!counts.ok()) return counts.status();
+  fmt::print("server {}: {} samples accepted, {} duplicates, {} rejected\n", options.server,
+             counts->accepted, counts->duplicates, counts->rejected);
+  if (counts->rejected > 0) fmt::print("first rejection: {}\n", counts->first_rejection);
   return absl::OkStatus();
 }
 
@@ -108,15 +142,20 @@ void AddImport(CLI::App& app) {
       ->required()
       ->check(CLI::IsMember({"planetlab", "bitbrains", "csv"}));
   command
-      .add_option("inputs", options->inputs,
-                  "Files, or folders of files, one a machine (csv: one wide file, a column an account)")
+      .add_option(
+          "inputs", options->inputs,
+          "Files, or folders of files, one a machine (csv: one long trace, or one wide file "
+          "with a column an account)")
       ->required()
       ->check(CLI::ExistingPath);
-  command.add_option("-o,--output", options->output, "Trace to write; gzipped if it ends in .gz")
-      ->required();
-  command.add_option("--cells", options->cells, "Deal the accounts out to so many cells, in turn")
-      ->check(CLI::Range(1, 100'000))
-      ->capture_default_str();
+  command.add_option("-o,--output", options->output, "Trace to write; gzipped if it ends in .gz");
+  command.add_option("--server", options->server,
+                     "Send it into the history of this foreshadowd; its cells must be configured");
+  command
+      .add_option("--cells", options->cells,
+                  "Deal the accounts out to so many cells, in turn (default: the trace's own, "
+                  "else one)")
+      ->check(CLI::Range(1, 100'000));
   command.add_option("--application", options->application, "Application type of every account");
   command
       .add_option("--step-seconds", options->step_seconds,

@@ -14,8 +14,8 @@ absl::StatusOr<Trace> ReadWide(const std::vector<std::string>& files, models::Si
   auto table = ReadWideCsv(files[0], {.allow_negative = false});
   if (!table.ok()) return table.status();
   if (table->step_ms == 0) {
-    return absl::InvalidArgumentError(fmt::format(
-        "{}: a first column \"timestamp\" and at least two rows are needed", files[0]));
+    return absl::InvalidArgumentError(
+        fmt::format("{}: a first column \"timestamp\" and at least two rows are needed", files[0]));
   }
   Trace trace;
   trace.start_ms = table->start_ms;
