@@ -22,6 +22,7 @@ double NextSplit(const Plan& plan, const Fleet& fleet, double risk_threshold,
   if (source_risk >= risk_threshold) {
     return std::min(settings.split_max, shadow.split + settings.split_step);
   }
+  if (plan.risks[source].probability >= kSafeShare * risk_threshold) return shadow.split;
   const double sunk = shadow.split - kSinkShare * settings.split_step;
   return sunk < settings.first_split / 2 ? 0 : sunk;
 }
