@@ -77,13 +77,20 @@ struct CellSpec {
   double memory_bytes = 0;
 };
 
+// A number, whole or not; 0 = not limited when it is not there.
+double Amount(const toml::value& cell, const char* key) {
+  if (!cell.contains(key)) return 0;
+  const toml::value& value = toml::find(cell, key);
+  return value.is_integer() ? static_cast<double>(value.as_integer()) : value.as_floating();
+}
+
 absl::StatusOr<std::vector<CellSpec>> ReadCells(const std::string& path) {
   try {
     const toml::value file = toml::parse(path);
     std::vector<CellSpec> cells;
     for (const toml::value& cell : toml::find(file, "cell").as_array()) {
-      CellSpec spec{toml::find<std::string>(cell, "id"), "", toml::find_or(cell, "cpu_cores", 0.0),
-                    toml::find_or(cell, "memory_bytes", 0.0)};
+      CellSpec spec{toml::find<std::string>(cell, "id"), "", Amount(cell, "cpu_cores"),
+                    Amount(cell, "memory_bytes")};
       for (const auto& [key, value] : cell.as_table()) {
         spec.table += fmt::format("{} = {}\n", key, toml::format(value));
       }
