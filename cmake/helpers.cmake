@@ -8,8 +8,11 @@ endfunction()
 # foreshadow_test(NAME SOURCES... [LIBS...] [LABELS...]): one GoogleTest binary, its cases in ctest.
 function(foreshadow_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
   if(NOT ARG_TIMEOUT)
-    set(ARG_TIMEOUT 120)
+    set(ARG_TIMEOUT 300)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE foreshadow_flags ${ARG_LIBS} GTest::gtest GTest::gmock
