@@ -17,10 +17,11 @@
 namespace foreshadow::kernels::cpu {
 namespace {
 
-constexpr int64_t kSamplesMin = 16;  // fewer say nothing about a spectrum
-constexpr int kCandidates = 32;      // peaks looked at per series
-constexpr float kHillMin = 0.1f;     // of autocorrelation; lower ones are of no use to a forecast
-constexpr float kBand99 = 2.5758f;   // deviations of a normal distribution
+constexpr int64_t kSamplesMin = 16;   // fewer say nothing about a spectrum
+constexpr int kCandidates = 32;       // peaks looked at per series
+constexpr double kNoiseFloor = 1e-4;  // of the mean power: 40 dB below it
+constexpr float kHillMin = 0.1f;      // of autocorrelation; lower ones are of no use to a forecast
+constexpr float kBand99 = 2.5758f;    // deviations of a normal distribution
 constexpr double kQuartileMean = 0.2877;  // first quartile of an exponential distribution of mean 1
 constexpr int64_t kPairsMin = 8;          // fewer give no autocorrelation
 constexpr int kMultiples = 6;             // of a peak's period that may be the period it stands for
@@ -190,6 +191,11 @@ double FitNoise(Workspace& w) {
   struct Band {
     double angle, level, weight;
   };
+  // A cycle without any noise leaves nothing but the taper's side lobes between its peaks: they are
+  // no spectrum to hold peaks against.
+  double power = 0;
+  for (const float ordinate : w.power) power += ordinate;
+  const double floor = kNoiseFloor * power / static_cast<double>(w.power.size());
   std::array<Band, kBandsMax> bands;
   int count = 0;
   const auto angle_of = [&](double at) {
@@ -199,7 +205,8 @@ double FitNoise(Workspace& w) {
     if (count == kBandsMax) return;
     const double middle = std::sqrt(static_cast<double>(first) * static_cast<double>(first + size));
     bands[static_cast<size_t>(count++)] = {
-        angle_of(middle), std::log(QuartileLevel(w.power.subspan(first, size), w.sorted)),
+        angle_of(middle),
+        std::log(std::max(floor, QuartileLevel(w.power.subspan(first, size), w.sorted))),
         std::sqrt(static_cast<double>(size))};
   });
   double red = 0;
@@ -224,7 +231,8 @@ double FitNoise(Workspace& w) {
   }
   const double level = std::exp(log_level);
   for (size_t i = 0; i < w.noise.size(); ++i) {
-    w.noise[i] = static_cast<float>(level / RedShape(red, angle_of(static_cast<double>(i))));
+    w.noise[i] = static_cast<float>(
+        std::max(floor, level / RedShape(red, angle_of(static_cast<double>(i)))));
   }
   ForBands(w.power.size(), 32, 2, [&](size_t first, size_t size) {
     for (size_t k = first; k < first + size; ++k) w.padded[k] = w.power[k] / w.noise[k];

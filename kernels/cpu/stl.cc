@@ -341,11 +341,13 @@ SeriesStatus LoadLane(const StlArgs& args, const StlPlan& plan, int64_t series, 
   for (int64_t i = before + 1; i < plan.steps; ++i) {
     s.observed[i][lane] = s.observed[before][lane];
   }
-  // Less than a thousand float steps between lowest and highest: the shape is lost in rounding.
+  // Less than a thousand float steps between lowest and highest: the shape is lost in rounding. And
+  // a fit may reach beyond the samples: near the largest float it would overflow.
+  constexpr float kLargest = std::numeric_limits<float>::max() / 1'024;
   const float magnitude = std::max(std::abs(low), std::abs(high));
   const bool lost =
       high > low && high - low < 1'000 * std::numeric_limits<float>::epsilon() * magnitude;
-  return lost ? SeriesStatus::kPrecision : SeriesStatus::kOk;
+  return lost || magnitude > kLargest ? SeriesStatus::kPrecision : SeriesStatus::kOk;
 }
 
 void ClearLane(const StlPlan& plan, int lane, Scratch& s) {

@@ -123,6 +123,18 @@ TEST(Periods, SaysNoneOfNoise) {
   }
 }
 
+TEST(Periods, ACycleWithoutNoiseIsFound) {
+  for (const int64_t steps : {200, 240, 241, 480}) {
+    Batch batch(steps, 1);
+    for (int64_t i = 0; i < steps; ++i) {
+      batch.at(i, 0) = 5 + 3 * std::sin(static_cast<float>(2 * M_PI * double(i) / 24));
+    }
+    const Found found = Find(batch);
+    EXPECT_EQ(found.at(0, 0), 24) << steps;
+    EXPECT_EQ(found.at(0, 1), 0) << steps;
+  }
+}
+
 TEST(Periods, BadSeriesAreNamed) {
   Batch batch(100, 3);
   for (int64_t i = 0; i < 100; ++i) {

@@ -172,18 +172,20 @@ TEST(Stl, RecoversALineAndASeasonAcrossGaps) {
 
 TEST(Stl, BadSeriesAreNamedAndTheOthersGoOn) {
   constexpr int64_t kSteps = 60;
-  Batch observed(kSteps, 5);
+  Batch observed(kSteps, 6);
   for (int64_t i = 0; i < kSteps; ++i) {
     observed.at(i, 0) = static_cast<float>(i % 12);
     observed.at(i, 2) = i == 30 ? std::numeric_limits<float>::infinity() : 1.0f;
     observed.at(i, 3) = 1e9f + static_cast<float>(i % 2) * 128;
     observed.at(i, 4) = 7;
+    observed.at(i, 5) = i < 30 ? -3.4e38f : 3.4e38f;
   }
   Decomposed out = Decompose(observed, {.period = 12});
   EXPECT_EQ(out.status[0], SeriesStatus::kOk);
   EXPECT_EQ(out.status[1], SeriesStatus::kNoData);
   EXPECT_EQ(out.status[2], SeriesStatus::kNotFinite);
   EXPECT_EQ(out.status[3], SeriesStatus::kPrecision);
+  EXPECT_EQ(out.status[5], SeriesStatus::kPrecision);
   EXPECT_EQ(out.status[4], SeriesStatus::kOk);  // a constant: all trend
   for (int64_t i = 0; i < kSteps; ++i) {
     EXPECT_TRUE(std::isnan(out.seasonal.at(i, 1)));
