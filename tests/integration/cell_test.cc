@@ -120,8 +120,12 @@ std::vector<pid_t> Marked(const std::string& folder) {
 // A process has no environment for a moment while it becomes another program: looks until they
 // agree.
 size_t MarkedCount(const std::string& folder, size_t expected) {
-  for (int i = 0; i < 200 && Marked(folder).size() != expected; ++i) Agent::Pause(5);
-  return Marked(folder).size();
+  size_t count = Marked(folder).size();
+  for (int i = 0; i < 200 && count != expected; ++i) {
+    Agent::Pause(5);
+    count = Marked(folder).size();
+  }
+  return count;
 }
 
 char StateOf(pid_t pid) {
