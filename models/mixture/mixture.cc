@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/algo/scores.h"
 #include "kernels/check.h"
 #include "models/empirical.h"
 
@@ -21,11 +22,10 @@ bool Answered(const QuantileBlock& block, int64_t s) {
 // The judged distances, in steps from 1, ascending; some coincide when the horizon is short.
 std::array<int, kJudged> JudgedSteps(int steps) { return {1, std::max(1, steps / 4), steps}; }
 
-double Pinball(double actual, std::span<const float> quantiles) {
+double MeanPinball(double actual, std::span<const float> quantiles) {
   double sum = 0;
   for (int q = 0; q < kQuantiles; ++q) {
-    const double off = actual - quantiles[q];
-    sum += std::max(kQuantileLevels[q] * off, (kQuantileLevels[q] - 1) * off);
+    sum += kernels::Pinball(actual, quantiles[q], kQuantileLevels[q]);
   }
   return sum / kQuantiles;
 }
@@ -214,7 +214,7 @@ void Judge(const MixtureSettings& settings, float actual, const float* rows, int
            MixtureSeries& series) {
   for (int k = 0; k < models; ++k, rows += kQuantiles) {
     if (std::isnan(*rows)) continue;
-    const double loss = Pinball(actual, {rows, size_t{kQuantiles}});
+    const double loss = MeanPinball(actual, {rows, size_t{kQuantiles}});
     series.losses[k] = settings.loss_decay * series.losses[k] + loss;
     series.judged[k] = settings.loss_decay * series.judged[k] + 1;
   }

@@ -7,6 +7,7 @@
 #include <map>
 #include <span>
 
+#include "kernels/algo/scores.h"
 #include "kernels/ops.h"
 
 namespace foreshadow {
@@ -50,18 +51,6 @@ void CopyColumn(StepMajor<const float> from, int64_t from_series, StepMajor<floa
   for (int64_t step = 0; step < from.steps; ++step) {
     to.at(step, to_series) = from.at(step, from_series);
   }
-}
-
-float MeanAbsoluteChange(StepMajor<const float> values, int64_t series) {
-  double sum = 0;
-  int64_t count = 0;
-  for (int64_t step = 1; step < values.steps; ++step) {
-    const float change = values.at(step, series) - values.at(step - 1, series);
-    if (std::isnan(change)) continue;
-    sum += std::abs(change);
-    ++count;
-  }
-  return count ? static_cast<float>(sum / static_cast<double>(count)) : 0;
 }
 
 // Variance of value(step) over the steps that are not missing.
@@ -243,9 +232,8 @@ void AnalyzeAccounts(const WindowView& window, const AnalyzeSettings& settings, 
   StepMajor<const float> observed = window.values;
   observed.data += series;
   observed.series = series_count;
-  for (int64_t s = 0; s < series_count; ++s) {
-    memory.naive_scale[series + s] = MeanAbsoluteChange(observed, s);
-  }
+  kernels::NaiveScale(observed, /*season=*/1,
+                      std::span(memory.naive_scale).subspan(series, series_count));
   Block block{kernels::CpuOps(),
               settings,
               observed,

@@ -19,7 +19,7 @@ struct PatternMemory {
       std::make_shared<std::vector<SeriesPattern>>();
   std::vector<int32_t> period_steps;  // [series] the strongest period, 0 = none
   // [series] mean absolute change from one step to the next: the scale that makes errors of
-  // different series comparable (MASE, Hyndman and Koehler 2006); 0 = constant or too short.
+  // different series comparable (MASE, Hyndman and Koehler 2006); 0 = constant, NaN = too short.
   std::vector<float> naive_scale;
   int64_t analyzed_accounts = 0;  // accounts below this have been analysed at least once
 };

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/algo/scores.h"
+
 namespace foreshadow {
 namespace {
 
@@ -13,12 +15,11 @@ constexpr int kCalmSteps = 2;  // an episode or a run of warnings ends after mor
 
 // Mean pinball loss over the levels (Koenker and Bassett 1978).
 float PinballLoss(std::span<const float> quantiles, float value) {
-  float sum = 0;
+  double sum = 0;
   for (int q = 0; q < models::kQuantiles; ++q) {
-    const float over = value - quantiles[q];
-    sum += std::max(models::kQuantileLevels[q] * over, (models::kQuantileLevels[q] - 1) * over);
+    sum += kernels::Pinball(value, quantiles[q], models::kQuantileLevels[q]);
   }
-  return sum / models::kQuantiles;
+  return static_cast<float>(sum / models::kQuantiles);
 }
 
 void JudgeSeries(const LossMemory::Made& made, int step, float value, float scale, int64_t series,
