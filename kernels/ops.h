@@ -1,11 +1,16 @@
 // The public face of the kernels: argument structs and one table of operations per backend.
 //
 // Every operation works on a whole batch, allocates nothing, and takes its scratch memory from the
-// caller: ask XxxWorkspaceBytes first. On the CPU a call returns when the work is done, and calls
-// with disjoint outputs may run on different threads. Argument errors that are the caller's bug
-// (negative counts, a workspace too small) are CHECKed; bad data is reported per series.
+// caller: ask xxx_workspace_bytes first. Views, spans and workspaces lie in the memory of the
+// backend (Ops::allocate); whatever sizes an operation - shapes, parameters, counts of levels or
+// lags - is read on the host. On the CPU a call returns when the work is done, and calls with
+// disjoint outputs may run on different threads; on a GPU it is queued on the stream of its
+// arguments, never waits, and may be captured into a CUDA graph. Argument errors that are the
+// caller's bug (negative counts, a workspace too small) are CHECKed; bad data is reported per
+// series.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -14,6 +19,8 @@
 #include "kernels/series.h"
 
 namespace foreshadow::kernels {
+
+using Stream = void*;  // a cudaStream_t; the CPU has none
 
 // --- STL: Cleveland, Cleveland, McRae, Terpenning (1990), with R's parameters ------------------
 
@@ -45,6 +52,24 @@ struct StlArgs {
   StepMajor<float> weights;        // robustness weights; data == nullptr if not wanted
   std::span<SeriesStatus> status;  // [series]
   std::span<std::byte> workspace;  // aligned to 64 bytes
+  Stream stream = nullptr;
+};
+
+// --- MSTL: several seasons at once, Bandara, Hyndman and Bergmeir (2021) ------------------------
+
+inline constexpr int kSeasonsMax = 4;
+
+struct MstlArgs {
+  // One a season, periods ascending. On the host. The trend is that of the last one.
+  std::span<const StlParams> seasons;
+  int iterations = 2;  // passes over the seasons; a single season needs one
+  StepMajor<const float> observed;
+  std::array<StepMajor<float>, kSeasonsMax> seasonal;  // as many as there are seasons
+  StepMajor<float> trend;
+  StepMajor<float> remainder;      // NaN where observed is
+  std::span<SeriesStatus> status;  // [series]
+  std::span<std::byte> workspace;
+  Stream stream = nullptr;
 };
 
 // --- Periods: periodogram peaks confirmed by autocorrelation ------------------------------------
@@ -59,6 +84,7 @@ struct PeriodArgs {
   std::span<float> strengths;      // likewise, autocorrelation at the period
   std::span<SeriesStatus> status;  // [series]
   std::span<std::byte> workspace;
+  Stream stream = nullptr;
 };
 
 // --- Spikes in a remainder -------------------------------------------------------------------
@@ -80,6 +106,7 @@ struct SpikeArgs {
   int64_t* spikes_count = nullptr;  // out: found; beyond the room they are counted, not kept
   std::span<SeriesStatus> status;   // [series]
   std::span<std::byte> workspace;
+  Stream stream = nullptr;
 };
 
 // --- Lagged correlation ------------------------------------------------------------------------
@@ -93,17 +120,90 @@ struct LagArgs {
   std::span<float> p_value;        // [series] corrected for the search over lags
   std::span<SeriesStatus> status;  // [series]
   std::span<std::byte> workspace;
+  Stream stream = nullptr;
+};
+
+// --- Scores: see kernels/algo/scores.h for the definitions --------------------------------------
+
+struct PinballArgs {
+  StepMajor<const float> actual;
+  StepMajor<const float> forecast;
+  float level = 0.5f;     // of the forecast quantile, 0..1
+  std::span<float> loss;  // [series] mean over the steps; NaN = no step has both
+  Stream stream = nullptr;
+};
+
+struct NaiveScaleArgs {
+  StepMajor<const float> past;
+  int season = 1;          // steps
+  std::span<float> scale;  // [series]
+  Stream stream = nullptr;
+};
+
+struct MaseArgs {
+  StepMajor<const float> actual;
+  StepMajor<const float> forecast;
+  std::span<const float> scale;  // [series] of NaiveScaleArgs
+  std::span<float> mase;         // [series]
+  Stream stream = nullptr;
+};
+
+// --- Rolling quantiles -------------------------------------------------------------------------
+
+inline constexpr int kQuantilesMax = 16;
+
+struct RollingQuantileArgs {
+  StepMajor<const float> values;
+  int window = 0;                 // steps that end at the step in question, itself included
+  int present_min = 1;            // samples the window must have; fewer give NaN
+  std::span<const float> levels;  // 0..1, at most kQuantilesMax. On the host
+  // [levels] of [steps][series]: linear between order statistics (type 7 of Hyndman and Fan 1996).
+  std::array<StepMajor<float>, kQuantilesMax> quantiles;
+  std::span<std::byte> workspace;
+  Stream stream = nullptr;
+};
+
+// --- Least squares for autoregressive models ----------------------------------------------------
+
+inline constexpr int kRegressorsMax = 32;
+
+// Fits value(t) = c0 + sum over k of c(k+1) value(t - lags[k]) to each series, over the steps at
+// which all of them are there.
+struct AutoregressionArgs {
+  StepMajor<const float> values;
+  std::span<const int32_t> lags;  // steps, >= 1, ascending, fewer than kRegressorsMax. On the host
+  float ridge = 0;                // penalty on c1.. as a share of the mean diagonal of the Gram
+                                  // matrix of centred regressors
+  StepMajor<float> coefficients;  // [lags + 1][series]
+  std::span<float> variance;      // [series] of the residuals, adjusted for the coefficients
+  std::span<SeriesStatus>
+      status;  // [series]; kTooShort with fewer rows than twice the coefficients
+  std::span<std::byte> workspace;
+  Stream stream = nullptr;
 };
 
 // --- The backends --------------------------------------------------------------------------------
 
 struct Ops {
-  std::string_view name;  // e.g. "cpu AVX3"
+  std::string_view name;  // e.g. "cpu AVX3", "cuda NVIDIA H200"
+
+  // The memory the operations work on. Allocations are aligned to 256 bytes; nullptr = none left.
+  bool host_memory;  // what allocate gives may be read and written by the host
+  void* (*allocate)(size_t bytes);
+  void (*release)(void* memory);
+  void (*copy_in)(void* to, const void* from_host, size_t bytes, Stream stream);
+  void (*copy_out)(void* to_host, const void* from, size_t bytes, Stream stream);
+  // Until all that was queued is done. Empty = well; else what went wrong since the last wait.
+  std::string_view (*wait)(Stream stream);
 
   // Empty = the parameters are valid for series of that length; else what is wrong, in words.
   std::string_view (*stl_check)(const StlParams& params, int64_t steps);
   size_t (*stl_workspace_bytes)(const StlParams& params, int64_t steps, int64_t series);
   void (*stl)(const StlArgs& args);
+
+  std::string_view (*mstl_check)(std::span<const StlParams> seasons, int64_t steps);
+  size_t (*mstl_workspace_bytes)(const MstlArgs& args);
+  void (*mstl)(const MstlArgs& args);
 
   size_t (*periods_workspace_bytes)(const PeriodArgs& args);
   void (*periods)(const PeriodArgs& args);
@@ -113,9 +213,29 @@ struct Ops {
 
   size_t (*lags_workspace_bytes)(const LagArgs& args);
   void (*lags)(const LagArgs& args);
+
+  void (*pinball)(const PinballArgs& args);
+  void (*naive_scale)(const NaiveScaleArgs& args);
+  void (*mase)(const MaseArgs& args);
+
+  size_t (*rolling_quantiles_workspace_bytes)(const RollingQuantileArgs& args);
+  void (*rolling_quantiles)(const RollingQuantileArgs& args);
+
+  size_t (*autoregression_workspace_bytes)(const AutoregressionArgs& args);
+  void (*autoregression)(const AutoregressionArgs& args);
 };
 
 // The CPU backend, its instruction set chosen at first use. Never null.
 const Ops& CpuOps();
+
+// The GPU backend; nullptr where there is no GPU or the build has none, and GpuMissing() says why.
+// Loaded at first use from libforeshadow_cuda.so beside the program, so that one program serves
+// nodes with and without.
+const Ops* GpuOps();
+std::string_view GpuMissing();
+
+// The GPU's kernels run by the host, a thread block after the other: slow, and the same text. For
+// tests of their logic where there is no GPU.
+const Ops& EmulatedGpuOps();
 
 }  // namespace foreshadow::kernels

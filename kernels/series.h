@@ -16,19 +16,19 @@ struct StepMajor {
   int64_t series = 0;
   int64_t stride = 0;  // elements from one step to the next; >= series
 
-  T& at(int64_t step, int64_t column) const { return data[step * stride + column]; }
-  operator StepMajor<const T>() const { return {data, steps, series, stride}; }
+  constexpr T& at(int64_t step, int64_t column) const { return data[step * stride + column]; }
+  constexpr operator StepMajor<const T>() const { return {data, steps, series, stride}; }
 };
 
 // What became of one series of a batch. Outputs of a series that is not kOk are NaN unless said
 // otherwise; the rest of the batch is not affected.
 enum class SeriesStatus : uint8_t {
   kOk = 0,
-  kTooShort,     // fewer samples than the operation needs
-  kNoData,       // every sample missing
-  kConstant,     // no variation: the operation has no answer
-  kNotFinite,    // an infinity among the samples
-  kPrecision,    // so large against its variation that float cannot hold it
+  kTooShort,   // fewer samples than the operation needs
+  kNoData,     // every sample missing
+  kConstant,   // no variation: the operation has no answer
+  kNotFinite,  // an infinity among the samples
+  kPrecision,  // so large against its variation that float cannot hold it
 };
 
 }  // namespace foreshadow::kernels

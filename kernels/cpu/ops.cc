@@ -1,35 +1,46 @@
 #include "kernels/ops.h"
 
+#include <hwy/highway.h>
+
+#include <string>
+
 #include "kernels/algo/stl_plan.h"
 #include "kernels/cpu/patterns.h"
+#include "kernels/cpu/scores.h"
 #include "kernels/cpu/stl.h"
+#include "kernels/host_memory.h"
 
 namespace foreshadow::kernels {
 namespace {
 
-std::string_view Level() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("x86-64-v4")) return "cpu x86-64-v4";
-  if (__builtin_cpu_supports("x86-64-v3")) return "cpu x86-64-v3";
-#endif
-  return "cpu";
+// Of the targets this machine has, Highway runs the one with the lowest bit.
+std::string Name() {
+  const auto targets = hwy::SupportedTargets();
+  return std::string("cpu ") + hwy::TargetName(targets & -targets);
 }
 
 }  // namespace
 
 const Ops& CpuOps() {
-  static const Ops ops = {
-      .name = Level(),
-      .stl_check = CheckStl,
-      .stl_workspace_bytes = cpu::StlWorkspaceBytes,
-      .stl = cpu::Stl,
-      .periods_workspace_bytes = cpu::PeriodsWorkspaceBytes,
-      .periods = cpu::Periods,
-      .spikes_workspace_bytes = cpu::SpikesWorkspaceBytes,
-      .spikes = cpu::Spikes,
-      .lags_workspace_bytes = cpu::LagsWorkspaceBytes,
-      .lags = cpu::Lags,
-  };
+  static const std::string name = Name();
+  static const Ops ops = [] {
+    Ops filled{};
+    filled.name = name;
+    SetHostMemory(filled);
+    filled.stl_check = CheckStl;
+    filled.stl_workspace_bytes = cpu::StlWorkspaceBytes;
+    filled.stl = cpu::Stl;
+    filled.periods_workspace_bytes = cpu::PeriodsWorkspaceBytes;
+    filled.periods = cpu::Periods;
+    filled.spikes_workspace_bytes = cpu::SpikesWorkspaceBytes;
+    filled.spikes = cpu::Spikes;
+    filled.lags_workspace_bytes = cpu::LagsWorkspaceBytes;
+    filled.lags = cpu::Lags;
+    filled.pinball = cpu::Pinball;
+    filled.naive_scale = cpu::NaiveScale;
+    filled.mase = cpu::Mase;
+    return filled;
+  }();
   return ops;
 }
 

@@ -7,7 +7,6 @@
 #include <map>
 #include <span>
 
-#include "kernels/algo/scores.h"
 #include "kernels/ops.h"
 
 namespace foreshadow {
@@ -232,9 +231,10 @@ void AnalyzeAccounts(const WindowView& window, const AnalyzeSettings& settings, 
   StepMajor<const float> observed = window.values;
   observed.data += series;
   observed.series = series_count;
-  kernels::NaiveScale(observed, /*season=*/1,
-                      std::span(memory.naive_scale).subspan(series, series_count));
-  Block block{kernels::CpuOps(),
+  const kernels::Ops& ops = kernels::CpuOps();
+  ops.naive_scale(
+      {observed, /*season=*/1, std::span(memory.naive_scale).subspan(series, series_count)});
+  Block block{ops,
               settings,
               observed,
               window.end_ms,

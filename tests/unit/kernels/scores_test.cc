@@ -6,15 +6,36 @@
 #include <cmath>
 #include <random>
 
-#include "tests/unit/kernels/batch.h"
+#include "tests/unit/kernels/backends.h"
 
 namespace foreshadow::kernels {
 namespace {
 
+using testing::Array;
 using testing::Batch;
+using testing::BatchOn;
 using testing::kNan;
 
-TEST(Scores, PinballByHandLeavesGapsOut) {
+class Scores : public testing::OnBackend {
+ protected:
+  std::vector<float> PinballLoss(const Batch& actual, const Batch& forecast, float level) {
+    const BatchOn actual_on(ops(), actual);
+    const BatchOn forecast_on(ops(), forecast);
+    const Array<float> loss(ops(), static_cast<size_t>(actual.series));
+    ops().pinball({actual_on.view(), forecast_on.view(), level, loss.span()});
+    return loss.Read();
+  }
+  std::vector<float> NaiveScale(const Batch& past, int season) {
+    const BatchOn past_on(ops(), past);
+    const Array<float> scale(ops(), static_cast<size_t>(past.series));
+    ops().naive_scale({past_on.view(), season, scale.span()});
+    return scale.Read();
+  }
+};
+
+FORESHADOW_ON_BACKENDS(Scores);
+
+TEST_P(Scores, PinballByHandLeavesGapsOut) {
   Batch actual(3, 2);
   Batch forecast(3, 2);
   actual.at(0, 0) = 10;
@@ -22,14 +43,13 @@ TEST(Scores, PinballByHandLeavesGapsOut) {
   actual.at(1, 0) = 5;
   forecast.at(1, 0) = 8;  // 3 below: 0.1 * 3
   forecast.at(2, 0) = 7;  // no actual
-  std::vector<float> loss(2);
-  PinballLoss(actual.view(), forecast.view(), 0.9, loss);
+  const std::vector<float> loss = PinballLoss(actual, forecast, 0.9f);
   EXPECT_FLOAT_EQ(loss[0], (0.9f * 2 + 0.1f * 3) / 2);
   EXPECT_TRUE(std::isnan(loss[1]));
 }
 
 // The loss is proper: of many constants the sample's own quantile costs least.
-TEST(Scores, PinballIsLeastAtTheQuantile) {
+TEST_P(Scores, PinballIsLeastAtTheQuantile) {
   std::mt19937 random(1);
   std::exponential_distribution<float> exponential(1);
   Batch actual(4'000, 41);
@@ -41,16 +61,15 @@ TEST(Scores, PinballIsLeastAtTheQuantile) {
       forecast.at(i, s) = 0.1f * static_cast<float>(s);
     }
   }
-  std::vector<float> loss(41);
-  for (const double level : {0.5, 0.9}) {
-    PinballLoss(actual.view(), forecast.view(), level, loss);
+  for (const float level : {0.5f, 0.9f}) {
+    const std::vector<float> loss = PinballLoss(actual, forecast, level);
     const auto best = std::min_element(loss.begin(), loss.end()) - loss.begin();
     EXPECT_NEAR(0.1 * static_cast<double>(best), -std::log(1 - level), 0.1 + 1e-6);
   }
 }
 
 // The seasonal naive forecast scores exactly 1 on the past that scales it.
-TEST(Scores, MaseOfTheNaiveForecastIsOne) {
+TEST_P(Scores, MaseOfTheNaiveForecastIsOne) {
   std::mt19937 random(2);
   std::normal_distribution<float> normal(50, 5);
   constexpr int kSeason = 7;
@@ -58,26 +77,26 @@ TEST(Scores, MaseOfTheNaiveForecastIsOne) {
   for (float& value : past.values) value = normal(random);
   past.at(20, 1) = kNan;
   for (int64_t i = 0; i < 70; ++i) past.at(i, 2) = 4;
-  std::vector<float> scale(3);
-  NaiveScale(past.view(), kSeason, scale);
+  const std::vector<float> scale = NaiveScale(past, kSeason);
   EXPECT_EQ(scale[2], 0);
-  StepMajor<const float> actual = past.view();
+  const BatchOn past_on(ops(), past);
+  const Array<float> scale_on(ops(), scale);
+  const Array<float> mase_on(ops(), 3);
+  StepMajor<const float> actual = past_on.view();
   actual.data += kSeason * actual.stride;
   actual.steps -= kSeason;
-  StepMajor<const float> naive = past.view();
+  StepMajor<const float> naive = past_on.view();
   naive.steps -= kSeason;
-  std::vector<float> mase(3);
-  Mase(actual, naive, scale, mase);
+  ops().mase({actual, naive, scale_on.span(), mase_on.span()});
+  const std::vector<float> mase = mase_on.Read();
   EXPECT_FLOAT_EQ(mase[0], 1);
   EXPECT_FLOAT_EQ(mase[1], 1);
   EXPECT_TRUE(std::isnan(mase[2]));
 }
 
-TEST(Scores, APastShorterThanTheSeasonHasNoScale) {
+TEST_P(Scores, APastShorterThanTheSeasonHasNoScale) {
   Batch past(5, 1, 3);
-  std::vector<float> scale(1);
-  NaiveScale(past.view(), 7, scale);
-  EXPECT_TRUE(std::isnan(scale[0]));
+  EXPECT_TRUE(std::isnan(NaiveScale(past, 7)[0]));
 }
 
 }  // namespace

@@ -1,0 +1,97 @@
+// Launches the kernels' bodies on the GPU. Errors of a launch stay with the runtime until
+// Ops::wait reports them.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/check.h"
+#include "kernels/ops.h"
+
+namespace foreshadow::kernels::cuda {
+
+// See HostTeam for the contract. Every thread of the block must make the same calls.
+struct CudaTeam {
+  std::byte* shared;
+
+  template <typename F>
+  __device__ void For(int64_t n, F f) const {
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) f(i);
+    __syncthreads();
+  }
+  template <typename F>
+  __device__ auto Sum(int64_t n, F f) const {
+    decltype(f(int64_t{})) sum = 0;
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) sum += f(i);
+    return Combine(sum, [](auto a, auto b) { return a + b; });
+  }
+  template <typename T, typename F>
+  __device__ T Max(int64_t n, T least, F f) const {
+    for (int64_t i = threadIdx.x; i < n; i += blockDim.x) {
+      const T value = f(i);
+      least = value > least ? value : least;
+    }
+    return Combine(least, [](T a, T b) { return a > b ? a : b; });
+  }
+
+ private:
+  static constexpr int kWarp = 32;
+
+  template <typename T, typename Op>
+  __device__ T Combine(T value, Op op) const {
+    __shared__ T of_warp[kWarp];
+    const int warps = static_cast<int>(blockDim.x) / kWarp;  // launches are whole warps
+    for (int away = kWarp / 2; away > 0; away /= 2) {
+      value = op(value, __shfl_xor_sync(0xffffffffu, value, away));
+    }
+    if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = value;
+    __syncthreads();
+    value = of_warp[0];
+    for (int w = 1; w < warps; ++w) value = op(value, of_warp[w]);
+    __syncthreads();  // before the next use of of_warp
+    return value;
+  }
+};
+
+template <int kThreads, typename Body>
+__global__ void __launch_bounds__(kThreads) RunTeams(Body body) {
+  extern __shared__ __align__(64) std::byte shared[];
+  body(CudaTeam{shared}, int64_t{blockIdx.x});
+}
+
+template <typename Body>
+__global__ void __launch_bounds__(128) RunItems(Body body, int64_t n) {
+  const int64_t i = int64_t{blockIdx.x} * 128 + threadIdx.x;
+  if (i < n) body(i);
+}
+
+struct CudaDevice {
+  template <typename Body>
+  static void Launch(int64_t blocks, int threads, size_t shared_bytes, Stream stream, Body body) {
+    if (blocks == 0) return;
+    FORESHADOW_CHECK(threads % 32 == 0 && threads <= kThreadsMax);
+    FORESHADOW_CHECK(blocks <= INT32_MAX);
+    constexpr size_t kWithoutAsking = 48 * 1024;
+    auto* kernel = RunTeams<kThreadsMax, Body>;
+    if (shared_bytes > kWithoutAsking) {
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                           static_cast<int>(shared_bytes));
+    }
+    kernel<<<static_cast<unsigned>(blocks), static_cast<unsigned>(threads), shared_bytes,
+             static_cast<cudaStream_t>(stream)>>>(body);
+  }
+  template <typename Body>
+  static void ForEach(int64_t n, Stream stream, Body body) {
+    if (n == 0) return;
+    const int64_t blocks = (n + 127) / 128;
+    FORESHADOW_CHECK(blocks <= INT32_MAX);
+    RunItems<<<static_cast<unsigned>(blocks), 128, 0, static_cast<cudaStream_t>(stream)>>>(body, n);
+  }
+
+ private:
+  static constexpr int kThreadsMax = 512;
+};
+
+}  // namespace foreshadow::kernels::cuda

@@ -1,0 +1,25 @@
+// The operations of a device of this folder, for its table. Each is written once over the device
+// that launches it and instantiated in a file of its own.
+#pragma once
+
+#include "kernels/algo/stl_plan.h"
+#include "kernels/ops.h"
+
+namespace foreshadow::kernels::cuda {
+
+template <typename Device>
+void Pinball(const PinballArgs& args);
+template <typename Device>
+void NaiveScale(const NaiveScaleArgs& args);
+template <typename Device>
+void Mase(const MaseArgs& args);
+
+template <typename Device>
+void SetDrivers(Ops& ops) {
+  ops.stl_check = CheckStl;
+  ops.pinball = Pinball<Device>;
+  ops.naive_scale = NaiveScale<Device>;
+  ops.mase = Mase<Device>;
+}
+
+}  // namespace foreshadow::kernels::cuda

@@ -1,0 +1,20 @@
+// Every kernel of this folder, compiled for the host.
+#include "kernels/cuda/drivers.h"
+#include "kernels/cuda/host_device.h"
+#include "kernels/cuda/scores.h"
+#include "kernels/host_memory.h"
+
+namespace foreshadow::kernels {
+
+const Ops& EmulatedGpuOps() {
+  static const Ops ops = [] {
+    Ops filled{};
+    filled.name = "cuda emulated by the cpu";
+    SetHostMemory(filled);
+    cuda::SetDrivers<cuda::HostDevice>(filled);
+    return filled;
+  }();
+  return ops;
+}
+
+}  // namespace foreshadow::kernels

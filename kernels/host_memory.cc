@@ -1,0 +1,26 @@
+#include "kernels/host_memory.h"
+
+#include <cstdlib>
+#include <cstring>
+
+namespace foreshadow::kernels {
+namespace {
+
+constexpr size_t kAlignment = 256;
+
+void Copy(void* to, const void* from, size_t bytes, Stream) { std::memcpy(to, from, bytes); }
+
+}  // namespace
+
+void SetHostMemory(Ops& ops) {
+  ops.host_memory = true;
+  ops.allocate = [](size_t bytes) {
+    return std::aligned_alloc(kAlignment, (bytes / kAlignment + 1) * kAlignment);
+  };
+  ops.release = std::free;
+  ops.copy_in = Copy;
+  ops.copy_out = Copy;
+  ops.wait = [](Stream) { return std::string_view(); };
+}
+
+}  // namespace foreshadow::kernels
