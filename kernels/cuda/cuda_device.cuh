@@ -68,6 +68,15 @@ __global__ void __launch_bounds__(128) RunItems(Body body, int64_t n) {
 }
 
 struct CudaDevice {
+  static size_t SharedBytesMax() {
+    static const int bytes = [] {
+      int most = 0;
+      cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
+      return most - 2 * 1'024;  // CudaTeam has some of its own
+    }();
+    return static_cast<size_t>(bytes);
+  }
+
   template <typename Body>
   static void Launch(int64_t blocks, int threads, size_t shared_bytes, Stream stream, Body body) {
     if (blocks == 0) return;

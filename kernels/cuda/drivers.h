@@ -8,6 +8,10 @@
 namespace foreshadow::kernels::cuda {
 
 template <typename Device>
+size_t StlWorkspaceBytes(const StlParams& params, int64_t steps, int64_t series);
+template <typename Device>
+void Stl(const StlArgs& args);
+template <typename Device>
 void Pinball(const PinballArgs& args);
 template <typename Device>
 void NaiveScale(const NaiveScaleArgs& args);
@@ -17,6 +21,8 @@ void Mase(const MaseArgs& args);
 template <typename Device>
 void SetDrivers(Ops& ops) {
   ops.stl_check = CheckStl;
+  ops.stl_workspace_bytes = StlWorkspaceBytes<Device>;
+  ops.stl = Stl<Device>;
   ops.pinball = Pinball<Device>;
   ops.naive_scale = NaiveScale<Device>;
   ops.mase = Mase<Device>;

@@ -38,6 +38,9 @@ struct HostTeam {
 };
 
 struct HostDevice {
+  // Shared memory that a block may ask for: an H200's, so that the same ways are taken.
+  static size_t SharedBytesMax() { return 227 * 1024; }
+
   // body(team, block) for each block in 0..blocks-1; each has so many threads and bytes of shared
   // memory. What is in shared memory at the start is undefined.
   template <typename Body>

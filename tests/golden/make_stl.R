@@ -32,3 +32,13 @@ write_case("co2_odd_robust_outer2", odd(co2), s.window = 15, s.degree = 1, robus
            outer = 2)
 write_case("trace_periodic", trace, s.window = "periodic")
 write_case("trace_odd_robust_s7", odd(trace), s.window = 7, robust = TRUE)
+
+# A phase that swings so far that all its weights are zero after the first pass.
+lost <- odd(nottem)
+may <- seq(5, length(lost), by = 12)
+lost[may] <- lost[may] + 60 * (-1)^seq_along(may)
+stopifnot(all(stl(lost, s.window = "periodic", robust = TRUE, outer = 1)$weights[may] == 0))
+write_case("nottem_odd_robust_lost_phase", lost, s.window = "periodic", robust = TRUE)
+# Windows wider than the series, fitted at every point.
+write_case("nottem_wide", nottem, s.window = 51, s.degree = 1, t.window = 401, l.window = 301,
+           s.jump = 1, t.jump = 1, l.jump = 1)
