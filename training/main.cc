@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 
 #include "training/backtest/backtest_command.h"
+#include "training/bench/bench.h"
 #include "training/client/commands.h"
 #include "training/command.h"
 #include "training/decompose/decompose.h"
@@ -28,6 +29,7 @@ int main(int argc, char** argv) {
   foreshadow::training::AddForecast(app);
   foreshadow::training::AddBacktest(app);
   foreshadow::training::AddTrain(app);
+  foreshadow::training::AddBench(app);
 
   try {
     app.parse(argc, argv);

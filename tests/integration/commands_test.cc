@@ -168,6 +168,34 @@ TEST_F(Commands, ImportTakesTheFolderOfADay) {
   EXPECT_EQ(Run({"import", "--format", "csv", "-o", output, PathOf("none.csv")}).code, 2);
 }
 
+TEST_F(Commands, BenchMeasuresTheKernels) {
+  const std::string growth = PathOf("growth.svg");
+  const Outcome run =
+      Run({"bench",   "--suite",  "kernels", "--series",      "40", "--steps",    "288", "--period",
+           "24",      "--cores",  "2",       "--repetitions", "1",  "--least-ms", "0",   "--peers",
+           "stl-cpp", "--growth", growth,    "--json"});
+  ASSERT_EQ(run.code, 0) << run.output;
+  const auto json = nlohmann::json::parse(run.output);
+  EXPECT_EQ(json["operations"][0]["operation"], "stl");
+  EXPECT_GT(json["operations"][0]["series_per_s"], 0);
+  EXPECT_EQ(json["operations"][0]["series_refused"], 0);
+  EXPECT_EQ(json["operations"][0]["peers"][0]["state"], "missing");
+  EXPECT_FALSE(json["growth"].empty());
+  EXPECT_THAT(ReadFile(growth), HasSubstr("<svg"));
+
+  EXPECT_EQ(Run({"bench"}).code, 2);
+  for (const auto& [option, value] : {std::pair("--suite", "cooking"),
+                                      {"--cases", "stl,waltz"},
+                                      {"--peers", "abacus"},
+                                      {"--cores", "0"},
+                                      {"--period", "1"},
+                                      {"--growth", "growth.gif"}}) {
+    const Outcome bad = Run({"bench", "--suite", "kernels", option, value});
+    EXPECT_EQ(bad.code, 2) << bad.output;
+    EXPECT_THAT(bad.output, HasSubstr(option));
+  }
+}
+
 TEST_F(Commands, ClientsNameTheServerThatDoesNotAnswer) {
   for (const char* command : {"status", "cells", "shadows", "plan", "resume"}) {
     const Outcome run = Run({command, "--server", "127.0.0.1:1"});

@@ -5,8 +5,8 @@
 #include <cstdio>
 #include <memory>
 
-#include "absl/strings/match.h"
 #include "training/command.h"
+#include "training/io/gnuplot.h"
 #include "training/patterns/find.h"
 #include "training/patterns/print.h"
 
@@ -21,8 +21,7 @@ struct Options {
 };
 
 absl::Status Run(const Options& options) {
-  if (!options.plot.empty() && !absl::EndsWith(options.plot, ".svg") &&
-      !absl::EndsWith(options.plot, ".png")) {
+  if (!options.plot.empty() && !IsPictureName(options.plot)) {
     return UsageError(fmt::format("--plot {}: must end in .svg or .png", options.plot));
   }
   const auto table = ReadWideCsv(options.input);

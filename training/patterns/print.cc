@@ -3,15 +3,11 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <csignal>
-#include <cstdio>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "absl/strings/match.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
+#include "training/io/gnuplot.h"
 
 namespace foreshadow::training {
 namespace {
@@ -29,11 +25,6 @@ std::string When(const WideTable& table, int32_t step) {
 }
 
 Json Number(float value) { return std::isfinite(value) ? Json(value) : Json(); }
-
-// In gnuplot's single quotes only the quote itself is special.
-std::string GnuplotText(const std::string& text) {
-  return fmt::format("'{}'", absl::StrReplaceAll(text, {{"'", "''"}}));
-}
 
 std::string Title(const Patterns& patterns) {
   std::string title = patterns.name + ": ";
@@ -69,19 +60,6 @@ void AddPanel(const WideTable& table, const Patterns& patterns, size_t series,
       "plot [0:{}] $line with lines lc rgb '#1f5fa8' notitle{}\n",
       GnuplotText(Title(patterns)), table.steps - 1,
       patterns.spikes.empty() ? "" : ", $spikes with points pt 7 ps 0.5 lc rgb '#d2322d' notitle");
-}
-
-// Gives the script to gnuplot; false when that does not run to its end.
-bool RunGnuplot(const std::string& script) {
-  const auto before = std::signal(SIGPIPE, SIG_IGN);  // gnuplot may be missing or stop early
-  FILE* gnuplot = popen("gnuplot", "w");
-  bool done = gnuplot != nullptr;
-  if (done) {
-    const bool written = std::fwrite(script.data(), 1, script.size(), gnuplot) == script.size();
-    done = pclose(gnuplot) == 0 && written;
-  }
-  std::signal(SIGPIPE, before);
-  return done;
 }
 
 }  // namespace
@@ -166,30 +144,11 @@ absl::Status PlotPatterns(const WideTable& table, std::span<const Patterns> foun
   if (panels.empty()) {
     return absl::InvalidArgumentError(fmt::format("--plot {}: no series has a sample", path));
   }
-  const size_t height = 220 * panels.size();
-  std::string script;
-  if (absl::EndsWith(path, ".svg")) {
-    script = fmt::format("set terminal svg size 1200,{} background rgb 'white'\n", height);
-  } else if (absl::EndsWith(path, ".png")) {
-    script = fmt::format("set terminal pngcairo size 1200,{}\n", height);
-  } else {
-    return absl::InvalidArgumentError(
-        fmt::format("--plot {}: the file name must end in .svg or .png", path));
-  }
-  script +=
-      fmt::format("set output {}\nset multiplot layout {},1\n", GnuplotText(path), panels.size());
+  std::string script = fmt::format("set multiplot layout {},1\n", panels.size());
   for (const size_t s : panels) AddPanel(table, found[s], s, script);
   script += "unset multiplot\n";
 
-  // gnuplot would draw on stdout what it cannot write.
-  if (!std::ofstream(path)) {
-    return absl::FailedPreconditionError(fmt::format("--plot {}: cannot write this file", path));
-  }
-  if (!RunGnuplot(script)) {
-    return absl::FailedPreconditionError(fmt::format(
-        "--plot {}: gnuplot failed; it must be installed, and its message stands above", path));
-  }
-  return absl::OkStatus();
+  return DrawPicture("--plot", path, 1200, 220 * panels.size(), script);
 }
 
 }  // namespace foreshadow::training

@@ -1,0 +1,303 @@
+#include "training/bench/cases.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/check.h"
+
+namespace foreshadow::training {
+namespace {
+
+using kernels::Ops;
+using kernels::SeriesStatus;
+using kernels::StepMajor;
+using kernels::StlParams;
+
+constexpr std::string_view kNotOffered = "this backend does not have it";
+
+// --- Decompositions ------------------------------------------------------------------------------
+
+struct StlVariant {
+  int seasonal_window = kernels::kPeriodic;
+  bool robust = false;
+  bool exact = false;  // every jump 1
+};
+
+template <StlVariant kVariant>
+std::vector<StlParams> StlSeason(const Shape& shape) {
+  StlParams params;
+  params.period = shape.period;
+  params.seasonal_window = kVariant.seasonal_window;
+  params.robust = kVariant.robust;
+  if (shape.window > 0) params.trend_window = shape.window | 1;
+  if (kVariant.exact) params.seasonal_jump = params.trend_jump = params.low_pass_jump = 1;
+  return {params};
+}
+
+// A day and a week, windows as R's forecast::mstl() has them. Exact: as statsforecast has it, with
+// no jumps and its five inner loops.
+template <bool kExact>
+std::vector<StlParams> DayAndWeek(const Shape& shape) {
+  const int day = std::max(2, shape.period / 6);
+  std::vector<StlParams> seasons(2);
+  for (size_t i = 0; i < seasons.size(); ++i) {
+    seasons[i].period = i == 0 ? day : 7 * day;
+    seasons[i].seasonal_window = i == 0 ? 11 : 15;
+    if (shape.window > 0) seasons[i].trend_window = shape.window | 1;
+    if (!kExact) continue;
+    seasons[i].seasonal_jump = seasons[i].trend_jump = seasons[i].low_pass_jump = 1;
+    seasons[i].inner = 5;
+  }
+  return seasons;
+}
+
+std::vector<StlParams> NoSeasons(const Shape&) { return {}; }
+
+std::string_view CheckStlCase(const Ops& ops, const Case& self, const Shape& shape) {
+  if (ops.stl == nullptr) return kNotOffered;
+  return ops.stl_check(self.seasons(shape)[0], shape.steps);
+}
+
+Job PrepareStl(const Ops& ops, const Case& self, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const int64_t series = inputs.observed.series;
+  kernels::StlArgs args;
+  args.params = self.seasons(shape)[0];
+  args.observed = inputs.observed;
+  args.seasonal = memory->MakeBatch(shape.steps, series);
+  args.trend = memory->MakeBatch(shape.steps, series);
+  args.remainder = memory->MakeBatch(shape.steps, series);
+  args.status = memory->Make<SeriesStatus>(static_cast<size_t>(series));
+  args.workspace =
+      memory->Make<std::byte>(ops.stl_workspace_bytes(args.params, shape.steps, series));
+  return {[&ops, args] { ops.stl(args); }, args.status, {args.seasonal, args.trend}, memory};
+}
+
+std::string_view CheckMstl(const Ops& ops, const Case& self, const Shape& shape) {
+  if (ops.mstl == nullptr) return kNotOffered;
+  return ops.mstl_check(self.seasons(shape), shape.steps);
+}
+
+Job PrepareMstl(const Ops& ops, const Case& self, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const auto seasons = std::make_shared<std::vector<StlParams>>(self.seasons(shape));
+  const int64_t series = inputs.observed.series;
+  kernels::MstlArgs args;
+  args.seasons = *seasons;
+  args.observed = inputs.observed;
+  std::vector<StepMajor<const float>> parts;
+  for (size_t i = 0; i < seasons->size(); ++i) {
+    args.seasonal[i] = memory->MakeBatch(shape.steps, series);
+    parts.push_back(args.seasonal[i]);
+  }
+  args.trend = memory->MakeBatch(shape.steps, series);
+  parts.push_back(args.trend);
+  args.remainder = memory->MakeBatch(shape.steps, series);
+  args.status = memory->Make<SeriesStatus>(static_cast<size_t>(series));
+  args.workspace = memory->Make<std::byte>(ops.mstl_workspace_bytes(args));
+  return {[&ops, args, seasons] { ops.mstl(args); }, args.status, parts, memory};
+}
+
+// --- The rest ------------------------------------------------------------------------------------
+
+template <auto kOperation>
+std::string_view CheckOffered(const Ops& ops, const Case&, const Shape&) {
+  return ops.*kOperation == nullptr ? kNotOffered : "";
+}
+
+Job PreparePeriods(const Ops& ops, const Case&, const Shape&, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const auto series = static_cast<size_t>(inputs.observed.series);
+  kernels::PeriodArgs args;
+  args.observed = inputs.observed;
+  args.periods = memory->Make<int32_t>(series * static_cast<size_t>(args.max_periods));
+  args.strengths = memory->Make<float>(args.periods.size());
+  args.status = memory->Make<SeriesStatus>(series);
+  args.workspace = memory->Make<std::byte>(ops.periods_workspace_bytes(args));
+  return {[&ops, args] { ops.periods(args); }, args.status, {}, memory};
+}
+
+Job PrepareSpikes(const Ops& ops, const Case&, const Shape&, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const auto series = static_cast<size_t>(inputs.remainder.series);
+  kernels::SpikeArgs args;
+  args.remainder = inputs.remainder;
+  args.scale = memory->Make<float>(series);
+  args.threshold = memory->Make<float>(series);
+  args.spikes = memory->Make<kernels::Spike>(64 * series);
+  args.spikes_count = memory->Make<int64_t>(1).data();
+  args.status = memory->Make<SeriesStatus>(series);
+  args.workspace = memory->Make<std::byte>(ops.spikes_workspace_bytes(args));
+  return {[&ops, args] { ops.spikes(args); }, args.status, {}, memory};
+}
+
+Job PrepareLags(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const auto series = static_cast<size_t>(inputs.leader.series);
+  kernels::LagArgs args;
+  args.leader = inputs.leader;
+  args.follower = inputs.remainder;
+  if (shape.window > 0) args.max_lag = shape.window;
+  args.lag = memory->Make<int32_t>(series);
+  args.correlation = memory->Make<float>(series);
+  args.p_value = memory->Make<float>(series);
+  args.status = memory->Make<SeriesStatus>(series);
+  args.workspace = memory->Make<std::byte>(ops.lags_workspace_bytes(args));
+  return {[&ops, args] { ops.lags(args); }, args.status, {}, memory};
+}
+
+Job PreparePinball(const Ops& ops, const Case&, const Shape&, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  kernels::PinballArgs args;
+  args.actual = inputs.remainder;
+  args.forecast = inputs.leader;
+  args.level = 0.9f;
+  args.loss = memory->Make<float>(static_cast<size_t>(inputs.remainder.series));
+  return {[&ops, args] { ops.pinball(args); }, {}, {}, memory};
+}
+
+Job PrepareNaiveScale(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  kernels::NaiveScaleArgs args;
+  args.past = inputs.observed;
+  args.season = shape.period;
+  args.scale = memory->Make<float>(static_cast<size_t>(inputs.observed.series));
+  return {[&ops, args] { ops.naive_scale(args); }, {}, {}, memory};
+}
+
+Job PrepareMase(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const auto series = static_cast<size_t>(inputs.observed.series);
+  kernels::NaiveScaleArgs scale;
+  scale.past = inputs.observed;
+  scale.season = shape.period;
+  scale.scale = memory->Make<float>(series);
+  ops.naive_scale(scale);
+  kernels::MaseArgs args;
+  args.actual = inputs.remainder;
+  args.forecast = inputs.leader;
+  args.scale = scale.scale;
+  args.mase = memory->Make<float>(series);
+  return {[&ops, args] { ops.mase(args); }, {}, {}, memory};
+}
+
+Job PrepareRollingQuantiles(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  static constexpr std::array<float, 3> kLevels = {0.1f, 0.5f, 0.9f};
+  auto memory = std::make_shared<Memory>(ops);
+  kernels::RollingQuantileArgs args;
+  args.values = inputs.observed;
+  args.window = shape.window > 0 ? shape.window : shape.period;
+  args.levels = kLevels;
+  for (size_t i = 0; i < kLevels.size(); ++i) {
+    args.quantiles[i] = memory->MakeBatch(shape.steps, inputs.observed.series);
+  }
+  args.workspace = memory->Make<std::byte>(ops.rolling_quantiles_workspace_bytes(args));
+  return {[&ops, args] { ops.rolling_quantiles(args); }, {}, {}, memory};
+}
+
+Job PrepareAutoregression(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const auto series = static_cast<size_t>(inputs.observed.series);
+  // An hour of five minutes, and the same time yesterday.
+  auto lags = std::make_shared<std::vector<int32_t>>();
+  for (int32_t lag = 1; lag <= 12 && lag < shape.period; ++lag) lags->push_back(lag);
+  lags->push_back(shape.period);
+  kernels::AutoregressionArgs args;
+  args.values = inputs.observed;
+  args.lags = *lags;
+  args.ridge = 1e-3f;
+  args.coefficients =
+      memory->MakeBatch(static_cast<int64_t>(lags->size()) + 1, inputs.observed.series);
+  args.variance = memory->Make<float>(series);
+  args.status = memory->Make<SeriesStatus>(series);
+  args.workspace = memory->Make<std::byte>(ops.autoregression_workspace_bytes(args));
+  return {[&ops, args, lags] { ops.autoregression(args); }, args.status, {}, memory};
+}
+
+constexpr std::string_view kTrendWindow = "trend window";
+
+constexpr Case kCases[] = {
+    {"stl", "periodic season, R's defaults", kTrendWindow, StlSeason<StlVariant{}>, PrepareStl,
+     CheckStlCase},
+    {"stl-robust", "as stl, robust", kTrendWindow, StlSeason<StlVariant{.robust = true}>,
+     PrepareStl, CheckStlCase},
+    {"stl-exact", "as stl, every jump 1", kTrendWindow, StlSeason<StlVariant{.exact = true}>,
+     PrepareStl, CheckStlCase},
+    {"stl-7", "seasonal window 7, R's defaults", kTrendWindow,
+     StlSeason<StlVariant{.seasonal_window = 7}>, PrepareStl, CheckStlCase},
+    {"stl-7-robust", "as stl-7, robust", kTrendWindow,
+     StlSeason<StlVariant{.seasonal_window = 7, .robust = true}>, PrepareStl, CheckStlCase},
+    {"stl-7-exact", "as stl-7, every jump 1", kTrendWindow,
+     StlSeason<StlVariant{.seasonal_window = 7, .exact = true}>, PrepareStl, CheckStlCase},
+    {"mstl", "day (a sixth of the period) and week, windows 11 and 15", kTrendWindow,
+     DayAndWeek<false>, PrepareMstl, CheckMstl},
+    {"mstl-exact", "as mstl, every jump 1, 5 inner loops", kTrendWindow, DayAndWeek<true>,
+     PrepareMstl, CheckMstl},
+    {"periods", "three periods of up to half the length", "", NoSeasons, PreparePeriods,
+     CheckOffered<&Ops::periods>},
+    {"spikes", "scale, threshold and spikes of a remainder", "", NoSeasons, PrepareSpikes,
+     CheckOffered<&Ops::spikes>},
+    {"lags", "correlation at lags 0 to 12", "largest lag", NoSeasons, PrepareLags,
+     CheckOffered<&Ops::lags>},
+    {"pinball", "loss of one quantile", "", NoSeasons, PreparePinball, CheckOffered<&Ops::pinball>},
+    {"naive-scale", "mean seasonal difference", "", NoSeasons, PrepareNaiveScale,
+     CheckOffered<&Ops::naive_scale>},
+    {"mase", "mean absolute scaled error", "", NoSeasons, PrepareMase, CheckOffered<&Ops::mase>},
+    {"rolling-quantiles", "three quantiles over a window of a period", "window", NoSeasons,
+     PrepareRollingQuantiles, CheckOffered<&Ops::rolling_quantiles>},
+    {"autoregression", "13 lags, ridge", "", NoSeasons, PrepareAutoregression,
+     CheckOffered<&Ops::autoregression>},
+};
+
+}  // namespace
+
+Memory::~Memory() {
+  for (void* memory : held_) ops_.release(memory);
+}
+
+void* Memory::Allocate(size_t bytes) {
+  void* memory = ops_.allocate(std::max<size_t>(bytes, 1));
+  FORESHADOW_CHECK(memory != nullptr);
+  held_.push_back(memory);
+  return memory;
+}
+
+StepMajor<float> Memory::MakeBatch(int64_t steps, int64_t series) {
+  const int64_t stride = (series + kColumnsAlign - 1) / kColumnsAlign * kColumnsAlign;
+  return {Make<float>(static_cast<size_t>(steps * stride)).data(), steps, series, stride};
+}
+
+StepMajor<const float> Memory::Copy(const SeriesSet& set, const std::vector<float>& values) {
+  const std::span<float> copy = Make<float>(values.size());
+  ops_.copy_in(copy.data(), values.data(), values.size() * sizeof(float), nullptr);
+  return {copy.data(), set.steps, set.series, set.stride};
+}
+
+Inputs CopyIn(const SeriesSet& set, Memory& memory) {
+  return {memory.Copy(set, set.observed), memory.Copy(set, set.leader),
+          memory.Copy(set, set.remainder)};
+}
+
+Inputs Columns(const Inputs& inputs, int64_t first, int64_t count) {
+  const auto columns = [&](StepMajor<const float> batch) {
+    batch.data += first;
+    batch.series = count;
+    return batch;
+  };
+  return {columns(inputs.observed), columns(inputs.leader), columns(inputs.remainder)};
+}
+
+std::span<const Case> Cases() { return kCases; }
+
+const Case* FindCase(std::string_view name) {
+  const auto found = std::find_if(std::begin(kCases), std::end(kCases),
+                                  [&](const Case& each) { return each.name == name; });
+  return found == std::end(kCases) ? nullptr : found;
+}
+
+int DayOf(const Case& which, const Shape& shape) {
+  const std::vector<StlParams> seasons = which.seasons(shape);
+  return seasons.empty() ? shape.period : seasons.front().period;
+}
+
+}  // namespace foreshadow::training
