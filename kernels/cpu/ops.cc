@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "kernels/algo/mstl.h"
 #include "kernels/algo/stl_plan.h"
 #include "kernels/cpu/patterns.h"
 #include "kernels/cpu/scores.h"
@@ -30,6 +31,9 @@ const Ops& CpuOps() {
     filled.stl_check = CheckStl;
     filled.stl_workspace_bytes = cpu::StlWorkspaceBytes;
     filled.stl = cpu::Stl;
+    filled.mstl_check = CheckMstl;
+    filled.mstl_workspace_bytes = cpu::MstlWorkspaceBytes;
+    filled.mstl = cpu::Mstl;
     filled.periods_workspace_bytes = cpu::PeriodsWorkspaceBytes;
     filled.periods = cpu::Periods;
     filled.spikes_workspace_bytes = cpu::SpikesWorkspaceBytes;

@@ -8,4 +8,7 @@ namespace foreshadow::kernels::cpu {
 size_t StlWorkspaceBytes(const StlParams& params, int64_t steps, int64_t series);
 void Stl(const StlArgs& args);
 
+size_t MstlWorkspaceBytes(const MstlArgs& args);
+void Mstl(const MstlArgs& args);
+
 }  // namespace foreshadow::kernels::cpu

@@ -2,6 +2,7 @@
 // that launches it and instantiated in a file of its own.
 #pragma once
 
+#include "kernels/algo/mstl.h"
 #include "kernels/algo/stl_plan.h"
 #include "kernels/ops.h"
 
@@ -11,6 +12,10 @@ template <typename Device>
 size_t StlWorkspaceBytes(const StlParams& params, int64_t steps, int64_t series);
 template <typename Device>
 void Stl(const StlArgs& args);
+template <typename Device>
+size_t MstlWorkspaceBytes(const MstlArgs& args);
+template <typename Device>
+void Mstl(const MstlArgs& args);
 template <typename Device>
 void Pinball(const PinballArgs& args);
 template <typename Device>
@@ -23,6 +28,9 @@ void SetDrivers(Ops& ops) {
   ops.stl_check = CheckStl;
   ops.stl_workspace_bytes = StlWorkspaceBytes<Device>;
   ops.stl = Stl<Device>;
+  ops.mstl_check = CheckMstl;
+  ops.mstl_workspace_bytes = MstlWorkspaceBytes<Device>;
+  ops.mstl = Mstl<Device>;
   ops.pinball = Pinball<Device>;
   ops.naive_scale = NaiveScale<Device>;
   ops.mase = Mase<Device>;

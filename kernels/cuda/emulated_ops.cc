@@ -1,6 +1,7 @@
 // Every kernel of this folder, compiled for the host.
 #include "kernels/cuda/drivers.h"
 #include "kernels/cuda/host_device.h"
+#include "kernels/cuda/mstl.h"
 #include "kernels/cuda/scores.h"
 #include "kernels/cuda/stl.h"
 #include "kernels/host_memory.h"

@@ -20,7 +20,7 @@ namespace foreshadow::kernels::cuda {
 
 inline constexpr int kThreads = 512;
 inline constexpr int64_t kBlocksMax = 528;         // four for each of an H200's multiprocessors
-inline constexpr int64_t kRowFloatsMax = 1 << 22;  // of one filter's weights that are kept
+inline constexpr int64_t kRowFloatsMax = 1 << 20;  // of one filter's weights that are kept
 inline constexpr int kShareMax = 4;                // threads that share the samples of one fit
 inline constexpr int kSums = 5;                    // of a fit
 
@@ -280,11 +280,11 @@ struct DecomposeTiles {
       if constexpr (kMoments) {
         z *= weight_of(fit.left - 1 + j);
         sums.s0 += z;
-        sums.s1 += z * distance;
-        sums.s2 += z * distance * distance;
+        sums.s1 = std::fma(z, distance, sums.s1);
+        sums.s2 = std::fma(z * distance, distance, sums.s2);
       }
-      sums.t0 += z * y;
-      sums.t1 += z * distance * y;
+      sums.t0 = std::fma(z, y, sums.t0);
+      sums.t1 = std::fma(z * distance, y, sums.t1);
     }
     return sums;
   }

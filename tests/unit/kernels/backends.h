@@ -7,6 +7,7 @@
 #include <hwy/highway.h>
 
 #include <cstring>
+#include <ostream>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,10 @@ namespace foreshadow::kernels::testing {
 struct Backend {
   const char* name;
   int64_t target;  // of Highway; 0 = not the CPU's twin
+
+  friend std::ostream& operator<<(std::ostream& out, const Backend& backend) {
+    return out << backend.name;
+  }
 };
 
 inline constexpr Backend kBackends[] = {{"sse4", HWY_SSE4},
