@@ -67,6 +67,7 @@ struct MstlArgs {
   std::array<StepMajor<float>, kSeasonsMax> seasonal;  // as many as there are seasons
   StepMajor<float> trend;
   StepMajor<float> remainder;      // NaN where observed is
+  StepMajor<float> weights;        // of the last STL; data == nullptr if not wanted
   std::span<SeriesStatus> status;  // [series]
   std::span<std::byte> workspace;
   Stream stream = nullptr;

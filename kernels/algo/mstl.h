@@ -43,15 +43,8 @@ void RunMstl(const MstlArgs& args) {
       }
       memory.rest.at(step, s) = rest;
     });
-    Backend::Stl(StlArgs{args.seasons[season],
-                         memory.rest,
-                         args.seasonal[season],
-                         args.trend,
-                         args.remainder,
-                         {},
-                         memory.status,
-                         memory.stl,
-                         args.stream});
+    Backend::Stl(StlArgs{args.seasons[season], memory.rest, args.seasonal[season], args.trend,
+                         args.remainder, args.weights, memory.status, memory.stl, args.stream});
     // The first thing that is wrong with a series is what is said of it: what comes after is NaN.
     Backend::ForCells(args, 1, [=] FORESHADOW_PORTABLE(int64_t, int64_t s) {
       if (is_first) args.status[s] = SeriesStatus::kOk;
@@ -66,6 +59,7 @@ void RunMstl(const MstlArgs& args) {
     for (int season = 0; season < seasons; ++season) args.seasonal[season].at(step, s) += spoil;
     args.trend.at(step, s) += (based ? memory.base[s] : 0) + spoil;
     args.remainder.at(step, s) += spoil;
+    if (args.weights.data != nullptr) args.weights.at(step, s) += spoil;
   });
 }
 

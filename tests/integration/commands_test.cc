@@ -2,10 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
+#include "absl/strings/str_split.h"
 #include "tests/integration/process.h"
 
 namespace foreshadow::testing {
@@ -84,6 +88,100 @@ TEST_F(Commands, DecomposeAddsUpAndQuotesNames) {
     EXPECT_NEAR(sum, series["observed"][i].get<double>(), 1e-4);
     EXPECT_NEAR(series["seasonal"][i].get<double>(), i % 24 < 12 ? 1 : -1, 0.1);
   }
+}
+
+struct DecomposeCase {
+  const char*
+      golden;  // of tests/golden/stl, made by R or, where robust and of even length, statsmodels
+  std::vector<std::string> flags;
+};
+
+// The flags of every case against what R's stl() made of the same series with the same parameters.
+TEST_F(Commands, DecomposeEqualsR) {
+  const std::vector<DecomposeCase> cases = {
+      {"co2_periodic", {"--period", "12"}},
+      {"co2_s7", {"--period", "12", "--seasonal", "7"}},
+      {"co2_s21_t41_l13_deg",
+       {"--period", "12", "--seasonal", "21", "--seasonal-degree", "1", "--trend", "41",
+        "--trend-degree", "0", "--low-pass", "13", "--low-pass-degree", "0"}},
+      {"co2_jumps1",
+       {"--period", "12", "--seasonal", "35", "--seasonal-jump", "1", "--trend-jump", "1",
+        "--low-pass-jump", "1"}},
+      {"nottem_periodic", {"--period", "12", "--seasonal", "periodic"}},
+      {"nottem_s13_inner5", {"--period", "12", "--seasonal", "13", "--inner", "5"}},
+      {"nottem_jumps",
+       {"--period", "12", "--seasonal", "11", "--seasonal-jump", "3", "--trend-jump", "7",
+        "--low-pass-jump", "5"}},
+      {"nottem_wide",
+       {"--period", "12", "--seasonal", "51", "--seasonal-degree", "1", "--trend", "401",
+        "--low-pass", "301", "--seasonal-jump", "1", "--trend-jump", "1", "--low-pass-jump", "1"}},
+      {"nottem_odd_robust", {"--period", "12", "--robust"}},
+      {"co2_odd_robust_s7", {"--period", "12", "--seasonal", "7", "--robust"}},
+      {"co2_odd_robust_outer2",
+       {"--period", "12", "--seasonal", "15", "--seasonal-degree", "1", "--robust", "--inner", "3",
+        "--outer", "2"}},
+      {"nottem_even_robust", {"--period", "12", "--robust"}},
+      {"trace_periodic", {"--period", "288"}},
+      {"trace_odd_robust_s7", {"--period", "288", "--seasonal", "7", "--robust"}},
+      {"trace_even_robust_s7", {"--period", "288", "--seasonal", "7", "--robust"}},
+  };
+  for (const auto& [golden, flags] : cases) {
+    SCOPED_TRACE(golden);
+    std::vector<std::vector<double>> rows;
+    std::string input = "value\n";
+    double low = std::numeric_limits<double>::infinity();
+    double high = -low;
+    std::istringstream file(
+        ReadFile(std::string(FORESHADOW_SOURCE_DIR) + "/tests/golden/stl/" + golden + ".csv"));
+    std::string line;
+    std::getline(file, line);
+    while (std::getline(file, line)) {
+      std::vector<double> row;
+      for (const auto field : absl::StrSplit(line, ','))
+        row.push_back(std::stod(std::string(field)));
+      input += line.substr(0, line.find(',')) + "\n";
+      low = std::min(low, row[0]);
+      high = std::max(high, row[0]);
+      rows.push_back(row);
+    }
+    std::vector<std::string> command = {"decompose"};
+    command.insert(command.end(), flags.begin(), flags.end());
+    command.push_back(Put("in.csv", input));
+    const Outcome run = Run(command);
+    ASSERT_EQ(run.code, 0) << run.output;
+    std::istringstream output(run.output);
+    std::getline(output, line);
+    ASSERT_EQ(line, "series,index,observed,seasonal,trend,remainder,weight");
+    for (const auto& row : rows) {
+      std::getline(output, line);
+      const std::vector<std::string> fields = absl::StrSplit(line, ',');
+      for (size_t part = 0; part < 4; ++part) {
+        ASSERT_NEAR(std::stod(fields[part + 2]), row[part], 1e-4 * (high - low)) << line;
+      }
+    }
+  }
+}
+
+TEST_F(Commands, DecomposeTakesSeveralPeriods) {
+  std::string input = "value\n";
+  for (int i = 0; i < 24 * 7 * 4; ++i) {
+    input += std::to_string(10 + (i % 24 < 12) + 3 * (i % 168 < 48)) + "\n";
+  }
+  const std::string picture = PathOf("parts.svg");
+  const Outcome run =
+      Run({"decompose", "--period", "24,168", "--json", "--plot", picture, Put("week.csv", input)});
+  ASSERT_EQ(run.code, 0) << run.output;
+  const auto series = nlohmann::json::parse(run.output.substr(0, run.output.find('\n')))[0];
+  for (size_t i = 0; i < 24 * 7 * 4; ++i) {
+    EXPECT_NEAR(series["seasonal_24"][i].get<double>() + series["seasonal_168"][i].get<double>() +
+                    series["trend"][i].get<double>() + series["remainder"][i].get<double>(),
+                series["observed"][i].get<double>(), 1e-4);
+    EXPECT_NEAR(series["remainder"][i].get<double>(), 0, 0.1);
+  }
+  EXPECT_THAT(ReadFile(picture), HasSubstr("</svg>"));
+  const Outcome uneven = Run({"decompose", "--period", "24,168", "--seasonal", "7", picture});
+  EXPECT_EQ(uneven.code, 2);
+  EXPECT_THAT(uneven.output, HasSubstr("--seasonal"));
 }
 
 TEST_F(Commands, DecomposeNamesWhatIsWrong) {
