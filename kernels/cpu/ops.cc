@@ -14,9 +14,10 @@
 namespace foreshadow::kernels {
 namespace {
 
-// Of the targets this machine has, Highway runs the one with the lowest bit.
+// Of the targets that are compiled in and this machine has, Highway runs the one with the lowest
+// bit.
 std::string Name() {
-  const auto targets = hwy::SupportedTargets();
+  const auto targets = hwy::SupportedTargets() & HWY_TARGETS;
   return std::string("cpu ") + hwy::TargetName(targets & -targets);
 }
 
