@@ -55,7 +55,7 @@ CaseResult RunCase(const kernels::Ops& ops, const Case& which, const Options& o,
   }
   if (which.seasons(o.shape).empty()) return result;
   for (const std::string& name : o.peers) {
-    auto report = peers.Run(name, which, o.shape, set);
+    auto report = peers.Run(name, ops, which, o.shape, set);
     if (!report.ok()) {
       PeerReport failed;
       failed.state = PeerReport::State::kFailed;

@@ -16,6 +16,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "kernels/algo/stl_plan.h"
+#include "kernels/check.h"
 #include "training/bench/measure.h"
 
 namespace foreshadow::training {
@@ -74,6 +75,27 @@ std::vector<float> ReadFloats(const std::string& path) {
   std::ifstream(path, std::ios::binary)
       .read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(bytes));
   return values;
+}
+
+// The parts of a decomposition, in the host's memory.
+struct Parts {
+  std::vector<std::vector<float>> values;
+  std::vector<kernels::StepMajor<const float>> views;
+};
+
+Parts Decompose(const kernels::Ops& ops, const Case& which, const Shape& shape,
+                const SeriesSet& set, int64_t series) {
+  Memory memory(ops);
+  const Job job = which.prepare(ops, which, shape, Columns(CopyIn(set, memory), 0, series));
+  job.run();
+  Parts parts;
+  for (const auto& part : job.parts) {
+    auto& values = parts.values.emplace_back(static_cast<size_t>(part.steps * part.stride));
+    ops.copy_out(values.data(), part.data, values.size() * sizeof(float), nullptr);
+    parts.views.push_back({values.data(), part.steps, part.series, part.stride});
+  }
+  FORESHADOW_CHECK(ops.wait(nullptr).empty());
+  return parts;
 }
 
 PeerReport Missing(std::string why) {
@@ -145,10 +167,11 @@ std::string PeerParameters(const Case& which, const Shape& shape) {
          list("outer", &Plan::outer);
 }
 
-absl::StatusOr<double> Difference(const Job& ours, kernels::StepMajor<const float> observed,
+absl::StatusOr<double> Difference(std::span<const kernels::StepMajor<const float>> ours,
+                                  kernels::StepMajor<const float> observed,
                                   const std::vector<float>& theirs, int64_t series) {
   const int64_t steps = observed.steps;
-  const auto parts = static_cast<int64_t>(ours.parts.size());
+  const auto parts = std::ssize(ours);
   if (static_cast<int64_t>(theirs.size()) != series * parts * steps) {
     return absl::InternalError(fmt::format("it wrote {} values, {} are {} series' parts",
                                            theirs.size(), series * parts * steps, series));
@@ -165,7 +188,7 @@ absl::StatusOr<double> Difference(const Job& ours, kernels::StepMajor<const floa
     for (int64_t p = 0; p < parts; ++p) {
       for (int64_t i = 0; i < steps; ++i) {
         const double off =
-            std::abs(double{ours.parts[static_cast<size_t>(p)].at(i, s)} -
+            std::abs(double{ours[static_cast<size_t>(p)].at(i, s)} -
                      double{theirs[static_cast<size_t>((s * parts + p) * steps + i)]});
         // Not a number must not pass for a small one.
         if (std::isnan(off)) return std::numeric_limits<double>::infinity();
@@ -196,8 +219,8 @@ absl::StatusOr<std::string> Peers::BuildStlCpp() {
   return stl_cpp_ = program;
 }
 
-absl::StatusOr<PeerReport> Peers::Run(const std::string& name, const Case& which,
-                                      const Shape& shape, const SeriesSet& set) {
+absl::StatusOr<PeerReport> Peers::Run(const std::string& name, const kernels::Ops& ops,
+                                      const Case& which, const Shape& shape, const SeriesSet& set) {
   if (folder_.empty()) return absl::InternalError("no folder could be made for temporary files");
   std::string program;
   if (name == "r" || name == "r-fortran") {
@@ -229,11 +252,8 @@ absl::StatusOr<PeerReport> Peers::Run(const std::string& name, const Case& which
   }
   auto report = ParsePeerOutput(ran.output);
   if (!report.ok() || report->state != PeerReport::State::kRan) return report;
-  const kernels::Ops& ops = kernels::CpuOps();
-  const Inputs inputs{set.view(set.observed), set.view(set.leader), set.view(set.remainder)};
-  const Job ours = which.prepare(ops, which, shape, Columns(inputs, 0, report->series));
-  ours.run();
-  const auto difference = Difference(ours, inputs.observed, ReadFloats(output), report->series);
+  const auto difference = Difference(Decompose(ops, which, shape, set, report->series).views,
+                                     set.view(set.observed), ReadFloats(output), report->series);
   if (!difference.ok()) return difference.status();
   report->difference = *difference;
   return report;

@@ -15,6 +15,7 @@
 //   unfit WHY             instead, where the peer cannot be given these parameters
 #pragma once
 
+#include <span>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,8 @@ std::string PeerParameters(const Case& which, const Shape& shape);
 // The largest |ours - theirs| over the range of the series; infinite where one is not a number.
 // `theirs` is what a script wrote: series after series, part after part. INTERNAL when that is not
 // `series` series.
-absl::StatusOr<double> Difference(const Job& ours, kernels::StepMajor<const float> observed,
+absl::StatusOr<double> Difference(std::span<const kernels::StepMajor<const float>> ours,
+                                  kernels::StepMajor<const float> observed,
                                   const std::vector<float>& theirs, int64_t series);
 
 // Runs peers, with a folder of its own for what is passed to them.
@@ -64,10 +66,10 @@ class Peers {
   Peers(const Peers&) = delete;
   Peers& operator=(const Peers&) = delete;
 
-  // A decomposition by one of PeerNames(). INTERNAL when the peer fails for any reason but those
-  // that a report tells.
-  absl::StatusOr<PeerReport> Run(const std::string& name, const Case& which, const Shape& shape,
-                                 const SeriesSet& set);
+  // A decomposition by one of PeerNames(), held against that of `ops`. INTERNAL when the peer fails
+  // for any reason but those that a report tells.
+  absl::StatusOr<PeerReport> Run(const std::string& name, const kernels::Ops& ops,
+                                 const Case& which, const Shape& shape, const SeriesSet& set);
 
  private:
   absl::StatusOr<std::string> BuildStlCpp();

@@ -151,7 +151,7 @@ TEST(Bench, TellsPeersEveryParameter) {
 TEST(Bench, DifferenceIsTheLargestOverTheRange) {
   std::vector<float> observed = {0, 10, 4, 10, 2, 20};  // ranges 4 and 10
   std::vector<float> season = {1, 2, 3, 4, 5, 6};
-  const Job ours{{}, {}, {{season.data(), 3, 2, 2}}, nullptr};
+  const std::vector<kernels::StepMajor<const float>> ours = {{season.data(), 3, 2, 2}};
   const kernels::StepMajor<const float> view{observed.data(), 3, 2, 2};
   EXPECT_EQ(*Difference(ours, view, {1, 3, 5, 2, 4, 6}, 2), 0);
   EXPECT_EQ(*Difference(ours, view, {1, 3, 6, 2, 2, 6}, 2), 0.25);
@@ -195,7 +195,7 @@ TEST_F(BenchPeers, RunsAScriptAndHoldsItAgainstOurs) {
   options.scripts = folder_.string();
   Peers peers(options);
   const SeriesSet set = MakeSeries(kSmall, 1);
-  const auto report = peers.Run("statsmodels", *FindCase("stl"), kSmall, set);
+  const auto report = peers.Run("statsmodels", kernels::CpuOps(), *FindCase("stl"), kSmall, set);
   ASSERT_TRUE(report.ok()) << report.status();
   EXPECT_EQ(report->version, "fake 1");
   EXPECT_EQ(report->series_per_s, 4);
@@ -210,8 +210,9 @@ TEST_F(BenchPeers, TellsMissingFromBroken) {
   const Case& stl = *FindCase("stl");
   {
     Peers peers(options);
-    EXPECT_EQ(peers.Run("statsmodels", stl, kSmall, set)->state, PeerReport::State::kMissing);
-    const auto stl_cpp = peers.Run("stl-cpp", stl, kSmall, set);
+    EXPECT_EQ(peers.Run("statsmodels", kernels::CpuOps(), stl, kSmall, set)->state,
+              PeerReport::State::kMissing);
+    const auto stl_cpp = peers.Run("stl-cpp", kernels::CpuOps(), stl, kSmall, set);
     EXPECT_EQ(stl_cpp->state, PeerReport::State::kMissing);
     EXPECT_THAT(stl_cpp->why, HasSubstr("--stl-cpp"));
   }
@@ -219,8 +220,9 @@ TEST_F(BenchPeers, TellsMissingFromBroken) {
   options.stl_cpp = PathOf("nowhere");
   Put("stl.py", "raise ValueError('out of order')\n");
   Peers peers(options);
-  EXPECT_EQ(peers.Run("stl-cpp", stl, kSmall, set)->state, PeerReport::State::kMissing);
-  const auto broken = peers.Run("statsmodels", stl, kSmall, set);
+  EXPECT_EQ(peers.Run("stl-cpp", kernels::CpuOps(), stl, kSmall, set)->state,
+            PeerReport::State::kMissing);
+  const auto broken = peers.Run("statsmodels", kernels::CpuOps(), stl, kSmall, set);
   EXPECT_EQ(broken.status().code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(broken.status().message()), HasSubstr("ValueError: out of order"));
 }
