@@ -81,7 +81,7 @@ struct PeriodArgs {
   int max_period = 0;              // samples; 0 = half the length
   float significance = 0.01f;      // chance that noise alone yields a period
   int max_periods = 3;             // periods kept a series
-  std::span<int32_t> periods;      // [series][max_periods], strongest first; 0 = no more
+  std::span<int32_t> periods;      // [series][max_periods], highest peaks first; 0 = no more
   std::span<float> strengths;      // likewise, autocorrelation at the period
   std::span<SeriesStatus> status;  // [series]
   std::span<std::byte> workspace;

@@ -17,6 +17,10 @@ size_t MstlWorkspaceBytes(const MstlArgs& args);
 template <typename Device>
 void Mstl(const MstlArgs& args);
 template <typename Device>
+size_t PeriodsWorkspaceBytes(const PeriodArgs& args);
+template <typename Device>
+void Periods(const PeriodArgs& args);
+template <typename Device>
 void Pinball(const PinballArgs& args);
 template <typename Device>
 void NaiveScale(const NaiveScaleArgs& args);
@@ -31,6 +35,8 @@ void SetDrivers(Ops& ops) {
   ops.mstl_check = CheckMstl;
   ops.mstl_workspace_bytes = MstlWorkspaceBytes<Device>;
   ops.mstl = Mstl<Device>;
+  ops.periods_workspace_bytes = PeriodsWorkspaceBytes<Device>;
+  ops.periods = Periods<Device>;
   ops.pinball = Pinball<Device>;
   ops.naive_scale = NaiveScale<Device>;
   ops.mase = Mase<Device>;

@@ -2,6 +2,7 @@
 #include "kernels/cuda/drivers.h"
 #include "kernels/cuda/host_device.h"
 #include "kernels/cuda/mstl.h"
+#include "kernels/cuda/periods.h"
 #include "kernels/cuda/scores.h"
 #include "kernels/cuda/stl.h"
 #include "kernels/host_memory.h"
