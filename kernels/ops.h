@@ -183,6 +183,78 @@ struct AutoregressionArgs {
   Stream stream = nullptr;
 };
 
+// --- Streaming seasonal-trend update: see docs/kernels-stream.md
+// -----------------------------------
+
+inline constexpr int kStreamModes = 8;   // low-order memory of the samples since the start
+inline constexpr int kStreamKnots = 18;  // of the lines by which the window before them counts on
+
+// What follows the last step of STL on the last `window` samples, O(1) a sample. Made once for a
+// set of parameters by PlanStream (kernels/algo/stream_plan.h); plain data.
+struct StreamModel {
+  int32_t period = 0;   // steps
+  int32_t window = 0;   // steps of the decomposition that is followed
+  int32_t horizon = 0;  // steps since the start for which the stray is bounded
+  int32_t knot_steps = 0;
+  float pole = 0;  // of the Laguerre filter of the deviations
+  float gain = 0;
+  float trend_modes[kStreamModes] = {};
+  float seasonal_modes[kStreamModes] = {};
+  float comb_now = 0;    // of a phase's own samples: the weight of the one that comes,
+  float comb_next = 0;   // what it adds to the phase's memory,
+  float comb_keep = 0;   // and how much of that memory stays
+  float edge_pole = 0;   // of the answer to samples that turn another period old, and what it says
+  float edge_trend = 0;  // to the trend
+  float edge_seasonal = 0;
+};
+
+// Rows of the state: [rows][series], floats, saved and restored by copying them.
+constexpr int64_t StreamStateRows(const StreamModel& model) {
+  return 7 + kStreamModes + 2 * kStreamKnots + 2 * int64_t{model.period};
+}
+
+// Fills the state from a finished decomposition of model.window steps, made without robustness.
+// A series that was not decomposed gets a state of NaN.
+struct StreamStartArgs {
+  StreamModel model;
+  std::span<const float> tables;  // StreamPlan::tables, in the backend's memory
+  int64_t tick = 0;               // >= 0, of the window's last step
+  StepMajor<const float> observed;
+  StepMajor<const float> seasonal;
+  StepMajor<const float> trend;
+  std::span<const SeriesStatus> decomposed;  // [series] as STL gave it
+  std::span<const int32_t> columns;          // [series] of the state; empty: 0, 1, 2, ...
+  StepMajor<float> state;                    // [StreamStateRows][series of the stream]
+  std::span<std::byte> workspace;
+  Stream stream = nullptr;
+};
+
+// Takes the sample of one tick in, for every series; each tick in turn.
+struct StreamUpdateArgs {
+  StreamModel model;
+  int64_t tick = 0;                 // one more than that of the start or of the update before
+  std::span<const float> observed;  // [series] NaN = missing: the trend is held, the season goes on
+  StepMajor<float> state;
+  std::span<float> seasonal;       // [series] now
+  std::span<float> trend;          // [series] now
+  std::span<float> remainder;      // [series] now; NaN where observed is
+  StepMajor<float> expected;       // [steps ahead][series], trend held; steps == 0: not wanted
+  std::span<SeriesStatus> status;  // [series] of the sample: kNoData = no state; kNotFinite and
+                                   // kPrecision (too large) = taken as missing
+  Stream stream = nullptr;
+};
+
+// How far the stream may have strayed from the full decomposition of the last `window` samples, at
+// most. Infinite beyond the horizon.
+struct StreamStrayArgs {
+  StreamModel model;
+  std::span<const float> tables;
+  StepMajor<const float> state;
+  std::span<float> trend;     // [series]
+  std::span<float> seasonal;  // [series]
+  Stream stream = nullptr;
+};
+
 // --- The backends --------------------------------------------------------------------------------
 
 struct Ops {
@@ -224,6 +296,11 @@ struct Ops {
 
   size_t (*autoregression_workspace_bytes)(const AutoregressionArgs& args);
   void (*autoregression)(const AutoregressionArgs& args);
+
+  size_t (*stream_start_workspace_bytes)(const StreamStartArgs& args);
+  void (*stream_start)(const StreamStartArgs& args);
+  void (*stream_update)(const StreamUpdateArgs& args);
+  void (*stream_stray)(const StreamStrayArgs& args);
 };
 
 // The CPU backend, its instruction set chosen at first use. Never null.

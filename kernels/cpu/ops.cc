@@ -9,6 +9,7 @@
 #include "kernels/cpu/patterns.h"
 #include "kernels/cpu/scores.h"
 #include "kernels/cpu/stl.h"
+#include "kernels/cpu/stream.h"
 #include "kernels/host_memory.h"
 
 namespace foreshadow::kernels {
@@ -44,6 +45,10 @@ const Ops& CpuOps() {
     filled.pinball = cpu::Pinball;
     filled.naive_scale = cpu::NaiveScale;
     filled.mase = cpu::Mase;
+    filled.stream_start_workspace_bytes = cpu::StreamStartWorkspaceBytes;
+    filled.stream_start = cpu::StreamStart;
+    filled.stream_update = cpu::StreamUpdate;
+    filled.stream_stray = cpu::StreamStray;
     return filled;
   }();
   return ops;

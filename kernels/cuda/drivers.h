@@ -28,6 +28,13 @@ template <typename Device>
 void Mase(const MaseArgs& args);
 
 template <typename Device>
+void StreamStart(const StreamStartArgs& args);
+template <typename Device>
+void StreamUpdate(const StreamUpdateArgs& args);
+template <typename Device>
+void StreamStray(const StreamStrayArgs& args);
+
+template <typename Device>
 void SetDrivers(Ops& ops) {
   ops.stl_check = CheckStl;
   ops.stl_workspace_bytes = StlWorkspaceBytes<Device>;
@@ -40,6 +47,10 @@ void SetDrivers(Ops& ops) {
   ops.pinball = Pinball<Device>;
   ops.naive_scale = NaiveScale<Device>;
   ops.mase = Mase<Device>;
+  ops.stream_start_workspace_bytes = [](const StreamStartArgs&) { return size_t{0}; };
+  ops.stream_start = StreamStart<Device>;
+  ops.stream_update = StreamUpdate<Device>;
+  ops.stream_stray = StreamStray<Device>;
 }
 
 }  // namespace foreshadow::kernels::cuda

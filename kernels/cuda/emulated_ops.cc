@@ -5,6 +5,7 @@
 #include "kernels/cuda/periods.h"
 #include "kernels/cuda/scores.h"
 #include "kernels/cuda/stl.h"
+#include "kernels/cuda/stream.h"
 #include "kernels/host_memory.h"
 
 namespace foreshadow::kernels {
