@@ -21,6 +21,8 @@ bool BadJump(int jump) { return jump != kDefault && jump < 1; }
 
 std::string_view CheckStl(const StlParams& p, int64_t steps) {
   if (p.period < 2) return "period must be at least 2";
+  // Counts of steps are floats at times; and a GPU's tile is indexed by 32 bits.
+  if (steps > int64_t{1} << 24) return "the series must have at most 16777216 steps";
   if (steps < 2 * int64_t{p.period}) return "the series must be at least two periods long";
   if (p.seasonal_window != kPeriodic && (p.seasonal_window < 3 || p.seasonal_window % 2 == 0)) {
     return "seasonal must be periodic or an odd window of at least 3";

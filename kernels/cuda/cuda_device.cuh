@@ -55,8 +55,14 @@ struct CudaTeam {
   }
 };
 
+template <typename Body>
+constexpr int BlocksAtOnce() {
+  if constexpr (requires { Body::kBlocksAtOnce; }) return Body::kBlocksAtOnce;
+  return 1;
+}
+
 template <int kThreads, typename Body>
-__global__ void __launch_bounds__(kThreads) RunTeams(Body body) {
+__global__ void __launch_bounds__(kThreads, BlocksAtOnce<Body>()) RunTeams(Body body) {
   extern __shared__ __align__(64) std::byte shared[];
   body(CudaTeam{shared}, int64_t{blockIdx.x});
 }

@@ -42,7 +42,8 @@ struct HostDevice {
   static size_t SharedBytesMax() { return 227 * 1024; }
 
   // body(team, block) for each block in 0..blocks-1; each has so many threads and bytes of shared
-  // memory. What is in shared memory at the start is undefined.
+  // memory. What is in shared memory at the start is undefined. Body::kBlocksAtOnce (1 unless
+  // there) blocks shall fit a multiprocessor: the fewer, the more registers each thread has.
   template <typename Body>
   static void Launch(int64_t blocks, int /*threads*/, size_t shared_bytes, Stream, Body body) {
     struct alignas(64) Line {
