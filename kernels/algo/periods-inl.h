@@ -422,6 +422,13 @@ FORESHADOW_TEAM Peak NextPeak(Team team, const PeriodShape& shape, const PeriodR
   return {shape.first + at, highest};
 }
 
+template <typename Team>
+FORESHADOW_TEAM double SumOfSquares(Team team, const PeriodShape& shape, const PeriodRow& row) {
+  return team.Sum(shape.steps, [&](auto i) FORESHADOW_ITEMS {
+    return team.Load(row.values, i) * team.Load(row.values, i);
+  });
+}
+
 // Variance that the means of a period's phases leave of `total`, adjusted for their number.
 template <typename Team>
 FORESHADOW_TEAM double Unexplained(Team team, const PeriodShape& shape, const PeriodRow& row,
@@ -444,9 +451,7 @@ template <typename Team>
 FORESHADOW_TEAM int64_t Refine(Team team, const PeriodShape& shape, const PeriodRow& row,
                                int64_t period) {
   const int64_t slack = Larger<int64_t>(1, period / 100);
-  const double total = team.Sum(shape.steps, [&](auto i) FORESHADOW_ITEMS {
-    return team.Load(row.values, i) * team.Load(row.values, i);
-  });
+  const double total = SumOfSquares(team, shape, row);
   int64_t best = period;
   double least = Unexplained(team, shape, row, total, period);
   const int64_t last = Smaller(shape.max_period, period + slack);
@@ -616,6 +621,10 @@ FORESHADOW_TEAM void DetrendWithin(Team team, const PeriodShape& shape, const Pe
     team.Store(team.Load(row.values, i) - team.Set(level) * team.Load(row.present, i), row.values,
                i);
   });
+  team.Each(1, [&](int64_t) FORESHADOW_ITEMS {
+    row.state->slope = slope;
+    row.state->level = level;
+  });
 }
 
 // Takes the mean of each phase away.
@@ -662,8 +671,8 @@ FORESHADOW_TEAM void ForCycles(Team team, const PeriodShape& shape, const Period
   }
 }
 
-// The first look: the trend is fitted anew within the first cycle that is confirmed. Without one
-// the series is done.
+// Fits the trend anew within the first cycle that is confirmed; without one the series is done. All
+// candidates are candidates again.
 template <typename Team>
 FORESHADOW_TEAM void FitTrend(Team team, const PeriodShape& shape, const PeriodRow& row) {
   int64_t period = 0;
@@ -671,15 +680,24 @@ FORESHADOW_TEAM void FitTrend(Team team, const PeriodShape& shape, const PeriodR
     period = cycle.period;
     return true;
   });
-  if (period > 0) DetrendWithin(team, shape, row, period);
+  if (period > 0) {
+    DetrendWithin(team, shape, row, period);
+    float* excess = row.excess + shape.first;
+    team.For(shape.last - shape.first + 1, [&](auto k) FORESHADOW_ITEMS {
+      const auto of_any = team.Load(excess, k);
+      team.Store(team.Larger(of_any, team.Set(0) - of_any), excess, k);
+    });
+  }
   team.Each(1, [&](int64_t) FORESHADOW_ITEMS { row.state->done = period == 0; });
 }
 
-// The other looks: adds the cycles there are to those found before, and takes them out of the
-// values, for two cycles of unlike periods hide each other's hills.
+// Adds the cycles there are to those found before, and takes them out of the values, for two cycles
+// of unlike periods hide each other's hills. The series is done when that brought nothing, or left
+// too little to hold another cycle.
 template <typename Team>
 FORESHADOW_TEAM void FindCycles(Team team, const PeriodShape& shape, const PeriodRow& row) {
   team.Each(1, [&](int64_t) FORESHADOW_ITEMS { row.state->news = false; });
+  const double whole = SumOfSquares(team, shape, row) / row.state->share;
   ForCycles(team, shape, row, [&](const Cycle& cycle, float excess) FORESHADOW_ITEMS {
     team.Each(1, [&](int64_t) FORESHADOW_ITEMS { Keep(shape, row, cycle, excess); });
     return false;
@@ -688,7 +706,8 @@ FORESHADOW_TEAM void FindCycles(Team team, const PeriodShape& shape, const Perio
   for (int k = 0; k < state.count && state.news; ++k) {
     TakeOut(team, shape, row, state.kept[k].period);
   }
-  team.Each(1, [&](int64_t) FORESHADOW_ITEMS { row.state->done = !state.news; });
+  const bool empty = SumOfSquares(team, shape, row) < whole * (kHillMin / 2);
+  team.Each(1, [&](int64_t) FORESHADOW_ITEMS { row.state->done = !state.news || empty; });
 }
 
 // What was found, into zeros. The work of one thread.

@@ -71,6 +71,8 @@ struct KeptCycle {
 struct PeriodState {
   int64_t present;  // samples that are there
   float red;        // lag-one correlation of the noise
+  float slope;      // of the line that the fit of the trend took away, a step,
+  float level;      // and its value in the middle
   float whole;      // sum of squares of the values before any cycle was taken out,
   float share;      // and what the values have of it now
   int count;        // of cycles kept

@@ -133,10 +133,60 @@ struct Vectors {
 HWY_ATTR void Transform(const cpu::PeriodMemory& m, const float* from) {
   kiss_fftr(m.forward, from, reinterpret_cast<kiss_fft_cpx*>(m.row.spectrum));
 }
+
 // Sums of products with itself so many steps later, of what was transformed.
 HWY_ATTR void Autocovariance(const PeriodShape& shape, const cpu::PeriodMemory& m, float* to) {
   SquareSpectrum(Vectors(), shape, m.row);
   kiss_fftri(m.inverse, reinterpret_cast<const kiss_fft_cpx*>(m.row.spectrum), to);
+}
+
+// The correlation once a line is taken from the values, which it was of before. Without gaps sums
+// over the values are all it takes: of y + l at one step times y + l at another, with l the line,
+// all terms but that of y and y are known. Two transforms would do the same.
+HWY_ATTR void CorrelateWithoutLine(const PeriodShape& shape, const PeriodRow& row) {
+  using F = Vectors::F;
+  const Vectors team;
+  const int64_t steps = shape.steps;
+  const auto n = static_cast<float>(steps);
+  const float center = (n - 1) / 2;
+  // Sums of values, and of values times time, over the first steps.
+  float* sums = row.pairs;
+  float* moments = row.pairs + steps + 1;
+  double sum = 0;
+  double moment = 0;
+  for (int64_t i = 0; i < steps; ++i) {
+    sums[i] = static_cast<float>(sum);
+    moments[i] = static_cast<float>(moment);
+    sum += row.values[i];
+    moment += double{row.values[i]} * (static_cast<double>(i) - double{center});
+  }
+  sums[steps] = static_cast<float>(sum);
+  moments[steps] = static_cast<float>(moment);
+  const F a = team.Set(row.state->level);
+  const F b = team.Set(row.state->slope);
+  const F all = team.Set(sums[steps]);
+  const F all_moments = team.Set(moments[steps]);
+  const F scale = team.Set(static_cast<float>(shape.padded));  // of transforms
+  const F per_pair = team.Set(row.state->whole / n);
+  team.For(steps, [&](Vectors::Items i) HWY_ATTR {
+    const F lag = team.Iota(i);
+    const F pairs = team.Set(n) - lag;
+    const F early = team.Gather(sums, pairs);
+    const F late = all - team.Load(sums, i);
+    F line_and_values = a * (early + late) + b * lag * (early - late);
+    line_and_values =
+        line_and_values + b * (team.Gather(moments, pairs) + all_moments - team.Load(moments, i));
+    // Sums of time and its square over the first pairs.
+    const F time = team.Set(-0.5f) * pairs * lag;
+    const F last = pairs - team.Set(1);
+    const F square = pairs * (last * (pairs + last) / team.Set(6) - team.Set(center) * last +
+                              team.Set(center * center));
+    const F line =
+        a * a * pairs + a * b * (time + time + lag * pairs) + b * b * (square + lag * time);
+    const F before = team.Load(row.correlation, i) * pairs * per_pair;
+    team.Store(before - scale * (line_and_values + line), row.correlation, i);
+  });
+  Correlate(team, shape, row);
 }
 
 // Of the series whose samples are in the row. Most series of noise cost no more than one transform.
@@ -145,24 +195,33 @@ HWY_ATTR SeriesStatus PeriodsOf(const PeriodShape& shape, const cpu::PeriodMemor
   const Vectors team;
   const PeriodRow& row = m.row;
   const PeriodState& state = *row.state;
-  Begin(team, shape, row);
-  for (int look = 0; look < kPeriodLooks && !state.done; ++look) {
-    Transform(m, row.values);
-    Look(team, shape, m.tables, row);
-    if (state.done) break;
+  const auto correlate = [&] HWY_ATTR {
     Autocovariance(shape, m, row.correlation);
-    if (state.gaps && look == 0) {
+    if (state.gaps && state.whole == 0) {
       MaskToTransform(team, shape, row);
       Transform(m, row.pairs);
       Autocovariance(shape, m, row.pairs);
       CountPairs(team, shape, row);
     }
     Correlate(team, shape, row);
+  };
+  Begin(team, shape, row);
+  for (int look = 0; look < kPeriodLooks && !state.done; ++look) {
+    Transform(m, row.values);
+    Look(team, shape, m.tables, row);
+    if (state.done) break;
+    correlate();
     if (look == 0) {
       FitTrend(team, shape, row);
-    } else {
-      FindCycles(team, shape, row);
+      if (state.done) break;
+      if (state.gaps) {
+        Transform(m, row.values);
+        correlate();
+      } else {
+        CorrelateWithoutLine(shape, row);
+      }
     }
+    FindCycles(team, shape, row);
   }
   Report(shape, state, periods, strengths);
   return state.status;

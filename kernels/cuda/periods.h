@@ -141,7 +141,7 @@ struct LookAtRow {
   }
 };
 
-struct SquareMask {
+struct SquareRow {
   PeriodChunk chunk;
 
   template <typename Team>
@@ -254,14 +254,16 @@ void FindPeriods(const PeriodChunk& chunk, const RowTransforms& transforms,
     forward(first.values);
     on_rows(LookAtRow{chunk});
     back(first.correlation);
-    if (look > 0) {
-      on_rows(FindCyclesOfRow{chunk});
-      continue;
+    if (look == 0) {
+      forward(first.pairs);
+      on_rows(SquareRow{chunk});
+      back(first.pairs);
+      on_rows(FitTrendOfRow{chunk});
+      forward(first.values);
+      on_rows(SquareRow{chunk});
+      back(first.correlation);
     }
-    forward(first.pairs);
-    on_rows(SquareMask{chunk});
-    back(first.pairs);
-    on_rows(FitTrendOfRow{chunk});
+    on_rows(FindCyclesOfRow{chunk});
   }
   Device::ForEach(chunk.count, stream, ReportRow{chunk});
 }
