@@ -88,24 +88,50 @@ struct PeriodArgs {
   Stream stream = nullptr;
 };
 
-// --- Spikes in a remainder -------------------------------------------------------------------
+// --- Events: spikes in a remainder, shifts of its level
+// -------------------------------------------
 
-struct Spike {
-  int32_t series;
-  int32_t onset;     // step
-  int32_t duration;  // steps
-  float peak;        // signed height over the remainder's median
-  float score;       // |peak| in robust standard deviations
+enum class EventKind : uint8_t {
+  kSpike = 0,   // leaves its level and comes back
+  kLevelShift,  // the level is another from here on, for more than 24 steps
 };
 
-struct SpikeArgs {
-  StepMajor<const float> remainder;
-  float false_alarms = 1e-4f;       // chance a step of noise is called a spike
-  std::span<float> scale;           // [series] robust standard deviation (1.4826 MAD)
-  std::span<float> threshold;       // [series] absolute height that counts as a spike
-  std::span<Spike> spikes;          // room for the spikes found, ordered by series, then onset
-  int64_t* spikes_count = nullptr;  // out: found; beyond the room they are counted, not kept
-  std::span<SeriesStatus> status;   // [series]
+// Of a spike, from its samples over the threshold; the first that holds, in this order. The peak's
+// place is counted from the onset, the duration from the first to the last of the samples.
+enum class EventShape : uint8_t {
+  kPulse = 0,  // one step or two
+  kPlateau,    // their mean height is at least 0.8 of the peak
+  kDecay,      // the peak lies in the first third
+  kRampUp,     // the peak lies in the last third
+  kHump,       // it rises and falls
+  kStep,       // a level shift, and no spike
+};
+
+struct Event {
+  int32_t series;
+  int32_t onset;     // step: the first over the threshold, or the first on the new level
+  int32_t duration;  // steps; of a shift: until the next one, or the end
+  float height;      // signed: of a spike its peak over the level, of a shift after less before
+  float score;       // |height| in robust standard deviations: of the noise, or, for a shift, of
+                     // how far levels of 49 steps part by chance
+  float before;      // level; of a spike that of the remainder around it
+  float after;       // likewise; of a spike the same
+  EventKind kind;
+  EventShape shape;
+};
+
+struct EventArgs {
+  StepMajor<const float> remainder;  // spikes are sought here
+  StepMajor<const float> level;      // shifts are sought here: the series less its season, for a
+                                     // trend follows a shift; data == nullptr: in the remainder
+  float false_alarms = 1e-4f;        // chance a step of noise is called a spike
+  float shift_false_alarms = 0.01f;  // chance a series of noise shows a shift; 0 = seek none
+  std::span<float> scale;            // [series] robust standard deviation (1.4826 MAD), shifts out
+  std::span<float> threshold;        // [series] absolute height that counts as a spike
+  std::span<Event> events;           // room for those found, ordered by series, then onset
+  int64_t* events_count = nullptr;   // out: found; beyond the room they are counted, not kept
+  // [series] kConstant: more than half of the samples are one value: no spikes, but maybe shifts.
+  std::span<SeriesStatus> status;
   std::span<std::byte> workspace;
   Stream stream = nullptr;
 };
@@ -281,8 +307,8 @@ struct Ops {
   size_t (*periods_workspace_bytes)(const PeriodArgs& args);
   void (*periods)(const PeriodArgs& args);
 
-  size_t (*spikes_workspace_bytes)(const SpikeArgs& args);
-  void (*spikes)(const SpikeArgs& args);
+  size_t (*events_workspace_bytes)(const EventArgs& args);
+  void (*events)(const EventArgs& args);
 
   size_t (*lags_workspace_bytes)(const LagArgs& args);
   void (*lags)(const LagArgs& args);

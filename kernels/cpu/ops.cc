@@ -38,8 +38,8 @@ const Ops& CpuOps() {
     filled.mstl = cpu::Mstl;
     filled.periods_workspace_bytes = cpu::PeriodsWorkspaceBytes;
     filled.periods = cpu::Periods;
-    filled.spikes_workspace_bytes = cpu::SpikesWorkspaceBytes;
-    filled.spikes = cpu::Spikes;
+    filled.events_workspace_bytes = cpu::EventsWorkspaceBytes;
+    filled.events = cpu::Events;
     filled.lags_workspace_bytes = cpu::LagsWorkspaceBytes;
     filled.lags = cpu::Lags;
     filled.pinball = cpu::Pinball;

@@ -6,11 +6,56 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "kernels/check.h"
 #include "kernels/ops.h"
 
 namespace foreshadow::kernels::cuda {
+
+inline constexpr int kWarp = 32;
+
+// Plain data from the lane `away` from this one, word by word.
+template <typename T>
+__device__ T FromLane(T value, int away) {
+  static_assert(sizeof(T) % sizeof(unsigned) == 0);
+  unsigned words[sizeof(T) / sizeof(unsigned)];
+  memcpy(words, &value, sizeof(T));
+  for (unsigned& word : words) word = __shfl_xor_sync(0xffffffffu, word, away);
+  memcpy(&value, words, sizeof(T));
+  return value;
+}
+
+// A warp as a team; see HostTeam for the contract. All its lanes must make the same calls.
+struct CudaWarp {
+  template <typename F>
+  __device__ void For(int64_t n, F f) const {
+    for (int64_t i = lane(); i < n; i += kWarp) f(i);
+    __syncwarp();
+  }
+  template <typename T, typename Add, typename Merge>
+  __device__ T Fold(int64_t n, T start, Add add, Merge merge) const {
+    for (int64_t i = lane(); i < n; i += kWarp) add(start, i);
+    for (int away = kWarp / 2; away > 0; away /= 2) merge(start, FromLane(start, away));
+    return start;
+  }
+  template <typename Keep, typename Write>
+  __device__ int64_t Compact(int64_t n, Keep keep, Write write) const {
+    int64_t kept = 0;
+    for (int64_t first = 0; first < n; first += kWarp) {
+      const int64_t i = first + lane();
+      const bool is_kept = i < n && keep(i);
+      const unsigned mask = __ballot_sync(0xffffffffu, is_kept);
+      if (is_kept) write(i, kept + __popc(mask & ((1u << lane()) - 1)));
+      kept += __popc(mask);
+    }
+    __syncwarp();
+    return kept;
+  }
+
+ private:
+  __device__ static int lane() { return static_cast<int>(threadIdx.x) % kWarp; }
+};
 
 // See HostTeam for the contract. Every thread of the block must make the same calls.
 struct CudaTeam {
@@ -35,10 +80,14 @@ struct CudaTeam {
     }
     return Combine(least, [](T a, T b) { return a > b ? a : b; });
   }
+  template <typename F>
+  __device__ void Warps(int64_t n, F f) const {
+    const int64_t warps = blockDim.x / kWarp;
+    for (int64_t i = threadIdx.x / kWarp; i < n; i += warps) f(CudaWarp{}, i);
+    __syncthreads();
+  }
 
  private:
-  static constexpr int kWarp = 32;
-
   template <typename T, typename Op>
   __device__ T Combine(T value, Op op) const {
     __shared__ T of_warp[kWarp];

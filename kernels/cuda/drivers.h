@@ -21,6 +21,10 @@ size_t PeriodsWorkspaceBytes(const PeriodArgs& args);
 template <typename Device>
 void Periods(const PeriodArgs& args);
 template <typename Device>
+size_t EventsWorkspaceBytes(const EventArgs& args);
+template <typename Device>
+void Events(const EventArgs& args);
+template <typename Device>
 void Pinball(const PinballArgs& args);
 template <typename Device>
 void NaiveScale(const NaiveScaleArgs& args);
@@ -44,6 +48,8 @@ void SetDrivers(Ops& ops) {
   ops.mstl = Mstl<Device>;
   ops.periods_workspace_bytes = PeriodsWorkspaceBytes<Device>;
   ops.periods = Periods<Device>;
+  ops.events_workspace_bytes = EventsWorkspaceBytes<Device>;
+  ops.events = Events<Device>;
   ops.pinball = Pinball<Device>;
   ops.naive_scale = NaiveScale<Device>;
   ops.mase = Mase<Device>;

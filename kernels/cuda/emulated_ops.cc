@@ -1,5 +1,6 @@
 // Every kernel of this folder, compiled for the host.
 #include "kernels/cuda/drivers.h"
+#include "kernels/cuda/events.h"
 #include "kernels/cuda/host_device.h"
 #include "kernels/cuda/mstl.h"
 #include "kernels/cuda/periods.h"

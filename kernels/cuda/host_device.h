@@ -29,6 +29,29 @@ struct HostTeam {
     for (int64_t i = 0; i < n; ++i) sum += f(i);
     return sum;
   }
+  // start after add(sum, i) for every i, spread over the threads, whose sums merge(sum, other) then
+  // joins; given to every thread. T is plain data.
+  template <typename T, typename Add, typename Merge>
+  T Fold(int64_t n, T start, Add add, Merge) const {
+    for (int64_t i = 0; i < n; ++i) add(start, i);
+    return start;
+  }
+  // f(warp, i) for i in 0..n-1, a warp each: a team of its own, whose calls do not wait for the
+  // other warps. All are done when it returns.
+  template <typename F>
+  void Warps(int64_t n, F f) const {
+    for (int64_t i = 0; i < n; ++i) f(*this, i);
+  }
+  // Of a warp alone: write(i, at) for each i that keep(i) holds for, at = 0, 1, .. in their order.
+  // Returns how many.
+  template <typename Keep, typename Write>
+  int64_t Compact(int64_t n, Keep keep, Write write) const {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      if (keep(i)) write(i, kept++);
+    }
+    return kept;
+  }
   // Largest f(i), or `least`, given to every thread.
   template <typename T, typename F>
   T Max(int64_t n, T least, F f) const {

@@ -16,8 +16,8 @@ using kernels::SeriesStatus;
 using kernels::StepMajor;
 
 constexpr int64_t kBlockAccounts = 64;  // 320 series at once: wide enough for SIMD, fits in cache
-constexpr int kSpikesKept = 8;          // newest spikes remembered a series
-constexpr int kSpikeRoom = 64 * 1024;   // spikes of one block of accounts
+constexpr size_t kEventsKept = 8;       // newest spikes, and shifts, remembered a series
+constexpr int kEventRoom = 64 * 1024;   // events of one block of accounts
 
 // Scratch of one Analyze call, grown as needed and kept for the next block.
 struct Scratch {
@@ -80,6 +80,7 @@ struct Block {
   std::span<SeriesPattern> patterns;
   std::span<int32_t> period_steps;
   Matrix residual;  // remainder where there is a season, else the series itself
+  Matrix level;     // the series without its season
   Scratch& scratch;
 };
 
@@ -143,6 +144,9 @@ void Decompose(Block& b, int32_t period, std::span<const int64_t> members) {
     const double both = Variance(b.observed.steps, both_at);
     pattern.seasonal_strength = both > 0 ? static_cast<float>(std::max(0.0, 1 - noise / both)) : 0;
     CopyColumn(remainder.view(), i, b.residual.view(), members[i]);
+    for (int64_t step = 0; step < b.observed.steps; ++step) {
+      b.level.view().at(step, members[i]) -= seasonal.view().at(step, i);
+    }
   }
 }
 
@@ -152,36 +156,38 @@ void DecomposeAll(Block& b) {
     b.patterns[s].trend_per_step = 0;
     b.patterns[s].seasonal_strength = 0;
     CopyColumn(b.observed, s, b.residual.view(), s);
+    CopyColumn(b.observed, s, b.level.view(), s);
     if (b.period_steps[s] > 0) by_period[b.period_steps[s]].push_back(s);
   }
   for (const auto& [period, members] : by_period) Decompose(b, period, members);
 }
 
-void FindSpikes(Block& b) {
+void FindEvents(Block& b) {
   const auto n = static_cast<size_t>(b.observed.series);
   std::vector<float> scale(n);
   std::vector<float> threshold(n);
   std::vector<SeriesStatus> status(n);
-  std::vector<kernels::Spike> spikes(kSpikeRoom);
+  std::vector<kernels::Event> events(kEventRoom);
   int64_t found = 0;
-  kernels::SpikeArgs args;
+  kernels::EventArgs args;
   args.remainder = b.residual.view();
+  args.level = b.level.view();
   args.false_alarms = static_cast<float>(b.settings.spike_false_alarms);
   args.scale = scale;
   args.threshold = threshold;
-  args.spikes = spikes;
-  args.spikes_count = &found;
+  args.events = events;
+  args.events_count = &found;
   args.status = status;
-  args.workspace = b.scratch.Aligned(b.ops.spikes_workspace_bytes(args));
-  b.ops.spikes(args);
+  args.workspace = b.scratch.Aligned(b.ops.events_workspace_bytes(args));
+  b.ops.events(args);
   for (SeriesPattern& pattern : b.patterns) pattern.spikes.clear();
-  const int64_t kept = std::min<int64_t>(found, kSpikeRoom);
+  events.resize(static_cast<size_t>(std::min<int64_t>(found, kEventRoom)));
   const int64_t start_ms = b.end_ms - (b.observed.steps - 1) * b.step_ms;
-  for (int64_t i = 0; i < kept; ++i) {
-    auto& of_series = b.patterns[spikes[i].series].spikes;
-    if (of_series.size() == kSpikesKept) of_series.erase(of_series.begin());
-    of_series.push_back(
-        {start_ms + spikes[i].onset * b.step_ms, spikes[i].duration, spikes[i].peak});
+  for (const kernels::Event& event : events) {
+    if (event.kind != kernels::EventKind::kSpike) continue;
+    auto& of_series = b.patterns[event.series].spikes;
+    if (of_series.size() == kEventsKept) of_series.erase(of_series.begin());
+    of_series.push_back({start_ms + event.onset * b.step_ms, event.duration, event.height});
   }
 }
 
@@ -242,10 +248,11 @@ void AnalyzeAccounts(const WindowView& window, const AnalyzeSettings& settings, 
               std::span(*memory.series).subspan(series, series_count),
               std::span(memory.period_steps).subspan(series, series_count),
               Matrix(observed.steps, series_count),
+              Matrix(observed.steps, series_count),
               scratch};
   FindPeriods(block);
   DecomposeAll(block);
-  FindSpikes(block);
+  FindEvents(block);
   FindLags(block);
 }
 

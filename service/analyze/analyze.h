@@ -1,6 +1,6 @@
-// Stage 3: what each series looks like - periods, season and trend, spikes, and how far the
-// mutation rate runs ahead of each resource. A rota analyses a part of the series at each tick, so
-// that a tick's cost does not depend on how deep the analysis goes.
+// Stage 3: what each series looks like - periods, season and trend, spikes, level shifts, and
+// how far the mutation rate runs ahead of each resource. A rota analyses a part of the series at
+// each tick, so that a tick's cost does not depend on how deep the analysis goes.
 #pragma once
 
 #include <cstdint>

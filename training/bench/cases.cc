@@ -117,18 +117,18 @@ Job PreparePeriods(const Ops& ops, const Case&, const Shape&, const Inputs& inpu
   return {[&ops, args] { ops.periods(args); }, args.status, {}, memory};
 }
 
-Job PrepareSpikes(const Ops& ops, const Case&, const Shape&, const Inputs& inputs) {
+Job PrepareEvents(const Ops& ops, const Case&, const Shape&, const Inputs& inputs) {
   auto memory = std::make_shared<Memory>(ops);
   const auto series = static_cast<size_t>(inputs.remainder.series);
-  kernels::SpikeArgs args;
+  kernels::EventArgs args;
   args.remainder = inputs.remainder;
   args.scale = memory->Make<float>(series);
   args.threshold = memory->Make<float>(series);
-  args.spikes = memory->Make<kernels::Spike>(64 * series);
-  args.spikes_count = memory->Make<int64_t>(1).data();
+  args.events = memory->Make<kernels::Event>(64 * series);
+  args.events_count = memory->Make<int64_t>(1).data();
   args.status = memory->Make<SeriesStatus>(series);
-  args.workspace = memory->Make<std::byte>(ops.spikes_workspace_bytes(args));
-  return {[&ops, args] { ops.spikes(args); }, args.status, {}, memory};
+  args.workspace = memory->Make<std::byte>(ops.events_workspace_bytes(args));
+  return {[&ops, args] { ops.events(args); }, args.status, {}, memory};
 }
 
 Job PrepareLags(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
@@ -235,8 +235,8 @@ constexpr Case kCases[] = {
      PrepareMstl, CheckMstl},
     {"periods", "three periods of up to half the length", "", NoSeasons, PreparePeriods,
      CheckOffered<&Ops::periods>},
-    {"spikes", "scale, threshold and spikes of a remainder", "", NoSeasons, PrepareSpikes,
-     CheckOffered<&Ops::spikes>},
+    {"events", "scale, threshold, spikes and level shifts of a remainder", "", NoSeasons,
+     PrepareEvents, CheckOffered<&Ops::events>},
     {"lags", "correlation at lags 0 to 12", "largest lag", NoSeasons, PrepareLags,
      CheckOffered<&Ops::lags>},
     {"pinball", "loss of one quantile", "", NoSeasons, PreparePinball, CheckOffered<&Ops::pinball>},

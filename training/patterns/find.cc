@@ -40,61 +40,112 @@ void FindPeriods(const WideTable& table, const PatternOptions& options,
   }
 }
 
-// Replaces one column by what season and trend leave of it.
-void TakeSeasonOut(const WideTable& table, size_t series, int32_t period,
-                   std::vector<float>& remainder) {
+// A column without its season, and without season and trend.
+struct Parts {
+  std::vector<float> level;
+  std::vector<float> remainder;
+};
+
+// Both are the column itself where it cannot be decomposed.
+Parts TakeSeasonOut(const std::vector<float>& column, int32_t period) {
   const kernels::Ops& ops = kernels::CpuOps();
+  const auto steps = static_cast<int64_t>(column.size());
+  Parts parts{column, column};
   kernels::StlParams params;
   params.period = period;
   params.robust = true;  // a spike must not leak into the season it is measured against
-  if (!ops.stl_check(params, table.steps).empty()) return;
-  StepMajor<const float> observed = table.view();
-  observed.data += series;
-  observed.series = 1;
-  const auto steps = static_cast<size_t>(table.steps);
-  std::vector<float> parts(3 * steps);
-  const auto part = [&](size_t at) {
-    return StepMajor<float>{parts.data() + at * steps, table.steps, 1, 1};
-  };
+  if (period == 0 || !ops.stl_check(params, steps).empty()) return parts;
+  std::vector<float> seasonal(column.size());
+  std::vector<float> trend(column.size());
+  std::vector<float> remainder(column.size());
+  const auto view = [&](auto& values) { return StepMajor{values.data(), steps, 1, 1}; };
   SeriesStatus status;
-  Workspace workspace(ops.stl_workspace_bytes(params, table.steps, 1));
-  ops.stl({params, observed, part(0), part(1), part(2), {}, {&status, 1}, workspace.span()});
-  if (status != SeriesStatus::kOk) return;
-  for (size_t i = 0; i < steps; ++i) {
-    remainder[i * static_cast<size_t>(table.series()) + series] = parts[2 * steps + i];
-  }
+  Workspace workspace(ops.stl_workspace_bytes(params, steps, 1));
+  ops.stl({params,
+           view(column),
+           view(seasonal),
+           view(trend),
+           view(remainder),
+           {},
+           {&status, 1},
+           workspace.span()});
+  if (status != SeriesStatus::kOk) return parts;
+  for (size_t i = 0; i < column.size(); ++i) parts.level[i] -= seasonal[i];
+  parts.remainder = std::move(remainder);
+  return parts;
 }
 
-void FindSpikes(StepMajor<const float> remainder, const PatternOptions& options,
-                std::vector<Patterns>& found) {
+std::vector<float> ColumnOf(StepMajor<const float> table, int64_t series) {
+  std::vector<float> column(static_cast<size_t>(table.steps));
+  for (int64_t i = 0; i < table.steps; ++i) column[static_cast<size_t>(i)] = table.at(i, series);
+  return column;
+}
+
+void PutColumn(const std::vector<float>& column, StepMajor<float> table, int64_t series) {
+  for (int64_t i = 0; i < table.steps; ++i) table.at(i, series) = column[static_cast<size_t>(i)];
+}
+
+void FindEvents(StepMajor<const float> remainder, StepMajor<const float> level,
+                const PatternOptions& options, std::vector<Patterns>& found) {
   const kernels::Ops& ops = kernels::CpuOps();
   std::vector<float> scale(found.size());
   std::vector<float> threshold(found.size());
   std::vector<SeriesStatus> status(found.size());
-  // Every other step at most starts a spike.
-  std::vector<kernels::Spike> spikes(
-      static_cast<size_t>((remainder.steps / 2 + 1) * remainder.series));
+  // A step at most starts a spike or a shift.
+  std::vector<kernels::Event> events(static_cast<size_t>(remainder.steps * remainder.series));
   int64_t count = 0;
-  kernels::SpikeArgs args;
+  kernels::EventArgs args;
   args.remainder = remainder;
+  args.level = level;
   args.false_alarms = static_cast<float>(options.false_alarms);
+  args.shift_false_alarms = static_cast<float>(options.shift_false_alarms);
   args.scale = scale;
   args.threshold = threshold;
-  args.spikes = spikes;
-  args.spikes_count = &count;
+  args.events = events;
+  args.events_count = &count;
   args.status = status;
-  Workspace workspace(ops.spikes_workspace_bytes(args));
+  Workspace workspace(ops.events_workspace_bytes(args));
   args.workspace = workspace.span();
-  ops.spikes(args);
+  ops.events(args);
   for (size_t s = 0; s < found.size(); ++s) {
     found[s].noise_status = status[s];
     found[s].scale = scale[s];
     found[s].threshold = threshold[s];
+    found[s].events.clear();
   }
-  spikes.resize(std::min(spikes.size(), static_cast<size_t>(count)));
-  for (const kernels::Spike& spike : spikes) {
-    found[static_cast<size_t>(spike.series)].spikes.push_back(spike);
+  events.resize(std::min(events.size(), static_cast<size_t>(count)));
+  for (const kernels::Event& event : events) {
+    found[static_cast<size_t>(event.series)].events.push_back(event);
   }
+}
+
+// A trend follows a shift slowly, and leaves in the remainder what it is late by. So a column that
+// shifts is decomposed once more without its shifts. False when none shifts.
+bool TakeShiftsOut(const WideTable& table, const std::vector<Patterns>& found,
+                   StepMajor<float> remainder, StepMajor<float> level) {
+  bool any = false;
+  for (size_t s = 0; s < found.size(); ++s) {
+    const auto series = static_cast<int64_t>(s);
+    const bool shifts = std::any_of(
+        found[s].events.begin(), found[s].events.end(),
+        [](const kernels::Event& e) { return e.kind == kernels::EventKind::kLevelShift; });
+    if (!shifts || found[s].periods.empty()) continue;
+    any = true;
+    std::vector<float> steps(static_cast<size_t>(table.steps), 0);
+    for (const kernels::Event& event : found[s].events) {
+      if (event.kind != kernels::EventKind::kLevelShift) continue;
+      for (size_t i = static_cast<size_t>(event.onset); i < steps.size(); ++i) {
+        steps[i] += event.height;
+      }
+    }
+    std::vector<float> column = ColumnOf(table.view(), series);
+    for (size_t i = 0; i < steps.size(); ++i) column[i] -= steps[i];
+    Parts parts = TakeSeasonOut(column, found[s].periods.front().steps);
+    for (size_t i = 0; i < steps.size(); ++i) parts.level[i] += steps[i];
+    PutColumn(parts.remainder, remainder, series);
+    PutColumn(parts.level, level, series);
+  }
+  return any;
 }
 
 void FindLeads(StepMajor<const float> remainder, size_t leader, const PatternOptions& options,
@@ -139,16 +190,24 @@ absl::StatusOr<std::vector<Patterns>> FindPatterns(const WideTable& table,
   std::vector<Patterns> found(table.names.size());
   for (size_t s = 0; s < found.size(); ++s) found[s].name = table.names[s];
   FindPeriods(table, options, found);
-  std::vector<float> remainder = table.values;
+  std::vector<float> remainder(table.values.size());
+  std::vector<float> level(table.values.size());
+  const auto view = [&](std::vector<float>& values) {
+    return StepMajor<float>{values.data(), table.steps, table.series(), table.series()};
+  };
   for (size_t s = 0; s < found.size(); ++s) {
-    if (!found[s].periods.empty()) {
-      TakeSeasonOut(table, s, found[s].periods.front().steps, remainder);
-    }
+    const auto series = static_cast<int64_t>(s);
+    const int32_t period = found[s].periods.empty() ? 0 : found[s].periods.front().steps;
+    const Parts parts = TakeSeasonOut(ColumnOf(table.view(), series), period);
+    PutColumn(parts.remainder, view(remainder), series);
+    PutColumn(parts.level, view(level), series);
   }
-  const StepMajor<const float> view{remainder.data(), table.steps, table.series(), table.series()};
-  FindSpikes(view, options, found);
+  FindEvents(view(remainder), view(level), options, found);
+  if (TakeShiftsOut(table, found, view(remainder), view(level))) {
+    FindEvents(view(remainder), view(level), options, found);
+  }
   if (!options.leader.empty()) {
-    FindLeads(view, static_cast<size_t>(leader - table.names.begin()), options, found);
+    FindLeads(view(remainder), static_cast<size_t>(leader - table.names.begin()), options, found);
   }
   return found;
 }

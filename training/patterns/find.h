@@ -1,5 +1,6 @@
-// What is found in each column of a wide table: periods, spikes beyond season and trend, and how
-// far one column runs ahead of the others. Main thread only; values in, values out.
+// What is found in each column of a wide table: periods, spikes beyond season and trend, shifts of
+// the level, and how far one column runs ahead of the others. Main thread only; values in, values
+// out.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +15,12 @@ namespace foreshadow::training {
 
 struct PatternOptions {
   int max_periods = 3;
-  int max_period = 0;          // steps; 0 = half the length
-  double significance = 0.01;  // chance that noise alone yields a period
-  double false_alarms = 1e-4;  // chance that a step of noise is called a spike
-  std::string leader;          // column held against all others; empty = no correlation
-  int max_lag = 12;            // steps
+  int max_period = 0;                // steps; 0 = half the length
+  double significance = 0.01;        // chance that noise alone yields a period
+  double false_alarms = 1e-4;        // chance that a step of noise is called a spike
+  double shift_false_alarms = 0.01;  // chance that a column of noise shows a level shift; 0 = none
+  std::string leader;                // column held against all others; empty = no correlation
+  int max_lag = 12;                  // steps
 };
 
 struct Period {
@@ -37,11 +39,11 @@ struct Lead {
 struct Patterns {
   std::string name;
   kernels::SeriesStatus status = kernels::SeriesStatus::kOk;        // of the search for periods
-  kernels::SeriesStatus noise_status = kernels::SeriesStatus::kOk;  // of the search for spikes
+  kernels::SeriesStatus noise_status = kernels::SeriesStatus::kOk;  // of the search for events
   std::vector<Period> periods;                                      // strongest first
-  float scale = 0;      // robust standard deviation of what season and trend leave
-  float threshold = 0;  // height that counts as a spike
-  std::vector<kernels::Spike> spikes;
+  float scale = 0;                     // robust standard deviation of what season and trend leave
+  float threshold = 0;                 // height that counts as a spike
+  std::vector<kernels::Event> events;  // in order of onset
   bool has_lead = false;
   Lead lead;
 };

@@ -41,7 +41,8 @@ absl::Status Run(const Options& options) {
 
 void AddPatterns(CLI::App& app) {
   CLI::App* command = app.add_subcommand(
-      "patterns", "Find periods, spikes and leads in each column: CSV, or JSON with --json");
+      "patterns",
+      "Find periods, spikes, level shifts and leads in each column: CSV, or JSON with --json");
   auto o = std::make_shared<Options>();
   PatternOptions& p = o->find;
   const auto chance = CLI::Range(1e-9, 0.5);
@@ -61,13 +62,19 @@ void AddPatterns(CLI::App& app) {
                    "Chance that a step of noise is called a spike")
       ->check(chance)
       ->capture_default_str();
+  command
+      ->add_option("--shift-false-alarms", p.shift_false_alarms,
+                   "Chance that a column of noise shows a level shift; 0 = seek none")
+      ->check(CLI::Range(0.0, 0.5))
+      ->capture_default_str();
   command->add_option(
       "--leader", p.leader,
       "Column to correlate with the others so many steps later, e.g. mutation_rate");
   command->add_option("--max-lag", p.max_lag, "Largest lag tried for --leader, steps")
       ->check(CLI::Range(0, 10'000))
       ->capture_default_str();
-  command->add_option("--plot", o->plot, "Also draw the series and spikes: FILE.svg or FILE.png");
+  command->add_option("--plot", o->plot,
+                      "Also draw the series and its events: FILE.svg or FILE.png");
   command->add_flag("--json", o->json, "Print JSON");
   SetRun(*command, [o] { return Run(*o); });
 }

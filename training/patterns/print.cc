@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iterator>
 #include <nlohmann/json.hpp>
@@ -24,6 +25,8 @@ std::string When(const WideTable& table, int32_t step) {
                           absl::UTCTimeZone());
 }
 
+bool IsShift(const kernels::Event& event) { return event.kind == kernels::EventKind::kLevelShift; }
+
 Json Number(float value) { return std::isfinite(value) ? Json(value) : Json(); }
 
 std::string Title(const Patterns& patterns) {
@@ -33,7 +36,9 @@ std::string Title(const Patterns& patterns) {
     title += fmt::format("{}{} steps ({:.2f})", &period == &patterns.periods.front() ? "" : ", ",
                          period.steps, period.strength);
   }
-  return title + fmt::format("; {} spikes", patterns.spikes.size());
+  const auto shifts = std::count_if(patterns.events.begin(), patterns.events.end(), IsShift);
+  return title +
+         fmt::format("; {} spikes, {} level shifts", std::ssize(patterns.events) - shifts, shifts);
 }
 
 void AddPanel(const WideTable& table, const Patterns& patterns, size_t series,
@@ -49,17 +54,25 @@ void AddPanel(const WideTable& table, const Patterns& patterns, size_t series,
     }
   }
   fmt::format_to(out, "END\n$spikes << END\n");
-  for (const kernels::Spike& spike : patterns.spikes) {
-    for (int64_t i = spike.onset; i < spike.onset + spike.duration; ++i) {
+  bool has_spikes = false;
+  std::string arrows;
+  for (const kernels::Event& event : patterns.events) {
+    if (IsShift(event)) {
+      arrows +=
+          fmt::format("set arrow from {0}, graph 0 to {0}, graph 1 nohead dt 2 lc rgb '#2a7f3f'\n",
+                      event.onset);
+      continue;
+    }
+    has_spikes = true;
+    for (int64_t i = event.onset; i < event.onset + event.duration; ++i) {
       if (!std::isnan(at(i))) fmt::format_to(out, "{} {:.9g}\n", i, at(i));
     }
   }
-  fmt::format_to(
-      out,
-      "END\nset title {} noenhanced\n"
-      "plot [0:{}] $line with lines lc rgb '#1f5fa8' notitle{}\n",
-      GnuplotText(Title(patterns)), table.steps - 1,
-      patterns.spikes.empty() ? "" : ", $spikes with points pt 7 ps 0.5 lc rgb '#d2322d' notitle");
+  fmt::format_to(out,
+                 "END\nset title {} noenhanced\n{}"
+                 "plot [0:{}] $line with lines lc rgb '#1f5fa8' notitle{}\nunset arrow\n",
+                 GnuplotText(Title(patterns)), arrows, table.steps - 1,
+                 has_spikes ? ", $spikes with points pt 7 ps 0.5 lc rgb '#d2322d' notitle" : "");
 }
 
 }  // namespace
@@ -82,20 +95,41 @@ std::string_view Words(SeriesStatus status) {
   return "";
 }
 
+std::string_view Words(kernels::EventShape shape) {
+  switch (shape) {
+    case kernels::EventShape::kPulse:
+      return "pulse";
+    case kernels::EventShape::kPlateau:
+      return "plateau";
+    case kernels::EventShape::kDecay:
+      return "decay";
+    case kernels::EventShape::kRampUp:
+      return "ramp-up";
+    case kernels::EventShape::kHump:
+      return "hump";
+    case kernels::EventShape::kStep:
+      return "step";
+  }
+  return "";
+}
+
 std::string PatternsCsv(const WideTable& table, std::span<const Patterns> found) {
-  std::string text = "series,pattern,at,steps,size,score,p_value\n";
+  std::string text = "series,pattern,at,steps,size,score,p_value,shape,before,after\n";
   auto out = std::back_inserter(text);
   for (const Patterns& patterns : found) {
     const std::string name = CsvField(patterns.name);
     for (const Period& period : patterns.periods) {
-      fmt::format_to(out, "{},period,,{},,{:.4g},\n", name, period.steps, period.strength);
+      fmt::format_to(out, "{},period,,{},,{:.4g},,,,\n", name, period.steps, period.strength);
     }
-    for (const kernels::Spike& spike : patterns.spikes) {
-      fmt::format_to(out, "{},spike,{},{},{:.6g},{:.4g},\n", name, When(table, spike.onset),
-                     spike.duration, spike.peak, spike.score);
+    for (const kernels::Event& event : patterns.events) {
+      fmt::format_to(out, "{},{},{},{},{:.6g},{:.4g},,{},", name,
+                     IsShift(event) ? "level-shift" : "spike", When(table, event.onset),
+                     event.duration, event.height, event.score, Words(event.shape));
+      if (IsShift(event)) fmt::format_to(out, "{:.6g},{:.6g}", event.before, event.after);
+      text += IsShift(event) ? "\n" : ",\n";
     }
     if (patterns.has_lead && patterns.lead.status == SeriesStatus::kOk) {
-      fmt::format_to(out, "{},lead,,{},{:.4g},,{:.4g}\n", name, patterns.lead.lag,
+      fmt::format_to(out, "{},lead,,{},{:.4g},,{:.4g},,,\n", name, patterns.lead.lag,
                      patterns.lead.correlation, patterns.lead.p_value);
     }
   }
@@ -110,19 +144,27 @@ std::string PatternsJson(const WideTable& table, std::span<const Patterns> found
       periods.push_back({{"steps", period.steps}, {"strength", Number(period.strength)}});
     }
     Json spikes = Json::array();
-    for (const kernels::Spike& spike : patterns.spikes) {
-      Json entry = {{"onset_step", spike.onset}};
-      if (table.step_ms > 0) entry["onset"] = When(table, spike.onset);
-      entry["steps"] = spike.duration;
-      entry["peak"] = Number(spike.peak);
-      entry["score"] = Number(spike.score);
-      spikes.push_back(std::move(entry));
+    Json shifts = Json::array();
+    for (const kernels::Event& event : patterns.events) {
+      Json entry = {{"onset_step", event.onset}};
+      if (table.step_ms > 0) entry["onset"] = When(table, event.onset);
+      entry["steps"] = event.duration;
+      if (IsShift(event)) {
+        entry["height"] = Number(event.height);
+        entry["before"] = Number(event.before);
+        entry["after"] = Number(event.after);
+      } else {
+        entry["peak"] = Number(event.height);
+        entry["shape"] = Words(event.shape);
+      }
+      entry["score"] = Number(event.score);
+      (IsShift(event) ? shifts : spikes).push_back(std::move(entry));
     }
     Json series = {
         {"series", patterns.name},         {"periods_status", Words(patterns.status)},
         {"periods", std::move(periods)},   {"spikes_status", Words(patterns.noise_status)},
         {"scale", Number(patterns.scale)}, {"spike_threshold", Number(patterns.threshold)},
-        {"spikes", std::move(spikes)}};
+        {"spikes", std::move(spikes)},     {"level_shifts", std::move(shifts)}};
     if (patterns.has_lead) {
       series["lead"] = {{"status", Words(patterns.lead.status)},
                         {"lag_steps", patterns.lead.lag},

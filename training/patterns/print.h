@@ -9,15 +9,16 @@
 
 namespace foreshadow::training {
 
-// One row a finding: series,pattern,at,steps,size,score,p_value. `at` is the time of a spike's
-// onset (the step where the table has no times); `steps` a period, a duration or a lag; `size` the
-// height of a spike or a correlation; `score` the strength of a period or a spike's height in
-// deviations.
+// One row a finding: series,pattern,at,steps,size,score,p_value,shape,before,after. `pattern` is
+// period, spike, level-shift or lead; `at` the time of an onset (the step where the table has no
+// times); `steps` a period, a duration (of a shift: until the next one, or the end) or a lag;
+// `size` the signed height of a spike or shift, or a correlation; `score` the strength of a period,
+// or a height in deviations; `before` and `after` the levels around a shift.
 std::string PatternsCsv(const WideTable& table, std::span<const Patterns> found);
 
 std::string PatternsJson(const WideTable& table, std::span<const Patterns> found);
 
-// A panel for each of the first series, spikes marked; the format follows the ending, .svg or .png.
+// A panel for each of the first series, events marked; the format follows the ending, .svg or .png.
 // INVALID_ARGUMENT for another ending or when no series has a sample, FAILED_PRECONDITION when
 // gnuplot does not run.
 absl::Status PlotPatterns(const WideTable& table, std::span<const Patterns> found,
@@ -25,5 +26,8 @@ absl::Status PlotPatterns(const WideTable& table, std::span<const Patterns> foun
 
 // What a status means, e.g. "no sample".
 std::string_view Words(kernels::SeriesStatus status);
+
+// The name of a shape, e.g. "ramp-up".
+std::string_view Words(kernels::EventShape shape);
 
 }  // namespace foreshadow::training

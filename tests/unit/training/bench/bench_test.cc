@@ -174,7 +174,7 @@ TEST(Bench, SweepsKeepToWhatTheOperationTakes) {
       EXPECT_EQ(FindCase("stl")->check(ops, *FindCase("stl"), shape), "");
     }
   }
-  EXPECT_EQ(Sweeps(ops, *FindCase("spikes"), Shape()).size(), 2u);
+  EXPECT_EQ(Sweeps(ops, *FindCase("events"), Shape()).size(), 2u);
 }
 
 class BenchPeers : public ScratchTest {};

@@ -51,15 +51,42 @@ TEST_F(PatternsCommand, FindsPeriodSpikeAndLead) {
   EXPECT_FALSE(writes.has_lead);
   ASSERT_EQ(load.periods.size(), 1u);
   EXPECT_EQ(load.periods[0].steps, 24);
-  ASSERT_EQ(load.spikes.size(), 1u);
-  EXPECT_EQ(load.spikes[0].onset, kSpikeAt);
-  EXPECT_EQ(load.spikes[0].duration, 1);
-  EXPECT_NEAR(load.spikes[0].peak, 30, 4);
+  ASSERT_EQ(load.events.size(), 1u);
+  EXPECT_EQ(load.events[0].kind, kernels::EventKind::kSpike);
+  EXPECT_EQ(load.events[0].onset, kSpikeAt);
+  EXPECT_EQ(load.events[0].duration, 1);
+  EXPECT_EQ(load.events[0].shape, kernels::EventShape::kPulse);
+  EXPECT_NEAR(load.events[0].height, 30, 4);
   EXPECT_TRUE(load.has_lead);
   EXPECT_EQ(load.lead.lag, kAhead);
   EXPECT_GT(load.lead.correlation, 0.6);
   EXPECT_LT(load.lead.p_value, 1e-6);
   EXPECT_EQ((*found)[2].status, SeriesStatus::kNoData);
+}
+
+// The trend bends around a shift; what it leaves in the remainder is no spike.
+TEST_F(PatternsCommand, AShiftUnderASeasonIsOneLevelShift) {
+  constexpr size_t kShiftAt = 600;
+  WideTable table = Table();
+  for (size_t i = kShiftAt; i < kSteps; ++i) table.values[3 * i + 1] += 25;
+  const auto found = FindPatterns(table, {});
+  ASSERT_TRUE(found.ok());
+  const Patterns& load = (*found)[1];
+  ASSERT_EQ(load.periods.size(), 1u);
+  ASSERT_EQ(load.events.size(), 2u);
+  EXPECT_EQ(load.events[0].kind, kernels::EventKind::kSpike);
+  EXPECT_EQ(load.events[0].onset, kSpikeAt);
+  EXPECT_EQ(load.events[1].kind, kernels::EventKind::kLevelShift);
+  EXPECT_EQ(load.events[1].onset, static_cast<int32_t>(kShiftAt));
+  EXPECT_NEAR(load.events[1].height, 25, 2);
+  EXPECT_NEAR(load.events[1].before, 50, 2);
+  const auto json = nlohmann::json::parse(PatternsJson(table, *found));
+  ASSERT_EQ(json[1]["level_shifts"].size(), 1u);
+  EXPECT_EQ(json[1]["level_shifts"][0]["onset_step"], kShiftAt);
+  EXPECT_EQ(json[1]["spikes"].size(), 1u);
+  EXPECT_NE(PatternsCsv(table, *found).find(",level-shift,"), std::string::npos);
+  ASSERT_TRUE(PlotPatterns(table, *found, PathOf("shift.svg")).ok());
+  EXPECT_NE(Get("shift.svg").find("1 level shifts"), std::string::npos);
 }
 
 TEST_F(PatternsCommand, ALeaderThatIsNoColumnIsNamed) {
@@ -77,11 +104,12 @@ TEST_F(PatternsCommand, CsvIsReadBackByTheReader) {
   ASSERT_TRUE(reader.ok());
   std::vector<std::string> patterns;
   while (*reader->Next()) {
-    ASSERT_EQ(reader->fields().size(), 7u);
+    ASSERT_EQ(reader->fields().size(), 10u);
     if (reader->fields()[0] != table.names[1]) continue;
     patterns.emplace_back(reader->fields()[1]);
     if (reader->fields()[1] == "spike") {
       EXPECT_EQ(*ParseTime(reader->fields()[2], {}), table.start_ms + kSpikeAt * table.step_ms);
+      EXPECT_EQ(reader->fields()[7], "pulse");
     }
   }
   EXPECT_EQ(patterns, (std::vector<std::string>{"period", "spike", "lead"}));
