@@ -41,7 +41,7 @@ const MixtureSeries& At(const Mixture& m, int distance, int64_t s) {
 void Fit(Mixture& m, int64_t step_ms, std::span<const SignalKind> signals, int models, int steps) {
   if (m.models != models || m.steps != steps || m.step_ms != step_ms ||
       std::ssize(signals) < m.series_count()) {
-    m = Mixture{m.settings, models, steps, step_ms, {}, {}, {}};
+    m = Mixture{m.settings, models, steps, step_ms, {}, {}, {}, {}};
   }
   if (std::ssize(signals) == m.series_count()) return;
   const int64_t before = m.series_count();
@@ -156,7 +156,7 @@ void Shift(const Mixture& m, const Between& place, int64_t s, std::span<float> r
   }
 }
 
-void MixSeries(const Mixture& m, int64_t s, std::span<const QuantileBlock> blocks,
+void MixSeries(Mixture& m, int64_t s, std::span<const QuantileBlock> blocks,
                const std::array<std::vector<double>, kJudged>& pooled, QuantileBlock& out) {
   std::vector<bool> answer(blocks.size());
   bool any = false;
@@ -176,6 +176,7 @@ void MixSeries(const Mixture& m, int64_t s, std::span<const QuantileBlock> block
     weights[d].resize(blocks.size());
     WeighAt(m, d, s, pooled[d], answer, weights[d]);
   }
+  m.leaders[s] = static_cast<uint8_t>(std::ranges::max_element(weights[0]) - weights[0].begin());
   for (int step = 0; step < out.steps; ++step) {
     const Between place = Locate(step + 1, out.steps);
     const auto row = out.at(s, step);
@@ -249,6 +250,7 @@ void Mix(Mixture& m, int64_t made_at_ms, int64_t step_ms, std::span<const Signal
   Fit(m, step_ms, signals, static_cast<int>(blocks.size()), steps);
   std::array<std::vector<double>, kJudged> pooled;
   for (int d = 0; d < kJudged; ++d) pooled[d] = PooledLosses(m, d);
+  m.leaders.assign(static_cast<size_t>(out.series), 0);
   for (int64_t s = 0; s < out.series; ++s) MixSeries(m, s, blocks, pooled, out);
   Remember(m, made_at_ms, blocks, out);
 }

@@ -54,6 +54,8 @@ struct Mixture {
   };
   std::deque<Made> made;
 
+  std::vector<uint8_t> leaders;  // [series] the model that weighs most on the first step
+
   int64_t series_count() const { return static_cast<int64_t>(signals.size()); }
 };
 

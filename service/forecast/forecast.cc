@@ -9,11 +9,7 @@
 namespace foreshadow {
 namespace {
 
-bool Answered(models::ForecastStatus status) {
-  return status == models::ForecastStatus::kOk || status == models::ForecastStatus::kFellBack;
-}
-
-// The first steps only: all that is judged later.
+// The first steps only: all that is scored later.
 models::QuantileBlock FirstSteps(const models::QuantileBlock& block) {
   models::QuantileBlock first;
   first.Resize(block.series, std::min(block.steps, kScoredSteps));
@@ -23,22 +19,6 @@ models::QuantileBlock FirstSteps(const models::QuantileBlock& block) {
   }
   first.status = block.status;
   return first;
-}
-
-// The model with the least recent loss among those that answered; unjudged ones in list order.
-uint8_t ChooseModel(const std::vector<models::QuantileBlock>& blocks,
-                    const std::vector<std::vector<float>>& losses, int64_t series) {
-  int chosen = -1;
-  float least = std::numeric_limits<float>::infinity();
-  for (size_t m = 0; m < blocks.size(); ++m) {
-    if (blocks[m].series == 0 || !Answered(blocks[m].status[series])) continue;
-    const float loss = losses.empty() ? std::numeric_limits<float>::quiet_NaN() : losses[m][series];
-    if (chosen < 0 || loss < least) {
-      chosen = static_cast<int>(m);
-      least = std::isnan(loss) ? std::numeric_limits<float>::infinity() : loss;
-    }
-  }
-  return static_cast<uint8_t>(chosen < 0 ? 0 : chosen);
 }
 
 // Every model on every series; a block stays empty where a model does not do this interval or
@@ -58,59 +38,115 @@ std::vector<models::QuantileBlock> RunModels(const models::History& history, int
   return blocks;
 }
 
-ForecastTable Choose(const models::History& history, int steps, const ModelList& models,
-                     const std::vector<models::QuantileBlock>& blocks,
-                     const std::vector<std::vector<float>>& losses) {
-  const int64_t series = history.values.series;
+std::vector<int64_t> WithSamples(kernels::StepMajor<const float> values) {
+  std::vector<bool> seen(static_cast<size_t>(values.series));
+  for (int64_t step = 0; step < values.steps; ++step) {
+    for (int64_t s = 0; s < values.series; ++s) {
+      if (!std::isnan(values.at(step, s))) seen[s] = true;
+    }
+  }
+  std::vector<int64_t> found;
+  for (int64_t s = 0; s < values.series; ++s) {
+    if (seen[s]) found.push_back(s);
+  }
+  return found;
+}
+
+// RunModels on those series only: many accounts send but one or two of the signals.
+std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chosen,
+                                               const models::History& history, int steps,
+                                               const ModelList& models,
+                                               std::vector<std::string>& alerts) {
+  const auto count = std::ssize(chosen);
+  if (count == history.values.series) return RunModels(history, steps, models, alerts);
+  std::vector<float> values(static_cast<size_t>(history.values.steps * count));
+  std::vector<SignalKind> signals;
+  std::vector<int32_t> periods;
+  for (const int64_t s : chosen) {
+    signals.push_back(history.signals[s]);
+    periods.push_back(history.periods[s]);
+  }
+  for (int64_t step = 0; step < history.values.steps; ++step) {
+    for (int64_t i = 0; i < count; ++i) {
+      values[step * count + i] = history.values.at(step, chosen[i]);
+    }
+  }
+  const models::History dense{history.end_ms,
+                              history.step_ms,
+                              {values.data(), history.values.steps, count, count},
+                              signals,
+                              periods};
+  std::vector<models::QuantileBlock> blocks = RunModels(dense, steps, models, alerts);
+  for (models::QuantileBlock& block : blocks) {
+    if (block.series == 0) continue;
+    const models::QuantileBlock narrow = std::move(block);
+    block.Resize(history.values.series, steps);
+    std::ranges::fill(block.values, std::numeric_limits<float>::quiet_NaN());
+    std::ranges::fill(block.status, models::ForecastStatus::kNoHistory);
+    for (int64_t i = 0; i < count; ++i) {
+      std::copy_n(narrow.at(i, 0).data(), steps * models::kQuantiles,
+                  block.at(chosen[i], 0).data());
+      block.status[chosen[i]] = narrow.status[i];
+    }
+  }
+  return blocks;
+}
+
+ForecastTable ForecastAndMix(const models::History& history, int steps, const ModelList& models,
+                             models::Mixture& mixture, std::vector<std::string>& alerts) {
   ForecastTable table;
   table.made_at_ms = history.end_ms;
   table.step_ms = history.step_ms;
   for (const auto& model : models) table.models.emplace_back(model->name());
-  table.block.Resize(series, steps);
-  table.model_of.resize(static_cast<size_t>(series));
-  const size_t row = static_cast<size_t>(steps) * models::kQuantiles;
-  for (int64_t s = 0; s < series; ++s) {
-    const uint8_t m = ChooseModel(blocks, losses, s);
-    table.model_of[s] = m;
-    if (m < blocks.size() && blocks[m].series > 0 && Answered(blocks[m].status[s])) {
-      std::copy_n(blocks[m].at(s, 0).data(), row, table.block.at(s, 0).data());
-      table.block.status[s] =
-          m == 0 ? models::ForecastStatus::kOk : models::ForecastStatus::kFellBack;
-    } else {
-      std::fill_n(table.block.at(s, 0).data(), row, std::numeric_limits<float>::quiet_NaN());
-      table.block.status[s] = models::ForecastStatus::kNoHistory;
-    }
+  const std::vector<int64_t> chosen = WithSamples(history.values);
+  std::vector<models::QuantileBlock> blocks;
+  if (!chosen.empty()) blocks = RunModelsOn(chosen, history, steps, models, alerts);
+  const auto answered = [](const models::QuantileBlock& block) { return block.series > 0; };
+  if (std::any_of(blocks.begin(), blocks.end(), answered)) {
+    models::Mix(mixture, history.end_ms, history.step_ms, history.signals, blocks, table.block);
+    table.model_of = mixture.leaders;
+  } else {
+    table.block.Resize(history.values.series, steps);
+    std::ranges::fill(table.block.values, std::numeric_limits<float>::quiet_NaN());
+    std::ranges::fill(table.block.status, models::ForecastStatus::kNoHistory);
+    table.model_of.assign(static_cast<size_t>(history.values.series), 0);
   }
   return table;
+}
+
+// Shows the mixture each step that it has not seen and still waits for.
+void ObserveNew(const WindowView& window, ForecastMemory& memory) {
+  const int64_t waits_ms = memory.mixture.steps * window.step_ms;
+  const int64_t first_ms = std::max(memory.observed_ms, window.end_ms - waits_ms) + window.step_ms;
+  for (int64_t time_ms = first_ms; time_ms <= window.end_ms; time_ms += window.step_ms) {
+    const int64_t row = window.values.steps - 1 - (window.end_ms - time_ms) / window.step_ms;
+    if (row < 0) continue;
+    models::Observe(memory.mixture, time_ms,
+                    {&window.values.at(row, 0), static_cast<size_t>(window.values.series)});
+  }
+  memory.observed_ms = window.end_ms;
 }
 
 }  // namespace
 
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
                              std::vector<std::string>& alerts) {
-  return Choose(history, steps, models, RunModels(history, steps, models, alerts), {});
+  models::Mixture nothing_known;
+  return ForecastAndMix(history, steps, models, nothing_known, alerts);
 }
 
 ForecastTable Forecast(const WindowView& window, const std::vector<int32_t>& period_steps,
-                       const ModelList& models, LossMemory& memory,
+                       const ModelList& models, ForecastMemory& memory,
                        std::vector<std::string>& alerts) {
   const int64_t series = window.values.series;
-  const int steps = HorizonSteps(window.step_ms);
   std::vector<SignalKind> signals(static_cast<size_t>(series));
   for (int64_t s = 0; s < series; ++s) signals[s] = static_cast<SignalKind>(s % kSignals);
   const models::History history{window.end_ms, window.step_ms, window.values, signals,
                                 period_steps};
-
-  memory.loss.resize(models.size());
-  for (auto& losses : memory.loss) {
-    losses.resize(static_cast<size_t>(series), std::numeric_limits<float>::quiet_NaN());
-  }
-  const std::vector<models::QuantileBlock> blocks = RunModels(history, steps, models, alerts);
-  ForecastTable table = Choose(history, steps, models, blocks, memory.loss);
-
-  LossMemory::Made made{window.end_ms, {}, table.model_of};
-  for (const models::QuantileBlock& block : blocks) made.blocks.push_back(FirstSteps(block));
-  memory.made.push_front(std::move(made));
+  ObserveNew(window, memory);
+  ForecastTable table =
+      ForecastAndMix(history, HorizonSteps(window.step_ms), models, memory.mixture, alerts);
+  memory.made.push_front({window.end_ms, FirstSteps(table.block)});
   if (memory.made.size() > kScoredSteps + 1) memory.made.pop_back();
   return table;
 }

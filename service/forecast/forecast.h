@@ -1,37 +1,36 @@
-// Stage 4: quantiles of every series' next steps. All models that are there forecast everything;
-// for each series the one with the least recent loss is taken, and where it has no answer the next.
+// Stage 4: quantiles of every series' next steps. All models that are there forecast every series
+// that has samples; what is published is their mixture (models/mixture), weighed for each series by
+// how each did of late and shifted so that its levels hold what they say.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <vector>
 
+#include "models/mixture/mixture.h"
 #include "service/history/window.h"
 #include "service/tick/tick.h"
 #include "service/tick/types.h"
 
 namespace foreshadow {
 
-inline constexpr int kScoredSteps = 3;  // 5-15 min at 300 s: the steps that rank the models
+inline constexpr int kScoredSteps = 3;  // 5-15 min at 300 s: the steps that are scored
 
-// How each model did on each series of late, and the forecasts not yet judged.
-struct LossMemory {
-  // Mean pinball loss over the levels and the first steps, in the series' unit, exponentially
-  // weighted; NaN = not judged yet. [model][series]
-  std::vector<std::vector<float>> loss;
-  // First steps of the forecasts of the last ticks, newest first: [age][model].
+// What is known of how the models do, and the forecasts not yet scored.
+struct ForecastMemory {
+  models::Mixture mixture;
+  int64_t observed_ms = 0;  // the mixture has learned from the samples up to this step
   struct Made {
     int64_t made_at_ms = 0;
-    std::vector<models::QuantileBlock> blocks;  // [model], kScoredSteps steps
-    std::vector<uint8_t> chosen;                // [series]
+    models::QuantileBlock first;  // kScoredSteps steps of what was published
   };
-  std::deque<Made> made;
+  std::deque<Made> made;  // newest first
 };
 
-// Forecasts all series, remembers what is to be judged later, and never fails: a model that cannot
-// is passed over and named in `alerts`.
+// Learns from the samples that came since the last call, forecasts all series, remembers what is to
+// be judged later, and never fails: a model that cannot is passed over and named in `alerts`.
 ForecastTable Forecast(const WindowView& window, const std::vector<int32_t>& period_steps,
-                       const ModelList& models, LossMemory& memory,
+                       const ModelList& models, ForecastMemory& memory,
                        std::vector<std::string>& alerts);
 
 // Forecasts any series, as callers bring them along: the best model that has an answer for each.

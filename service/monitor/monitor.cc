@@ -8,7 +8,6 @@
 namespace foreshadow {
 namespace {
 
-constexpr float kLossRate = 0.05f;       // about the last 20 ticks rank the models
 constexpr double kCellErrorRate = 0.02;  // about the last 50 ticks set the widening
 constexpr double kCellErrorStart = 4;    // twice the deviation until there is evidence
 constexpr int kCalmSteps = 2;  // an episode or a run of warnings ends after more than that
@@ -20,24 +19,6 @@ float PinballLoss(std::span<const float> quantiles, float value) {
     sum += kernels::Pinball(value, quantiles[q], models::kQuantileLevels[q]);
   }
   return static_cast<float>(sum / models::kQuantiles);
-}
-
-void JudgeSeries(const LossMemory::Made& made, int step, float value, float scale, int64_t series,
-                 LossMemory& memory, Scores& scores) {
-  for (size_t m = 0; m < made.blocks.size(); ++m) {
-    const models::QuantileBlock& block = made.blocks[m];
-    if (series >= block.series || step >= block.steps) continue;
-    const auto quantiles = block.at(series, step);
-    if (std::isnan(quantiles[0])) continue;
-    const float loss = PinballLoss(quantiles, value);
-    float& remembered = memory.loss[m][series];
-    remembered = std::isnan(remembered) ? loss : remembered + kLossRate * (loss - remembered);
-    if (m == made.chosen[series] && series % kSignals < kResources && scale > 0) {
-      scores.scaled_error_sum += std::abs(value - quantiles[3]) / scale;
-      scores.scaled_pinball_sum += loss / scale;
-      ++scores.scored_count;
-    }
-  }
 }
 
 bool AnyOver(const Resources& demand, const Resources& capacity) {
@@ -84,15 +65,19 @@ void FollowOverload(bool over, int64_t now_ms, int64_t step_ms, CellWatch& watch
 
 }  // namespace
 
-void JudgeForecasts(const WindowView& window, std::span<const float> naive_scale,
-                    LossMemory& memory, Scores& scores) {
-  for (const LossMemory::Made& made : memory.made) {
+void ScoreForecasts(const WindowView& window, std::span<const float> naive_scale,
+                    const ForecastMemory& memory, Scores& scores) {
+  for (const ForecastMemory::Made& made : memory.made) {
     const int64_t ahead = (window.end_ms - made.made_at_ms) / window.step_ms;
-    if (ahead < 1 || ahead > kScoredSteps) continue;
-    for (int64_t s = 0; s < static_cast<int64_t>(made.chosen.size()); ++s) {
+    if (ahead < 1 || ahead > made.first.steps) continue;
+    for (int64_t s = 0; s < made.first.series; ++s) {
       const float value = window.at(0, s);
-      if (std::isnan(value)) continue;
-      JudgeSeries(made, static_cast<int>(ahead - 1), value, naive_scale[s], s, memory, scores);
+      const auto quantiles = made.first.at(s, static_cast<int>(ahead - 1));
+      const bool counts = s % kSignals < kResources && naive_scale[s] > 0;
+      if (!counts || std::isnan(value) || std::isnan(quantiles[0])) continue;
+      scores.scaled_error_sum += std::abs(value - quantiles[models::kMedian]) / naive_scale[s];
+      scores.scaled_pinball_sum += PinballLoss(quantiles, value) / naive_scale[s];
+      ++scores.scored_count;
     }
   }
 }

@@ -1,6 +1,5 @@
-// Stage 8: what came, against what was foreseen. Judges the models on each series and the cell-wide
-// forecasts, follows warnings until they come true or not, and counts overload with and without
-// shadows.
+// Stage 8: what came, against what was foreseen. Scores the forecasts of series and of cells,
+// follows warnings until they come true or not, and counts overload with and without shadows.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +14,10 @@
 
 namespace foreshadow {
 
-// Judges forecasts whose time has come against the newest step of the window.
-void JudgeForecasts(const WindowView& window, std::span<const float> naive_scale,
-                    LossMemory& memory, Scores& scores);
-// Likewise for cells, `forecasts` being the newest ones to remember.
+// Scores the forecasts whose time has come against the newest step of the window.
+void ScoreForecasts(const WindowView& window, std::span<const float> naive_scale,
+                    const ForecastMemory& memory, Scores& scores);
+// Judges likewise the cells' forecasts, `forecasts` being the newest ones to remember.
 void JudgeCells(const std::vector<CellDemand>& demand, std::vector<CellForecast> forecasts,
                 int64_t now_ms, int64_t step_ms, CellErrorMemory& memory);
 

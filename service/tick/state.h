@@ -25,11 +25,11 @@ struct State {
   std::vector<bool> reachable;  // [cell] its agent answered when last asked
   Window window;
   PatternMemory patterns;
-  LossMemory losses;            // of each model on each series
+  ForecastMemory forecasts;
   CellErrorMemory cell_errors;  // of the cell-wide forecasts
   Decisions decisions;
   std::unordered_set<uint64_t> started;  // actions that this process has begun to carry out
-  bool warmed = false;  // the losses and cell errors have been filled from the past
+  bool warmed = false;  // the mixture and cell errors have learned from the past
 };
 
 }  // namespace foreshadow

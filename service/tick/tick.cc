@@ -59,19 +59,17 @@ std::vector<CellDemand> DemandAt(const WindowView& window, const Fleet& fleet,
   return DemandOfCells(fleet, AccountDemand(window, std::ssize(fleet.accounts)), shadows);
 }
 
-// Forecasts the last hours as if they were to come, so that the losses of the models and the errors
-// of the cells are known from the first tick on.
+// Forecasts the last hours as if they were to come, so that the weights of the models and the
+// errors of the cells are known from the first tick on.
 void Warm(const ModelList& models, State& state) {
   const WindowView now = state.window.view();
   const Fleet& fleet = *state.fleet;
-  Scores not_counted;
   std::vector<std::string> not_shown;
   const int64_t origins = std::min<int64_t>(kWarmSteps, now.values.steps - 1);
   for (int64_t back = origins; back > 0; --back) {
     const WindowView then = now.Before(back);
     const ForecastTable table =
-        Forecast(then, state.patterns.period_steps, models, state.losses, not_shown);
-    JudgeForecasts(then, state.patterns.naive_scale, state.losses, not_counted);
+        Forecast(then, state.patterns.period_steps, models, state.forecasts, not_shown);
     const AccountForecasts moments = MomentsOf(table, std::ssize(fleet.accounts));
     JudgeCells(DemandAt(then, fleet, {}), ForecastCells(fleet, moments, {}, {}), then.end_ms,
                then.step_ms, state.cell_errors);
@@ -172,7 +170,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
 
   // 4 forecast
   auto table = std::make_shared<const ForecastTable>(
-      Forecast(window, state.patterns.period_steps, models, state.losses, changes.alerts));
+      Forecast(window, state.patterns.period_steps, models, state.forecasts, changes.alerts));
   clock.Done("forecast");
 
   // 5 plan
@@ -194,7 +192,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("route");
 
   // 8 monitor
-  JudgeForecasts(window, state.patterns.naive_scale, state.losses, next.scores);
+  ScoreForecasts(window, state.patterns.naive_scale, state.forecasts, next.scores);
   JudgeCells(demand, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
   WatchCells(fleet, demand, plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms,
              next.watches, next.scores);

@@ -13,7 +13,7 @@
 
 namespace foreshadow {
 
-struct State;  // service/tick/state.h: the hot window, patterns, losses, decisions
+struct State;  // service/tick/state.h: the hot window, patterns, mixture, decisions
 
 // Destroys a State where only its declaration is known.
 struct StateDeleter {

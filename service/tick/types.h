@@ -272,7 +272,7 @@ struct ForecastTable {
   int64_t step_ms = 0;
   models::QuantileBlock block;      // [series][step][quantile]
   std::vector<std::string> models;  // names
-  std::vector<uint8_t> model_of;    // [series] into models
+  std::vector<uint8_t> model_of;    // [series] into models: what weighs most in the mixture
 };
 
 // One cell as it is now.

@@ -58,7 +58,7 @@ WindowView ConstantWindow(std::vector<float>& values, float value, int64_t end_m
 TEST(Forecast, FallsBackAndSaysSo) {
   std::vector<float> values;
   const WindowView window = ConstantWindow(values, 1, 300'000);
-  LossMemory memory;
+  ForecastMemory memory;
   std::vector<std::string> alerts;
   const ModelList models = {std::make_shared<Fixed>("a", -1.0f, true),
                             std::make_shared<Fixed>("b", 2.0f, false),
@@ -75,7 +75,7 @@ TEST(Forecast, FallsBackAndSaysSo) {
 TEST(Forecast, NoModelAnswersMeansNoNumbers) {
   std::vector<float> values;
   const WindowView window = ConstantWindow(values, 1, 300'000);
-  LossMemory memory;
+  ForecastMemory memory;
   std::vector<std::string> alerts;
   const std::vector<int32_t> periods(kSignals, 0);
   const ForecastTable table = Forecast(window, periods, {}, memory, alerts);
@@ -83,8 +83,8 @@ TEST(Forecast, NoModelAnswersMeansNoNumbers) {
   EXPECT_EQ(table.block.status[0], models::ForecastStatus::kNoHistory);
 }
 
-TEST(Forecast, TheModelWithLessLossIsTaken) {
-  LossMemory memory;
+TEST(Forecast, TheModelWithLessLossWeighsMost) {
+  ForecastMemory memory;
   std::vector<std::string> alerts;
   Scores scores;
   const ModelList models = {std::make_shared<Fixed>("far", 9.0f, true),
@@ -96,13 +96,29 @@ TEST(Forecast, TheModelWithLessLossIsTaken) {
   for (int tick = 1; tick <= 3; ++tick) {
     const WindowView window = ConstantWindow(values, 1, tick * 300'000);
     table = Forecast(window, periods, models, memory, alerts);
-    JudgeForecasts(window, scale, memory, scores);
-    EXPECT_EQ(table.models[table.model_of[0]], tick <= 2 ? "far" : "near");
+    ScoreForecasts(window, scale, memory, scores);
+    EXPECT_EQ(table.models[table.model_of[0]], tick == 1 ? "far" : "near");
   }
-  // Judged: one step of "far" at tick 2, two at tick 3 (the newest forecast is not yet judged when
-  // the next is made). Four resources each: |1 - 9| over a scale of 1.
+  EXPECT_NEAR(table.block.at(0, 0)[models::kMedian], 1.5f, 0.5f);
+  // Scored: one step of "far", made at tick 1, when tick 2 came; at tick 3 its second step and the
+  // first of what tick 2 made of "near". Four resources each, over a scale of 1.
   EXPECT_EQ(scores.scored_count, 3u * kResources);
-  EXPECT_DOUBLE_EQ(scores.scaled_error_sum, kResources * 3 * 8.0);
+  EXPECT_NEAR(scores.scaled_error_sum, kResources * (2 * 8.0 + 0.5), kResources * 0.5);
+}
+
+// Forecasting only the series that have samples changes nothing for them.
+TEST(Forecast, SilentSeriesAreLeftOut) {
+  std::vector<float> values;
+  WindowView window = ConstantWindow(values, 1, 300'000);
+  for (int64_t step = 0; step < 10; ++step) values[step * kSignals + 1] = std::nanf("");
+  ForecastMemory memory;
+  std::vector<std::string> alerts;
+  const ModelList models = {std::make_shared<Fixed>("a", 2.0f, true)};
+  const std::vector<int32_t> periods(kSignals, 0);
+  const ForecastTable table = Forecast(window, periods, models, memory, alerts);
+  EXPECT_EQ(table.block.status[1], models::ForecastStatus::kNoHistory);
+  EXPECT_TRUE(std::isnan(table.block.at(1, 0)[0]));
+  EXPECT_EQ(table.block.at(2, 0)[0], 2);
 }
 
 }  // namespace
