@@ -144,9 +144,29 @@ struct LagArgs {
   int max_lag = 12;                // steps; lags 0..max_lag, leader first
   std::span<int32_t> lag;          // [series] steps by which the leader is ahead
   std::span<float> correlation;    // [series] Pearson, at that lag
-  std::span<float> p_value;        // [series] corrected for the search over lags
+  std::span<float> p_value;        // [series] corrected for the search over lags; else 1
   std::span<SeriesStatus> status;  // [series]
+  // Of every lag, if wanted (else data == nullptr): [max_lag + 1][series]. NaN = lag not judged.
+  StepMajor<float> correlations;
+  StepMajor<float> effective_pairs;  // what the pairs are worth; 0 where the lag is not judged
   std::span<std::byte> workspace;
+  Stream stream = nullptr;
+};
+
+// Lagged correlations of groups of series, say of one application type: what is too weak to be seen
+// in one series may be plain in all of them.
+struct LagPoolArgs {
+  StepMajor<const float> correlations;     // [lags][series], as LagArgs gives them
+  StepMajor<const float> effective_pairs;  // likewise
+  std::span<const int32_t> members;        // series, group after group
+  std::span<const int32_t> group_ends;     // [groups] ascending: where its members end
+  std::span<int32_t> lag;                  // [groups] steps by which the leaders are ahead
+  std::span<float> correlation;            // [groups] pooled, at that lag
+  std::span<float> p_value;  // [groups] of none in any member, corrected for the search; else 1
+  std::span<float> heterogeneity;          // [groups] Cochran's Q
+  std::span<float> heterogeneity_p_value;  // [groups] of members that share one correlation
+  std::span<int32_t> members_pooled;       // [groups] those with enough pairs
+  std::span<SeriesStatus> status;          // [groups] kNoData = no member could be judged
   Stream stream = nullptr;
 };
 
@@ -186,6 +206,7 @@ struct RollingQuantileArgs {
   std::span<const float> levels;  // 0..1, at most kQuantilesMax. On the host
   // [levels] of [steps][series]: linear between order statistics (type 7 of Hyndman and Fan 1996).
   std::array<StepMajor<float>, kQuantilesMax> quantiles;
+  std::span<SeriesStatus> status;  // [series] kOk, kNoData or kNotFinite
   std::span<std::byte> workspace;
   Stream stream = nullptr;
 };
@@ -194,8 +215,9 @@ struct RollingQuantileArgs {
 
 inline constexpr int kRegressorsMax = 32;
 
-// Fits value(t) = c0 + sum over k of c(k+1) value(t - lags[k]) to each series, over the steps at
-// which all of them are there.
+// To forecast, add c0 and each coefficient times the sample so many steps before: nothing is
+// centred or scaled. Fits value(t) = c0 + sum over k of c(k+1) value(t - lags[k]) to each series,
+// over the steps at which all of them are there.
 struct AutoregressionArgs {
   StepMajor<const float> values;
   std::span<const int32_t> lags;  // steps, >= 1, ascending, fewer than kRegressorsMax. On the host
@@ -203,8 +225,9 @@ struct AutoregressionArgs {
                                   // matrix of centred regressors
   StepMajor<float> coefficients;  // [lags + 1][series]
   std::span<float> variance;      // [series] of the residuals, adjusted for the coefficients
-  std::span<SeriesStatus>
-      status;  // [series]; kTooShort with fewer rows than twice the coefficients
+  // [series] kTooShort with fewer rows than twice the coefficients, kSingular where lags explain
+  // each other and there is no ridge to tell them apart.
+  std::span<SeriesStatus> status;
   std::span<std::byte> workspace;
   Stream stream = nullptr;
 };
@@ -312,6 +335,7 @@ struct Ops {
 
   size_t (*lags_workspace_bytes)(const LagArgs& args);
   void (*lags)(const LagArgs& args);
+  void (*lag_pool)(const LagPoolArgs& args);
 
   void (*pinball)(const PinballArgs& args);
   void (*naive_scale)(const NaiveScaleArgs& args);

@@ -29,6 +29,7 @@ enum class SeriesStatus : uint8_t {
   kConstant,   // no variation: the operation has no answer
   kNotFinite,  // an infinity among the samples
   kPrecision,  // so large against its variation that float cannot hold it
+  kSingular,   // regressors that explain each other: the operation has no one answer
 };
 
 }  // namespace foreshadow::kernels

@@ -6,6 +6,7 @@
 
 #include "kernels/algo/mstl.h"
 #include "kernels/algo/stl_plan.h"
+#include "kernels/cpu/numbers.h"
 #include "kernels/cpu/patterns.h"
 #include "kernels/cpu/scores.h"
 #include "kernels/cpu/stl.h"
@@ -42,6 +43,7 @@ const Ops& CpuOps() {
     filled.events = cpu::Events;
     filled.lags_workspace_bytes = cpu::LagsWorkspaceBytes;
     filled.lags = cpu::Lags;
+    filled.lag_pool = cpu::LagPool;
     filled.pinball = cpu::Pinball;
     filled.naive_scale = cpu::NaiveScale;
     filled.mase = cpu::Mase;
@@ -49,6 +51,10 @@ const Ops& CpuOps() {
     filled.stream_start = cpu::StreamStart;
     filled.stream_update = cpu::StreamUpdate;
     filled.stream_stray = cpu::StreamStray;
+    filled.rolling_quantiles_workspace_bytes = cpu::RollingQuantilesWorkspaceBytes;
+    filled.rolling_quantiles = cpu::RollingQuantiles;
+    filled.autoregression_workspace_bytes = cpu::AutoregressionWorkspaceBytes;
+    filled.autoregression = cpu::Autoregression;
     return filled;
   }();
   return ops;

@@ -13,5 +13,6 @@ void Events(const EventArgs& args);
 
 size_t LagsWorkspaceBytes(const LagArgs& args);
 void Lags(const LagArgs& args);
+void LagPool(const LagPoolArgs& args);
 
 }  // namespace foreshadow::kernels::cpu

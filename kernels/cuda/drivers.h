@@ -25,6 +25,10 @@ size_t EventsWorkspaceBytes(const EventArgs& args);
 template <typename Device>
 void Events(const EventArgs& args);
 template <typename Device>
+void Lags(const LagArgs& args);
+template <typename Device>
+void LagPool(const LagPoolArgs& args);
+template <typename Device>
 void Pinball(const PinballArgs& args);
 template <typename Device>
 void NaiveScale(const NaiveScaleArgs& args);
@@ -37,6 +41,15 @@ template <typename Device>
 void StreamUpdate(const StreamUpdateArgs& args);
 template <typename Device>
 void StreamStray(const StreamStrayArgs& args);
+template <typename Device>
+size_t RollingQuantilesWorkspaceBytes(const RollingQuantileArgs& args);
+template <typename Device>
+void RollingQuantiles(const RollingQuantileArgs& args);
+
+template <typename Device>
+size_t AutoregressionWorkspaceBytes(const AutoregressionArgs& args);
+template <typename Device>
+void Autoregression(const AutoregressionArgs& args);
 
 template <typename Device>
 void SetDrivers(Ops& ops) {
@@ -50,6 +63,9 @@ void SetDrivers(Ops& ops) {
   ops.periods = Periods<Device>;
   ops.events_workspace_bytes = EventsWorkspaceBytes<Device>;
   ops.events = Events<Device>;
+  ops.lags_workspace_bytes = [](const LagArgs&) { return size_t{0}; };
+  ops.lags = Lags<Device>;
+  ops.lag_pool = LagPool<Device>;
   ops.pinball = Pinball<Device>;
   ops.naive_scale = NaiveScale<Device>;
   ops.mase = Mase<Device>;
@@ -57,6 +73,10 @@ void SetDrivers(Ops& ops) {
   ops.stream_start = StreamStart<Device>;
   ops.stream_update = StreamUpdate<Device>;
   ops.stream_stray = StreamStray<Device>;
+  ops.rolling_quantiles_workspace_bytes = RollingQuantilesWorkspaceBytes<Device>;
+  ops.rolling_quantiles = RollingQuantiles<Device>;
+  ops.autoregression_workspace_bytes = AutoregressionWorkspaceBytes<Device>;
+  ops.autoregression = Autoregression<Device>;
 }
 
 }  // namespace foreshadow::kernels::cuda

@@ -191,8 +191,9 @@ Job PrepareRollingQuantiles(const Ops& ops, const Case&, const Shape& shape, con
   for (size_t i = 0; i < kLevels.size(); ++i) {
     args.quantiles[i] = memory->MakeBatch(shape.steps, inputs.observed.series);
   }
+  args.status = memory->Make<SeriesStatus>(static_cast<size_t>(inputs.observed.series));
   args.workspace = memory->Make<std::byte>(ops.rolling_quantiles_workspace_bytes(args));
-  return {[&ops, args] { ops.rolling_quantiles(args); }, {}, {}, memory};
+  return {[&ops, args] { ops.rolling_quantiles(args); }, args.status, {}, memory};
 }
 
 Job PrepareAutoregression(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {

@@ -91,6 +91,8 @@ std::string_view Words(SeriesStatus status) {
       return "not finite";
     case SeriesStatus::kPrecision:
       return "so large against its variation that single precision cannot hold it";
+    case SeriesStatus::kSingular:
+      return "its lags explain each other";
   }
   return "";
 }

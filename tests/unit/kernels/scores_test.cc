@@ -94,6 +94,59 @@ TEST_P(Scores, MaseOfTheNaiveForecastIsOne) {
   EXPECT_TRUE(std::isnan(mase[2]));
 }
 
+// Any count of series, within rows that are wider: each score is that of its own column.
+TEST_P(Scores, EverySeriesIsScoredByItsOwnColumn) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal(1e5f, 3);
+  constexpr int64_t kSteps = 50;
+  constexpr int kSeason = 3;
+  for (const int64_t series : {1, 2, 3, 7, 16, 33, 1'025}) {
+    Batch actual(kSteps, series + 5);
+    Batch forecast(kSteps, series + 5);
+    for (Batch* batch : {&actual, &forecast}) {
+      for (float& value : batch->values) value = random() % 9 == 0 ? kNan : normal(random);
+    }
+    const auto narrow = [&](StepMajor<const float> view) {
+      view.series = series;
+      return view;
+    };
+    const BatchOn actual_on(ops(), actual);
+    const BatchOn forecast_on(ops(), forecast);
+    const auto n = static_cast<size_t>(series);
+    const Array<float> loss_on(ops(), n);
+    const Array<float> scale_on(ops(), n);
+    const Array<float> mase_on(ops(), n);
+    const auto of_actual = narrow(actual_on.view());
+    const auto of_forecast = narrow(forecast_on.view());
+    ops().pinball({of_actual, of_forecast, 0.7f, loss_on.span()});
+    ops().naive_scale({of_actual, kSeason, scale_on.span()});
+    ops().mase({of_actual, of_forecast, scale_on.span(), mase_on.span()});
+    const auto loss = loss_on.Read();
+    const auto scale = scale_on.Read();
+    const auto mase = mase_on.Read();
+    for (int64_t s = 0; s < series; ++s) {
+      long double pinball = 0, off = 0, change = 0, pairs = 0, changes = 0;
+      for (int64_t i = 0; i < kSteps; ++i) {
+        const long double a = actual.at(i, s);
+        const long double f = forecast.at(i, s);
+        if (!std::isnan(a) && !std::isnan(f)) {
+          pinball += a > f ? 0.7f * (a - f) : (1 - static_cast<long double>(0.7f)) * (f - a);
+          off += std::abs(a - f);
+          pairs += 1;
+        }
+        if (i + kSeason < kSteps && !std::isnan(a) && !std::isnan(actual.at(i + kSeason, s))) {
+          change += std::abs(actual.at(i + kSeason, s) - a);
+          changes += 1;
+        }
+      }
+      const auto i = static_cast<size_t>(s);
+      EXPECT_FLOAT_EQ(loss[i], static_cast<float>(pinball / pairs));
+      EXPECT_FLOAT_EQ(scale[i], static_cast<float>(change / changes));
+      EXPECT_FLOAT_EQ(mase[i], static_cast<float>(off / pairs / (change / changes)));
+    }
+  }
+}
+
 TEST_P(Scores, APastShorterThanTheSeasonHasNoScale) {
   Batch past(5, 1, 3);
   EXPECT_TRUE(std::isnan(NaiveScale(past, 7)[0]));
