@@ -107,8 +107,11 @@ void StartVector(const Starting& s) {
   for (int64_t ago = 0; ago < m.window; ++ago) {
     const V sample = s.Load(args.observed, ago);
     const auto missing = hn::IsNaN(sample);
-    const V fitted = hn::Add(s.Load(args.trend, ago), s.Load(args.seasonal, ago));
-    const V known = hn::IfThenElse(missing, fitted, sample);
+    V known = sample;
+    if (!hn::AllFalse(d, missing)) {
+      const V fitted = hn::Add(s.Load(args.trend, ago), s.Load(args.seasonal, ago));
+      known = hn::IfThenElse(missing, fitted, sample);
+    }
     const V deviation = hn::Sub(hn::Sub(known, At(s.reference, ago % m.period)), base);
     Put(deviation, s.deviations, ago);
     oldest = hn::Max(oldest, hn::Abs(deviation));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "kernels/algo/stream_plan.h"
 #include "kernels/check.h"
 
 namespace foreshadow::training {
@@ -96,6 +97,76 @@ Job PrepareMstl(const Ops& ops, const Case& self, const Shape& shape, const Inpu
   args.status = memory->Make<SeriesStatus>(static_cast<size_t>(series));
   args.workspace = memory->Make<std::byte>(ops.mstl_workspace_bytes(args));
   return {[&ops, args, seasons] { ops.mstl(args); }, args.status, parts, memory};
+}
+
+// --- The stream that follows a decomposition -----------------------------------------------------
+
+std::string_view CheckStreamCase(const Ops& ops, const Case&, const Shape& shape) {
+  if (ops.stream_update == nullptr || ops.stl == nullptr) return kNotOffered;
+  return kernels::CheckStream({.period = shape.period}, shape.steps);
+}
+
+// A start from a decomposition of the whole length.
+kernels::StreamStartArgs MakeStart(const Ops& ops, const Shape& shape, const Inputs& inputs,
+                                   Memory& memory) {
+  const StlParams params{.period = shape.period};
+  const int64_t series = inputs.observed.series;
+  kernels::StlArgs stl;
+  stl.params = params;
+  stl.observed = inputs.observed;
+  stl.seasonal = memory.MakeBatch(shape.steps, series);
+  stl.trend = memory.MakeBatch(shape.steps, series);
+  stl.remainder = memory.MakeBatch(shape.steps, series);
+  stl.status = memory.Make<SeriesStatus>(static_cast<size_t>(series));
+  stl.workspace = memory.Make<std::byte>(ops.stl_workspace_bytes(params, shape.steps, series));
+  ops.stl(stl);
+  const kernels::StreamPlan plan = kernels::PlanStream(params, shape.steps);
+  const std::span<float> tables = memory.Make<float>(plan.tables.size());
+  ops.copy_in(tables.data(), plan.tables.data(), tables.size_bytes(), nullptr);
+  ops.wait(nullptr);  // the plan goes
+  kernels::StreamStartArgs args;
+  args.model = plan.model;
+  args.tables = tables;
+  args.tick = shape.steps - 1;
+  args.observed = inputs.observed;
+  args.seasonal = stl.seasonal;
+  args.trend = stl.trend;
+  args.decomposed = stl.status;
+  args.state = memory.MakeBatch(kernels::StreamStateRows(plan.model), series);
+  args.workspace = memory.Make<std::byte>(ops.stream_start_workspace_bytes(args));
+  return args;
+}
+
+Job PrepareStreamStart(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const kernels::StreamStartArgs args = MakeStart(ops, shape, inputs, *memory);
+  return {[&ops, args] { ops.stream_start(args); }, args.decomposed, {}, memory};
+}
+
+Job PrepareStreamUpdate(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const kernels::StreamStartArgs start = MakeStart(ops, shape, inputs, *memory);
+  ops.stream_start(start);
+  const auto series = static_cast<size_t>(inputs.observed.series);
+  kernels::StreamUpdateArgs args;
+  args.model = start.model;
+  args.tick = start.tick;
+  args.state = start.state;
+  args.seasonal = memory->Make<float>(series);
+  args.trend = memory->Make<float>(series);
+  args.remainder = memory->Make<float>(series);
+  args.status = memory->Make<SeriesStatus>(series);
+  const StepMajor<const float> observed = inputs.observed;
+  return {[&ops, args, observed]() mutable {
+            for (int64_t step = 0; step < observed.steps; ++step) {
+              ++args.tick;
+              args.observed = {&observed.at(step, 0), static_cast<size_t>(observed.series)};
+              ops.stream_update(args);
+            }
+          },
+          args.status,
+          {},
+          memory};
 }
 
 // --- The rest ------------------------------------------------------------------------------------
@@ -234,6 +305,10 @@ constexpr Case kCases[] = {
      DayAndWeek<false>, PrepareMstl, CheckMstl},
     {"mstl-exact", "as mstl, every jump 1, 5 inner loops", kTrendWindow, DayAndWeek<true>,
      PrepareMstl, CheckMstl},
+    {"stream-start", "a state from a finished stl", "", NoSeasons, PrepareStreamStart,
+     CheckStreamCase},
+    {"stream-update", "every step in turn, taken in by that state", "", NoSeasons,
+     PrepareStreamUpdate, CheckStreamCase},
     {"periods", "three periods of up to half the length", "", NoSeasons, PreparePeriods,
      CheckOffered<&Ops::periods>},
     {"events", "scale, threshold, spikes and level shifts of a remainder", "", NoSeasons,
