@@ -1,12 +1,12 @@
 // How far the streaming update strays from the full decomposition on series as they are, beside two
 // ways that need no model. Reads lines of `name,sample,sample,...`, an empty sample missing, as
-// the traces of clusters come:
+// traces of clusters come:
 //
 //   zcat cpu_pct.csv.gz | build/release/bin/stream_stray --period 288 --window 2016
 //
-// Every `period` steps each series is decomposed anew and followed for two periods. Prints, by
-// steps since the start, root mean square and 99th percentile over series and starts of the stray
-// of trend plus season, in standard deviations of the window's remainder.
+// Every `period` steps each series is decomposed anew and followed for two periods. Prints the bound
+// (without series: that alone) and, by steps since the start, root mean square and 99th percentile
+// of the stray over series and starts, in standard deviations of the window's remainder.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
