@@ -51,8 +51,11 @@ inline constexpr int kCandidates = 32;       // peaks looked at
 inline constexpr float kNoiseFloor = 1e-4f;  // of the mean power: 40 dB below it
 inline constexpr float kHillMin =
     0.1f;  // of the series' autocorrelation; lower is no use to a forecast
-inline constexpr float kBand99 = 2.5758f;        // deviations of a normal distribution
-inline constexpr float kBandOfMany = 4;          // likewise, where hundreds of lags are looked at
+inline constexpr float kHillMost = 1;      // that is asked for in the reddest noise
+inline constexpr float kBand99 = 2.5758f;  // deviations of a normal distribution
+inline constexpr float kBandOfMany = 4;    // likewise, where hundreds of lags are looked at
+inline constexpr float kWhiteMisfit = 12;  // that white noise must save: about two deviations,
+inline constexpr float kGapMisfit = 4;     // and one where gaps are known to add some
 inline constexpr float kQuartileMean = 0.2877f;  // first quartile of an exponential of mean 1
 inline constexpr float kPairsMin = 8;            // fewer give no autocorrelation
 inline constexpr int kCombTeeth = 12;            // multiples of a lag that help to place it
@@ -240,52 +243,99 @@ FORESHADOW_TEAM float QuartileLevel(Team team, const float* ordinates, int64_t c
   return Larger(FloatOf(bits) / kQuartileMean, std::numeric_limits<float>::min());
 }
 
-// Fills row.excess by the power over what noise alone would have; returns the lag-one correlation
-// of the noise.
+struct Noise {
+  int64_t index;  // in the tables
+  float red;
+  float white;
+  float variance;  // its mean power, of all ordinates'
+};
+
+// The noise whose spectrum comes nearest to the logs of the levels of bands, in row.scratch.
 template <typename Team>
-FORESHADOW_TEAM float FitNoise(Team team, const PeriodShape& shape, const PeriodTables& tables,
-                               const PeriodRow& row) {
+FORESHADOW_TEAM Noise NearestNoise(Team team, const PeriodShape& shape, const PeriodTables& tables,
+                                   const PeriodRow& row) {
   using F = typename Team::F;
-  // A cycle without any noise leaves nothing but the taper's side lobes between its peaks: they are
-  // no spectrum to hold peaks against.
-  const double power =
-      team.Sum(shape.ordinates, [&](auto k) FORESHADOW_ITEMS { return team.Load(row.power, k); });
-  const auto floor = static_cast<float>(
-      Larger(kTiny, double{kNoiseFloor} * power / static_cast<double>(shape.ordinates)));
-  float* levels = row.scratch;
-  float* misfits = levels + kBandsMax;
-  float* means = misfits + kRedsPadded;
-  for (int b = 0; b < shape.bands_count; ++b) {
-    const Band band = shape.bands[b];
-    const float level = QuartileLevel(team, row.power + band.first, band.size);
-    team.Each(1, [&](int64_t) FORESHADOW_ITEMS { levels[b] = std::log(Larger(floor, level)); });
-  }
-  team.For(kReds, [&](auto r) FORESHADOW_ITEMS {
+  const float* levels = row.scratch;
+  float* misfits = row.scratch + kBandsMax;
+  float* means = misfits + kNoisesPadded;
+  team.For(kNoises, [&](auto noise) FORESHADOW_ITEMS {
     F weights = team.Set(0);
     F sum = team.Set(0);
     F square = team.Set(0);
     for (int b = 0; b < shape.bands_count; ++b) {
       const F weight = team.Set(std::sqrt(static_cast<float>(shape.bands[b].size)));
-      const F off = team.Set(levels[b]) + team.Load(tables.red_logs + b * kRedsPadded, r);
+      const F off = team.Set(levels[b]) - team.Load(tables.noise_logs + b * kNoisesPadded, noise);
       weights = weights + weight;
       sum = sum + weight * off;
       square = square + weight * off * off;
     }
-    team.Store(sum / weights, means, r);
-    team.Store(square - sum * sum / weights, misfits, r);
+    team.Store(sum / weights, means, noise);
+    team.Store(square - sum * sum / weights, misfits, noise);
   });
-  const float least =
-      -team.Max(kReds, -std::numeric_limits<float>::infinity(),
-                [&](auto r) FORESHADOW_ITEMS { return team.Set(0) - team.Load(misfits, r); });
-  const int64_t best = team.First(
-      kReds, [&](auto r) FORESHADOW_ITEMS { return team.Load(misfits, r) == team.Set(least); });
-  const float red = shape.reds[best];
-  const float level = std::exp(means[best]);
+  const auto least_of = [&](int64_t count) FORESHADOW_ITEMS {
+    return -team.Max(count, -std::numeric_limits<float>::infinity(),
+                     [&](auto noise)
+                         FORESHADOW_ITEMS { return team.Set(0) - team.Load(misfits, noise); });
+  };
+  const float least_without_white = least_of(kReds);
+  float least = least_of(kNoises);
+  const float saved = least_without_white - least;
+  if (saved < (row.state->gaps ? kGapMisfit : kWhiteMisfit)) least = least_without_white;
+  const int64_t best = team.First(kNoises, [&](auto noise) FORESHADOW_ITEMS {
+    return team.Load(misfits, noise) == team.Set(least);
+  });
+  return {best, shape.reds[best % kReds], shape.whites[best / kReds], std::exp(means[best])};
+}
+
+// Fills row.excess by the power over what the noise would have, of at least `floor`.
+template <typename Team>
+FORESHADOW_TEAM void HoldAgainst(Team team, const PeriodShape& shape, const PeriodTables& tables,
+                                 const PeriodRow& row, const Noise& noise, float mean,
+                                 float floor) {
+  using F = typename Team::F;
+  const float red = noise.red;
+  const float level = noise.variance * mean;
+  const float of_red = (1 - noise.white) * (1 - red * red);
   team.For(shape.ordinates, [&](auto k) FORESHADOW_ITEMS {
-    const F red_shape = team.Set(1 + red * red) - team.Set(2 * red) * team.Load(tables.cosines, k);
-    const F per_noise = team.Smaller(team.Set(1 / floor), red_shape / team.Set(level));
+    const F shift = team.Set(1 + red * red) - team.Set(2 * red) * team.Load(tables.cosines, k);
+    const F whole = team.Set(level) * (team.Set(of_red) + team.Set(noise.white) * shift);
+    const F per_noise = team.Smaller(team.Set(1 / floor), shift / whole);
     team.Store(team.Load(row.power, k) * per_noise, row.excess, k);
   });
+}
+
+// Fills row.excess by the power over what noise alone would have.
+template <typename Team>
+FORESHADOW_TEAM Noise FitNoise(Team team, const PeriodShape& shape, const PeriodTables& tables,
+                               const PeriodRow& row) {
+  // A cycle without any noise leaves nothing but the taper's side lobes between its peaks: they are
+  // no spectrum to hold peaks against.
+  const double power =
+      team.Sum(shape.ordinates, [&](auto k) FORESHADOW_ITEMS { return team.Load(row.power, k); });
+  const auto mean = static_cast<float>(Larger(kTiny, power / static_cast<double>(shape.ordinates)));
+  const float floor = kNoiseFloor * mean;
+  float* levels = row.scratch;
+  for (int b = 0; b < shape.bands_count; ++b) {
+    const Band band = shape.bands[b];
+    const float level = QuartileLevel(team, row.power + band.first, band.size) / mean;
+    team.Each(1,
+              [&](int64_t) FORESHADOW_ITEMS { levels[b] = std::log(Larger(kNoiseFloor, level)); });
+  }
+  Noise noise = NearestNoise(team, shape, tables, row);
+  HoldAgainst(team, shape, tables, row, noise, mean, floor);
+  // A steep spectrum falls within a band, whose quartile is then that of its upper end. Held
+  // against the first fit it is flat, and the levels are right.
+  for (int b = 0; b < shape.bands_count; ++b) {
+    const Band band = shape.bands[b];
+    const float above = QuartileLevel(team, row.excess + band.first, band.size);
+    const float first =
+        noise.variance * std::exp(tables.noise_logs[b * kNoisesPadded + noise.index]);
+    team.Each(1, [&](int64_t) FORESHADOW_ITEMS {
+      levels[b] = std::log(above * Larger(kNoiseFloor, first));
+    });
+  }
+  noise = NearestNoise(team, shape, tables, row);
+  HoldAgainst(team, shape, tables, row, noise, mean, floor);
   for (int b = 0; b < shape.octaves_count; ++b) {
     float* excess = row.excess + shape.octaves[b].first;
     const int64_t size = shape.octaves[b].size;
@@ -295,7 +345,7 @@ FORESHADOW_TEAM float FitNoise(Team team, const PeriodShape& shape, const Period
       team.Store(team.Load(excess, k) * team.Set(1 / above), excess, k);
     });
   }
-  return red;
+  return noise;
 }
 
 // From the spectrum to the candidates: local maxima of the power that neither noise would reach nor
@@ -307,7 +357,7 @@ FORESHADOW_TEAM void Look(Team team, const PeriodShape& shape, const PeriodTable
                           const PeriodRow& row) {
   using F = typename Team::F;
   TaperedPower(team, shape, row);
-  const float red = FitNoise(team, shape, tables, row);
+  const Noise noise = FitNoise(team, shape, tables, row);
   const int64_t count = shape.last - shape.first + 1;
   const float* power = row.power + shape.first;
   float* excess = row.excess + shape.first;
@@ -335,7 +385,8 @@ FORESHADOW_TEAM void Look(Team team, const PeriodShape& shape, const PeriodTable
   const float highest =
       team.Max(count, 0, [&](auto k) FORESHADOW_ITEMS { return team.Load(excess, k); });
   team.Each(1, [&](int64_t) FORESHADOW_ITEMS {
-    row.state->red = red;
+    row.state->red = noise.red;
+    row.state->white = noise.white;
     row.state->done = highest <= 0;
   });
 }
@@ -393,11 +444,12 @@ struct Cycle {
   float strength = 0;
 };
 
-// Deviation of the noise's autocorrelation (Bartlett 1946).
+// Deviation of the noise's autocorrelation (Bartlett 1946): the sum of its squares over all lags.
 FORESHADOW_TEAM inline float NoiseOf(const PeriodState& state) {
   const double square = double{state.red} * double{state.red};
+  const double share = (1 - double{state.white}) * (1 - double{state.white});
   return static_cast<float>(
-      std::sqrt((1 + square) / (1 - square) / static_cast<double>(state.present)));
+      std::sqrt((1 + 2 * share * square / (1 - square)) / static_cast<double>(state.present)));
 }
 
 struct Peak {
@@ -483,7 +535,7 @@ FORESHADOW_TEAM Cycle Hill(Team team, const PeriodShape& shape, const PeriodRow&
     return comb(i) == team.Set(most);
   });
   if (best < Larger(shape.min_period, low) || best > high) return {};
-  const float band = kBand99 * NoiseOf(*row.state);
+  const float band = Smaller(kHillMost, kBand99 * NoiseOf(*row.state));
   // Highest, or with a sign of -1 lowest, of the lags from one on.
   const auto extreme = [&](int64_t begin, int64_t count, float sign) FORESHADOW_ITEMS {
     return sign * team.Max(count, kLowest, [&](auto i) FORESHADOW_ITEMS {

@@ -14,6 +14,8 @@ constexpr std::array<float, kReds> kRedsTried = {0.0f,  0.1f,  0.2f,  0.3f,  0.4
                                                  0.6f,  0.7f,  0.8f,  0.85f, 0.9f,   0.93f,
                                                  0.95f, 0.97f, 0.98f, 0.99f, 0.995f, 0.999f};
 
+constexpr std::array<float, kWhites> kWhitesTried = {0.0f, 0.02f, 0.05f, 0.1f, 0.2f, 0.4f};
+
 // Lengths with no factor above five transform fast, and are no more than a few hundredths apart.
 int64_t NextFastLength(int64_t least) {
   int64_t best = std::numeric_limits<int64_t>::max();
@@ -80,6 +82,7 @@ PeriodShape ShapeOf(const PeriodArgs& args) {
   shape.bands_count = FillBands(shape.ordinates, 16, 1.3, shape.bands, kBandsMax);
   shape.octaves_count = FillBands(shape.ordinates, 32, 2, shape.octaves, kOctavesMax);
   std::copy(kRedsTried.begin(), kRedsTried.end(), shape.reds);
+  std::copy(kWhitesTried.begin(), kWhitesTried.end(), shape.whites);
   return shape;
 }
 
@@ -93,7 +96,7 @@ int64_t RowFloats(const PeriodShape& shape) {
 }
 
 int64_t TableFloats(const PeriodShape& shape) {
-  return WholeLines(shape.ordinates + kRowSlack) + int64_t{kBandsMax} * kRedsPadded;
+  return WholeLines(shape.ordinates + kRowSlack) + int64_t{kBandsMax} * kNoisesPadded;
 }
 
 }  // namespace foreshadow::kernels

@@ -13,8 +13,10 @@ namespace foreshadow::kernels {
 inline constexpr int64_t kPeriodSamplesMin = 16;  // fewer say nothing about a spectrum
 // Positions are counted in floats, which are exact up to here.
 inline constexpr int64_t kPeriodSamplesMax = int64_t{1} << 23;
-inline constexpr int kReds = 18;        // shapes of noise that are tried
-inline constexpr int kRedsPadded = 32;  // so that whole vectors fit
+inline constexpr int kReds = 18;   // lag-one correlations of noise that are tried,
+inline constexpr int kWhites = 6;  // with none and ever larger shares of white noise on top
+inline constexpr int kNoises = kReds * kWhites;
+inline constexpr int kNoisesPadded = (kNoises + 15) / 16 * 16;  // so that whole vectors fit
 inline constexpr int kBandsMax = 64;
 inline constexpr int kOctavesMax = 24;
 inline constexpr int kKeptMax = 8;        // cycles a series; forecasts use up to three
@@ -48,7 +50,8 @@ struct PeriodShape {
   int octaves_count;
   Band bands[kBandsMax];      // that widen with the frequency: the shape of the noise
   Band octaves[kOctavesMax];  // likewise, by a factor of two
-  float reds[kReds];          // lag-one correlations of the noise
+  float reds[kReds];
+  float whites[kWhites];
 };
 
 // Of checked arguments and at least kPeriodSamplesMin steps.
@@ -58,8 +61,8 @@ void CheckPeriodArgs(const PeriodArgs& args);
 
 // Tables that the series share: pure functions of the shape.
 struct PeriodTables {
-  float* cosines;   // [ordinates] of the ordinate's angle
-  float* red_logs;  // [bands][kRedsPadded] log of RedShape in the middle of the band
+  float* cosines;     // [ordinates] of the ordinate's angle
+  float* noise_logs;  // [bands][kNoisesPadded] log of NoiseShape in the middle of the band
 };
 
 struct KeptCycle {
@@ -70,7 +73,8 @@ struct KeptCycle {
 
 struct PeriodState {
   int64_t present;  // samples that are there
-  float red;        // lag-one correlation of the noise
+  float red;        // the noise: AR(1) with this lag-one correlation,
+  float white;      // but for this share of it
   float slope;      // of the line that the fit of the trend took away, a step,
   float level;      // and its value in the middle
   float whole;      // sum of squares of the values before any cycle was taken out,
@@ -92,14 +96,13 @@ struct PeriodRow {
   float* spectrum;     // [2 ordinates] real and imaginary parts; kMirrored more on either side
   float* power;        // [ordinates] of the tapered values; then the combs of the lags
   float* excess;       // [ordinates] power over noise; of candidates only, once there are
-  float* scratch;      // [bands and reds]
+  float* scratch;      // [bands and noises]
   PeriodState* state;
 };
 
-inline constexpr int64_t kRowScratch = kBandsMax + 2 * kRedsPadded;
+inline constexpr int64_t kRowScratch = kBandsMax + 2 * kNoisesPadded;
 inline constexpr int64_t kStateFloats = 64;
 static_assert(sizeof(PeriodState) <= kStateFloats * sizeof(float));
-static_assert(kReds <= kRedsPadded);
 
 // The same walk sizes the memory and hands it out: take(floats) gives their place.
 template <typename Take>
@@ -137,14 +140,15 @@ FORESHADOW_PORTABLE inline PeriodTables TablesAt(const PeriodShape& shape, float
   return {memory, memory + WholeLines(shape.ordinates + kRowSlack)};
 }
 
-// 1 + r^2 - 2 r cos w, the reciprocal shape of the spectrum of an AR(1) process.
-FORESHADOW_PORTABLE inline double RedShape(double red, double cosine) {
-  return 1 + red * red - 2 * red * cosine;
+// The spectrum of noise of variance one, at the angle of that cosine: of an AR(1) process and, in a
+// share of the variance, of white noise, which gaps and measurement add.
+FORESHADOW_PORTABLE inline double NoiseShape(double red, double white, double cosine) {
+  return (1 - white) * (1 - red * red) / (1 + red * red - 2 * red * cosine) + white;
 }
 
 // Items of the tables: fill each of 0..TableItems-1, in any order.
 FORESHADOW_PORTABLE constexpr int64_t TableItems(const PeriodShape& shape) {
-  return shape.ordinates + int64_t{shape.bands_count} * kReds;
+  return shape.ordinates + int64_t{shape.bands_count} * kNoises;
 }
 FORESHADOW_PORTABLE inline void FillTable(const PeriodShape& shape, const PeriodTables& tables,
                                           int64_t item) {
@@ -155,13 +159,12 @@ FORESHADOW_PORTABLE inline void FillTable(const PeriodShape& shape, const Period
     return;
   }
   const int64_t pair = item - shape.ordinates;
-  const int64_t b = pair / kReds;
-  const int64_t r = pair % kReds;
-  const Band band = shape.bands[b];
+  const Band band = shape.bands[pair / kNoises];
+  const int64_t noise = pair % kNoises;
   const auto first = static_cast<double>(band.first);
   const double middle = std::sqrt(first * (first + static_cast<double>(band.size)));
-  tables.red_logs[b * kRedsPadded + r] =
-      static_cast<float>(std::log(RedShape(shape.reds[r], std::cos(turn * middle))));
+  tables.noise_logs[pair / kNoises * kNoisesPadded + noise] = static_cast<float>(std::log(
+      NoiseShape(shape.reds[noise % kReds], shape.whites[noise / kReds], std::cos(turn * middle))));
 }
 
 }  // namespace foreshadow::kernels
