@@ -56,6 +56,7 @@ inline constexpr float kBand99 = 2.5758f;  // deviations of a normal distributio
 inline constexpr float kBandOfMany = 4;    // likewise, where hundreds of lags are looked at
 inline constexpr float kWhiteMisfit = 12;  // that white noise must save: about two deviations,
 inline constexpr float kGapMisfit = 4;     // and one where gaps are known to add some
+inline constexpr float kOwnMin = 0.7f;     // of a multiple's correlation
 inline constexpr float kQuartileMean = 0.2877f;  // first quartile of an exponential of mean 1
 inline constexpr float kPairsMin = 8;            // fewer give no autocorrelation
 inline constexpr int kCombTeeth = 12;            // multiples of a lag that help to place it
@@ -517,6 +518,16 @@ FORESHADOW_TEAM int64_t Refine(Team team, const PeriodShape& shape, const Period
   return best;
 }
 
+// The lag of the range with the highest mean correlation; the first, when several have it.
+template <typename Team>
+FORESHADOW_TEAM int64_t HighestComb(Team team, const PeriodRow& row, int64_t first, int64_t last) {
+  const int64_t count = last - first + 1;
+  const auto comb = [&](auto i) FORESHADOW_ITEMS { return team.Load(row.power + first, i); };
+  const float most = team.Max(count, -std::numeric_limits<float>::infinity(), comb);
+  return first +
+         team.First(count, [&](auto i) FORESHADOW_ITEMS { return comb(i) == team.Set(most); });
+}
+
 // The lag between two that the comb prefers; none when it prefers one outside, or when the
 // correlation has no hill there: clearly above the valleys on both sides.
 template <typename Team>
@@ -529,11 +540,7 @@ FORESHADOW_TEAM Cycle Hill(Team team, const PeriodShape& shape, const PeriodRow&
   const int64_t first = Larger(shape.min_period, low - margin);
   const int64_t last = Smaller(shape.max_period, high + margin);
   if (first > last) return {};
-  const auto comb = [&](auto i) FORESHADOW_ITEMS { return team.Load(row.power + first, i); };
-  const float most = team.Max(last - first + 1, kLowest, comb);
-  int64_t best = first + team.First(last - first + 1, [&](auto i) FORESHADOW_ITEMS {
-    return comb(i) == team.Set(most);
-  });
+  int64_t best = HighestComb(team, row, first, last);
   if (best < Larger(shape.min_period, low) || best > high) return {};
   const float band = Smaller(kHillMost, kBand99 * NoiseOf(*row.state));
   // Highest, or with a sign of -1 lowest, of the lags from one on.
@@ -556,23 +563,38 @@ FORESHADOW_TEAM Cycle Hill(Team team, const PeriodShape& shape, const PeriodRow&
   return {best, row.correlation[best]};
 }
 
-// The cycle that is the first multiple of a peak's period, within first..last of them, to have a
-// hill.
+// The cycle of a peak's own period: none when the correlation has no hill there.
 template <typename Team>
 FORESHADOW_TEAM Cycle Confirm(Team team, const PeriodShape& shape, const PeriodRow& row,
-                              int64_t peak, int64_t first, int64_t last) {
+                              int64_t peak) {
+  const auto padded = static_cast<double>(shape.padded);
+  return Hill(team, shape, row, padded / static_cast<double>(peak + 1),
+              padded / static_cast<double>(peak - 1));
+}
+
+// The cycle that has the peak for a harmonic: the first multiple of its period with a hill. Among
+// many multiples noise has a hill somewhere, the more so where few pairs are left. When the peak's
+// own period has nearly as much correlation, it is the cycle, too weak for a hill of its own.
+template <typename Team>
+FORESHADOW_TEAM Cycle ConfirmHarmonic(Team team, const PeriodShape& shape, const PeriodRow& row,
+                                      int64_t peak) {
   const auto padded = static_cast<double>(shape.padded);
   const auto shortest = padded / static_cast<double>(peak + 1);
   const auto longest = padded / static_cast<double>(peak - 1);
-  for (int64_t k = first; k <= last; ++k) {
+  for (int64_t k = 2; static_cast<double>(k) * shortest <= static_cast<double>(shape.max_period);
+       ++k) {
     const auto times = static_cast<double>(k);
-    if (times * shortest > static_cast<double>(shape.max_period)) break;
     const Cycle cycle = Hill(team, shape, row, times * shortest, times * longest);
     if (cycle.period == 0) continue;
-    // Among many multiples noise has a hill somewhere, the more so where few pairs are left.
     const auto pairs = static_cast<float>(shape.steps - cycle.period);
     const float noise = NoiseOf(*row.state) * std::sqrt(static_cast<float>(shape.steps) / pairs);
-    if (k == 1 || cycle.strength > kBandOfMany * noise) return cycle;
+    if (cycle.strength < kBandOfMany * noise) continue;
+    const auto first = Larger(shape.min_period, static_cast<int64_t>(std::floor(shortest)));
+    const auto last = Smaller(shape.max_period, static_cast<int64_t>(std::ceil(longest)));
+    const int64_t own = HighestComb(team, row, first, last);
+    if (row.power[own] < kOwnMin * row.power[cycle.period]) return cycle;
+    const int64_t period = Refine(team, shape, row, own);
+    return {period, row.correlation[period]};
   }
   return {};
 }
@@ -708,7 +730,7 @@ FORESHADOW_TEAM void ForCycles(Team team, const PeriodShape& shape, const Period
   for (int i = 0; i < kCandidates; ++i) {
     const Peak peak = NextPeak(team, shape, row, 1);
     if (peak.at == 0) break;
-    const Cycle cycle = Confirm(team, shape, row, peak.at, 1, 1);
+    const Cycle cycle = Confirm(team, shape, row, peak.at);
     if (cycle.period == 0) continue;
     any = true;
     if (use(cycle, peak.excess)) return;
@@ -716,7 +738,7 @@ FORESHADOW_TEAM void ForCycles(Team team, const PeriodShape& shape, const Period
   for (int i = 0; i < kCandidates && !any; ++i) {
     const Peak peak = NextPeak(team, shape, row, -1);
     if (peak.at == 0) break;
-    const Cycle cycle = Confirm(team, shape, row, peak.at, 2, shape.max_period);
+    const Cycle cycle = ConfirmHarmonic(team, shape, row, peak.at);
     if (cycle.period == 0) continue;
     any = true;
     use(cycle, peak.excess);
