@@ -51,7 +51,6 @@ inline constexpr int kCandidates = 32;       // peaks looked at
 inline constexpr float kNoiseFloor = 1e-4f;  // of the mean power: 40 dB below it
 inline constexpr float kHillMin =
     0.1f;  // of the series' autocorrelation; lower is no use to a forecast
-inline constexpr float kHillMost = 1;      // that is asked for in the reddest noise
 inline constexpr float kBand99 = 2.5758f;  // deviations of a normal distribution
 inline constexpr float kBandOfMany = 4;    // likewise, where hundreds of lags are looked at
 inline constexpr float kWhiteMisfit = 12;  // that white noise must save: about two deviations,
@@ -445,12 +444,27 @@ struct Cycle {
   float strength = 0;
 };
 
-// Deviation of the noise's autocorrelation (Bartlett 1946): the sum of its squares over all lags.
+// Sum over all lags of the noise's autocorrelation times itself `apart` lags on: over the samples,
+// the covariance of what noise does to the correlation at two lags (Bartlett 1946).
+FORESHADOW_TEAM inline double CommonNoise(const PeriodState& state, int64_t apart) {
+  const double red = state.red;
+  const double share = 1 - double{state.white};
+  const double decay = std::pow(red, static_cast<double>(apart));
+  const double of_red =
+      decay * ((1 + red * red) / (1 - red * red) + static_cast<double>(apart)) * share * share;
+  return of_red + (apart == 0 ? 1 - share * share : 2 * (1 - share) * share * decay);
+}
+
+// Deviation of the noise's autocorrelation.
 FORESHADOW_TEAM inline float NoiseOf(const PeriodState& state) {
-  const double square = double{state.red} * double{state.red};
-  const double share = (1 - double{state.white}) * (1 - double{state.white});
-  return static_cast<float>(
-      std::sqrt((1 + 2 * share * square / (1 - square)) / static_cast<double>(state.present)));
+  return static_cast<float>(std::sqrt(CommonNoise(state, 0) / static_cast<double>(state.present)));
+}
+
+// Likewise, less what it has in common with that half a lag away: red noise lifts a hill and its
+// valleys together.
+FORESHADOW_TEAM inline float NoiseOfHill(const PeriodState& state, int64_t lag) {
+  const double own = CommonNoise(state, 0) - CommonNoise(state, Larger<int64_t>(1, lag / 2));
+  return static_cast<float>(std::sqrt(own / static_cast<double>(state.present)));
 }
 
 struct Peak {
@@ -542,7 +556,7 @@ FORESHADOW_TEAM Cycle Hill(Team team, const PeriodShape& shape, const PeriodRow&
   if (first > last) return {};
   int64_t best = HighestComb(team, row, first, last);
   if (best < Larger(shape.min_period, low) || best > high) return {};
-  const float band = Smaller(kHillMost, kBand99 * NoiseOf(*row.state));
+  const float slope = kBand99 * NoiseOf(*row.state);
   // Highest, or with a sign of -1 lowest, of the lags from one on.
   const auto extreme = [&](int64_t begin, int64_t count, float sign) FORESHADOW_ITEMS {
     return sign * team.Max(count, kLowest, [&](auto i) FORESHADOW_ITEMS {
@@ -552,10 +566,11 @@ FORESHADOW_TEAM Cycle Hill(Team team, const PeriodShape& shape, const PeriodRow&
   const float here = row.correlation[best];
   const int64_t begin = Larger<int64_t>(1, best - margin);
   const int64_t end = Smaller(shape.steps - 1, best + margin);
-  if (here < extreme(begin, end - begin + 1, 1) - band) return {};  // on another's slope
+  if (here < extreme(begin, end - begin + 1, 1) - slope) return {};  // on another's slope
   const int64_t reach = Larger<int64_t>(1, best / 2);
   const int64_t right_count = Smaller(shape.steps - 1, best + reach) - best + 1;
   const float valleys = Larger(extreme(best - reach, reach, -1), extreme(best, right_count, -1));
+  const float band = kBand99 * NoiseOfHill(*row.state, best);
   if (here - valleys < Larger(kHillMin / row.state->share, band)) return {};
   best = Refine(team, shape, row, best);
   // A sine's hill is twice as high as its correlation.

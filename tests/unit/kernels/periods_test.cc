@@ -233,21 +233,66 @@ TEST_P(Periods, FindsCyclesOfAnyShape) {
   EXPECT_GE(right, 190);
 }
 
-// At a significance of 1 % noise, white or red, must not look periodic much more often; and it is
-// the significance that decides.
+// At a significance of 1 % noise, white or red, whole or with gaps, must not look periodic much
+// more often; and it is the significance that decides.
 TEST_P(Periods, SaysNoneOfNoise) {
   const auto alarms = [](const Found& found) {
     return std::count_if(found.periods.begin(), found.periods.end(), [](int32_t p) { return p; });
   };
+  PeriodArgs args;
+  args.max_periods = 1;
+  std::mt19937 random(17);
   for (const double red : {0.0, 0.5, 0.9, 0.98}) {
-    PeriodArgs args;
-    args.max_periods = 1;
-    EXPECT_LE(alarms(Find(Noise(1'000, 400, red, 3), args)), 12) << "lag-one correlation " << red;
+    Batch batch = Noise(1'000, 400, red, 3);
+    EXPECT_LE(alarms(Find(batch, args)), 12) << "lag-one correlation " << red;
+    for (float& value : batch.values) {
+      if (random() % 5 == 0) value = kNan;
+    }
+    EXPECT_LE(alarms(Find(batch, args)), 12) << "with gaps, lag-one correlation " << red;
   }
-  PeriodArgs lax;
-  lax.max_periods = 1;
-  lax.significance = 0.9f;
-  EXPECT_GE(alarms(Find(Noise(120, 400, 0, 3), lax)), 15);
+  args.significance = 0.9f;
+  EXPECT_GE(alarms(Find(Noise(120, 400, 0, 3), args)), 15);
+}
+
+// A cycle of a tenth of the variance has hardly a hill of its own in the noise, and its multiples
+// have some by chance: it is told by its own period nevertheless, and alone.
+TEST_P(Periods, AWeakCycleIsNotTakenForAMultiple) {
+  for (const int32_t period : {7, 24, 96}) {
+    Batch batch = Noise(2'016, 100, 0, 18);
+    for (int64_t i = 0; i < batch.steps; ++i) {
+      for (int64_t s = 0; s < 100; ++s) {
+        batch.at(i, s) += static_cast<float>(0.47 * std::sin(Turns(i + s, period)));
+      }
+    }
+    const Found found = Find(batch);
+    int right = 0;
+    for (int64_t s = 0; s < 100; ++s) {
+      right += found.period(s, 1) == 0 && std::abs(found.period(s) - period) <= 1 + period / 50;
+    }
+    EXPECT_GE(right, 95) << period;
+  }
+}
+
+// Two sines hide each other's hills in the correlation.
+TEST_P(Periods, FindsTwoThatHideEachOther) {
+  Batch batch = Noise(1'500, 20, 0, 19);
+  for (int64_t i = 0; i < batch.steps; ++i) {
+    const double both = 3 * std::sin(Turns(i, 100)) + 2 * std::sin(Turns(i, 23));
+    for (int64_t s = 0; s < 20; ++s) batch.at(i, s) += static_cast<float>(both);
+  }
+  const Found found = Find(batch);
+  for (int64_t s = 0; s < 20; ++s) EXPECT_EQ(found.all(s), (std::vector<int32_t>{23, 100})) << s;
+}
+
+// A shift of level makes the spectrum steep; a cycle stands out of it all the same.
+TEST_P(Periods, FindsADayAcrossAShift) {
+  Batch batch = Noise(960, 20, 0, 20);
+  for (int64_t i = 0; i < batch.steps; ++i) {
+    const double load = 8 * std::sin(Turns(i, 24)) + (i < 600 ? 0 : 25);
+    for (int64_t s = 0; s < 20; ++s) batch.at(i, s) += static_cast<float>(load);
+  }
+  const Found found = Find(batch);
+  for (int64_t s = 0; s < 20; ++s) EXPECT_EQ(found.all(s), (std::vector<int32_t>{24})) << s;
 }
 
 TEST_P(Periods, ACycleWithoutNoiseIsFoundAlone) {
