@@ -162,6 +162,12 @@ void DecomposeAll(Block& b) {
   for (const auto& [period, members] : by_period) Decompose(b, period, members);
 }
 
+template <typename T>
+void KeepNewest(std::vector<T>& kept, const T& event) {
+  if (kept.size() == kEventsKept) kept.erase(kept.begin());
+  kept.push_back(event);
+}
+
 void FindEvents(Block& b) {
   const auto n = static_cast<size_t>(b.observed.series);
   std::vector<float> scale(n);
@@ -180,14 +186,21 @@ void FindEvents(Block& b) {
   args.status = status;
   args.workspace = b.scratch.Aligned(b.ops.events_workspace_bytes(args));
   b.ops.events(args);
-  for (SeriesPattern& pattern : b.patterns) pattern.spikes.clear();
+  for (SeriesPattern& pattern : b.patterns) {
+    pattern.spikes.clear();
+    pattern.level_shifts.clear();
+  }
   events.resize(static_cast<size_t>(std::min<int64_t>(found, kEventRoom)));
   const int64_t start_ms = b.end_ms - (b.observed.steps - 1) * b.step_ms;
   for (const kernels::Event& event : events) {
-    if (event.kind != kernels::EventKind::kSpike) continue;
-    auto& of_series = b.patterns[event.series].spikes;
-    if (of_series.size() == kEventsKept) of_series.erase(of_series.begin());
-    of_series.push_back({start_ms + event.onset * b.step_ms, event.duration, event.height});
+    SeriesPattern& pattern = b.patterns[event.series];
+    const int64_t onset_ms = start_ms + event.onset * b.step_ms;
+    if (event.kind == kernels::EventKind::kSpike) {
+      KeepNewest(pattern.spikes, {onset_ms, event.duration, event.height, event.shape});
+    } else {
+      KeepNewest(pattern.level_shifts,
+                 {onset_ms, event.duration, event.before, event.after, event.score});
+    }
   }
 }
 

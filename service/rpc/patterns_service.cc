@@ -12,6 +12,24 @@ namespace {
 constexpr int kAccountsMax = 10'000;  // of one answer
 constexpr double kHourMs = 3'600'000;
 
+v1::SpikeShape ShapeToProto(kernels::EventShape shape) {
+  switch (shape) {
+    case kernels::EventShape::kPulse:
+      return v1::SPIKE_SHAPE_PULSE;
+    case kernels::EventShape::kPlateau:
+      return v1::SPIKE_SHAPE_PLATEAU;
+    case kernels::EventShape::kDecay:
+      return v1::SPIKE_SHAPE_DECAY;
+    case kernels::EventShape::kRampUp:
+      return v1::SPIKE_SHAPE_RAMP_UP;
+    case kernels::EventShape::kHump:
+      return v1::SPIKE_SHAPE_HUMP;
+    case kernels::EventShape::kStep:  // no spike's
+      break;
+  }
+  return v1::SPIKE_SHAPE_UNSPECIFIED;
+}
+
 void AddSeries(const TickReport& report, const Account& account, SignalKind signal,
                const SeriesPattern& pattern, v1::GetPatternsResponse& response) {
   const int64_t step_ms = report.forecasts->step_ms;
@@ -29,6 +47,15 @@ void AddSeries(const TickReport& report, const Account& account, SignalKind sign
     series->add_spike_onsets_ms(spike.onset_ms);
     series->add_spike_durations_ms(spike.duration_steps * step_ms);
     series->add_spike_peaks(spike.peak);
+    series->add_spike_shapes(ShapeToProto(spike.shape));
+  }
+  for (const SeriesPattern::LevelShift& from : pattern.level_shifts) {
+    v1::LevelShift* shift = series->add_level_shifts();
+    shift->set_onset_ms(from.onset_ms);
+    shift->set_duration_ms(from.duration_steps * step_ms);
+    shift->set_before(from.before);
+    shift->set_after(from.after);
+    shift->set_score(from.score);
   }
   if (static_cast<int>(signal) < kResources && pattern.lag_correlation != 0) {
     v1::LeadLag* lead = response.add_leads();

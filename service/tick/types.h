@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/ops.h"
 #include "models/forecaster.h"
 
 namespace foreshadow {
@@ -262,8 +263,17 @@ struct SeriesPattern {
     int64_t onset_ms = 0;
     int32_t duration_steps = 0;
     float peak = 0;
+    kernels::EventShape shape = kernels::EventShape::kPulse;
+  };
+  struct LevelShift {
+    int64_t onset_ms = 0;
+    int32_t duration_steps = 0;  // until the next shift, or the end of the window
+    float before = 0;
+    float after = 0;
+    float score = 0;  // its height, in deviations of how far levels part by chance
   };
   std::vector<Spike> spikes;
+  std::vector<LevelShift> level_shifts;
 };
 
 // Forecasts of all stored series.
