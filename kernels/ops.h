@@ -88,8 +88,7 @@ struct PeriodArgs {
   Stream stream = nullptr;
 };
 
-// --- Events: spikes in a remainder, shifts of its level
-// -------------------------------------------
+// --- Events: spikes in a remainder, shifts of its level ------------------------------------------
 
 enum class EventKind : uint8_t {
   kSpike = 0,   // leaves its level and comes back
@@ -232,8 +231,7 @@ struct AutoregressionArgs {
   Stream stream = nullptr;
 };
 
-// --- Streaming seasonal-trend update: see docs/kernels-stream.md
-// -----------------------------------
+// --- Streaming seasonal-trend update: see docs/kernels-stream.md ---------------------------------
 
 inline constexpr int kStreamModes = 8;   // low-order memory of the samples since the start
 inline constexpr int kStreamKnots = 18;  // of the lines by which the window before them counts on

@@ -7,13 +7,17 @@
 namespace foreshadow::kernels {
 namespace {
 
-// Height that |noise| passes with the chance; by Newton's method on the normal tail.
+// Height that |noise| passes with the chance; by Newton's method on the normal tail, which is
+// convex: from 0 it climbs to the root and never past it, by about 1 / z a step.
 double NormalHeight(double chance) {
-  double z = 4;
-  for (int i = 0; i < 20; ++i) {
+  constexpr int kStepsMax = 1'000;  // z = 38, where the tail leaves double, takes 720
+  double z = 0;
+  for (int i = 0; i < kStepsMax; ++i) {
     const double tail = std::erfc(z / std::sqrt(2.0));
     const double density = std::sqrt(2 / 3.14159265358979) * std::exp(-z * z / 2);
-    z += (tail - chance) / density;
+    const double step = (tail - chance) / density;
+    z += step;
+    if (std::abs(step) < 1e-9) break;
   }
   return z;
 }

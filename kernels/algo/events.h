@@ -44,8 +44,7 @@ EventPlan PlanEvents(const EventArgs& args);
 // CHECKs what must hold of any call, before either twin starts.
 void CheckEvents(const EventArgs& args);
 
-// --- What becomes of a series
-// ----------------------------------------------------------------------
+// --- What becomes of a series --------------------------------------------------------------------
 
 // low > high: no sample is present.
 FORESHADOW_PORTABLE inline SeriesStatus StatusOfRange(float low, float high) {
@@ -69,8 +68,7 @@ FORESHADOW_PORTABLE inline SeriesStatus StatusOfNoise(float median, float deviat
   return deviation > kUlps * std::abs(median) ? SeriesStatus::kOk : SeriesStatus::kPrecision;
 }
 
-// --- Medians of seven
-// -----------------------------------------------------------------------------
+// --- Medians of seven ----------------------------------------------------------------------------
 
 // Sixteen exchanges sort seven values; 16 is the least (Knuth, volume 3, section 5.3.4).
 struct Exchange {
@@ -126,8 +124,7 @@ FORESHADOW_PORTABLE Middle MiddleOf7(At at) {
   return {median, mean, present == kBlock ? v[5] - v[1] : kNan};
 }
 
-// --- Order statistics
-// -------------------------------------------------------------------------------
+// --- Order statistics ----------------------------------------------------------------------------
 
 // Maps the bits of floats to integers of the same order, and back.
 FORESHADOW_PORTABLE constexpr int32_t FlipFloat(int32_t bits) {
@@ -153,8 +150,7 @@ FORESHADOW_PORTABLE inline float PivotOf(float low, float high, int32_t rank, in
   return pivot < high ? pivot : low;
 }
 
-// --- Level shifts
-// ----------------------------------------------------------------------------------
+// --- Level shifts --------------------------------------------------------------------------------
 
 // How far neighbouring levels part by chance, as a standard deviation. The differences themselves
 // tell, so that noise may be correlated; never less than white noise as wide as within blocks.
@@ -261,8 +257,7 @@ FORESHADOW_PORTABLE int32_t FindShifts(const EventPlan& plan, float deviation, V
   return count;
 }
 
-// --- Spikes
-// ----------------------------------------------------------------------------------------
+// --- Spikes --------------------------------------------------------------------------------------
 
 // Order statistics of the heights that describe their tail: where it begins, and two of its
 // quantiles.

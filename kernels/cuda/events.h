@@ -24,8 +24,7 @@ inline constexpr int64_t kCountsAThread = 512;    // of the scan
 inline constexpr int64_t kGatherShareOnGpu = 32;  // of the samples: fewer are worth a copy
 inline constexpr int64_t kGatherMin = 512;        // samples; fewer are searched where they are
 
-// --- Order statistics by one warp
-// -----------------------------------------------------------------
+// --- Order statistics by one warp ----------------------------------------------------------------
 
 // Samples side by side; NaN = missing.
 struct Samples {
@@ -186,8 +185,7 @@ FORESHADOW_PORTABLE TailSample TailOf(Warp warp, Samples heights, const SampleEx
   return tail;
 }
 
-// --- Shifts and thresholds
-// ------------------------------------------------------------------------
+// --- Shifts and thresholds -----------------------------------------------------------------------
 
 // What the first kernel leaves to the others; arrays by series.
 struct EventState {
@@ -359,8 +357,7 @@ struct MeasureEvents {
   }
 };
 
-// --- Events
-// ---------------------------------------------------------------------------------------
+// --- Events --------------------------------------------------------------------------------------
 
 // Walks through a series and gives its events to `sink`.
 template <typename Sink>

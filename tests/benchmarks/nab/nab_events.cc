@@ -79,7 +79,7 @@ std::vector<float> SeasonOf(const std::vector<float>& window) {
   return {parts.begin(), parts.begin() + period};
 }
 
-struct Stream {
+struct Feed {
   std::vector<float> values;
   int64_t window;
   int64_t refit;
@@ -138,38 +138,38 @@ struct Detector {
   }
 };
 
-void Run(const Stream& stream) {
+void Run(const Feed& feed) {
   std::vector<Detector> detectors;
-  for (float exponent = 2; exponent <= 12; exponent += 0.5f) {
+  for (float exponent = 2; exponent <= 12; exponent += 1) {
     detectors.push_back({std::pow(10.0f, -exponent)});
   }
-  const auto rows = std::ssize(stream.values);
-  std::vector<double> scores(stream.values.size(), 0);
-  for (int64_t first = 0; first < rows; first += stream.refit) {
-    const int64_t count = std::min(stream.refit, rows - first);
+  const auto rows = std::ssize(feed.values);
+  std::vector<double> scores(feed.values.size(), 0);
+  for (int64_t first = 0; first < rows; first += feed.refit) {
+    const int64_t count = std::min(feed.refit, rows - first);
     std::vector<float> past;
-    for (int64_t i = std::max<int64_t>(0, first - stream.window); i < first; ++i) {
-      past.push_back(stream.at(i));
+    for (int64_t i = std::max<int64_t>(0, first - feed.window); i < first; ++i) {
+      past.push_back(feed.at(i));
     }
     const int64_t past_start = first - std::ssize(past);
     const std::vector<float> season =
         std::ssize(past) >= kPresentMin ? SeasonOf(past) : std::vector<float>();
     const auto without_season = [&](int64_t row) {
-      if (season.empty() || row < 0) return stream.at(row);
+      if (season.empty() || row < 0) return feed.at(row);
       const auto period = std::ssize(season);
       const int64_t phase = ((row - past_start) % period + period) % period;
-      return stream.at(row) - season[static_cast<size_t>(phase)];
+      return feed.at(row) - season[static_cast<size_t>(phase)];
     };
-    std::vector<float> columns(static_cast<size_t>(stream.window * count));
-    for (int64_t i = 0; i < stream.window; ++i) {
+    std::vector<float> columns(static_cast<size_t>(feed.window * count));
+    for (int64_t i = 0; i < feed.window; ++i) {
       for (int64_t c = 0; c < count; ++c) {
         columns[static_cast<size_t>(i * count + c)] =
-            without_season(first + c - stream.window + 1 + i);
+            without_season(first + c - feed.window + 1 + i);
       }
     }
     for (Detector& detector : detectors) {
       for (const int64_t row :
-           detector.Alarms({columns.data(), stream.window, count, count}, first)) {
+           detector.Alarms({columns.data(), feed.window, count, count}, first)) {
         scores[static_cast<size_t>(row)] = -std::log10(double{detector.false_alarms});
       }
     }
@@ -180,15 +180,15 @@ void Run(const Stream& stream) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  Stream stream;
-  stream.window = argc > 1 ? std::atoll(argv[1]) : 2'016;
-  stream.refit = argc > 2 ? std::atoll(argv[2]) : 48;
-  if (stream.window < 8 || stream.refit < 1) {
+  Feed feed;
+  feed.window = argc > 1 ? std::atoll(argv[1]) : 2'016;
+  feed.refit = argc > 2 ? std::atoll(argv[2]) : 48;
+  if (feed.window < 8 || feed.refit < 1) {
     std::fputs("nab_events [WINDOW_ROWS >= 8 [REFIT_ROWS >= 1]]\n", stderr);
     return 2;
   }
   for (std::string line; std::getline(std::cin, line);) {
-    stream.values.push_back(line.empty() ? kNan : std::strtof(line.c_str(), nullptr));
+    feed.values.push_back(line.empty() ? kNan : std::strtof(line.c_str(), nullptr));
   }
-  Run(stream);
+  Run(feed);
 }

@@ -110,8 +110,7 @@ Batch Usual(int64_t steps, int64_t series, uint32_t seed) {
   return batch;
 }
 
-// --- Scale and threshold
-// --------------------------------------------------------------------------
+// --- Scale and threshold -------------------------------------------------------------------------
 
 // Medians and the tail's order statistics by sorting, series by series.
 struct ByHand {
@@ -203,8 +202,19 @@ TEST_P(Events, SpikesOfNoiseAreAsRareAsChosen) {
   }
 }
 
-// --- Spikes
-// -----------------------------------------------------------------------------------------
+// The normal threshold at any chance.
+TEST(EventPlan, HeightsAreThoseOfTheNormalDistribution) {
+  const std::vector<std::pair<float, double>> quantiles = {
+      {0.5f, 0.67449},  {0.1f, 1.64485},  {0.05f, 1.95996},  {1e-2f, 2.57583},
+      {1e-4f, 3.89059}, {1e-9f, 6.10941}, {1e-30f, 11.52388}};
+  for (const auto& [chance, height] : quantiles) {
+    EventArgs args;
+    args.false_alarms = chance;
+    EXPECT_NEAR(PlanEvents(args).spike_height, height, 1e-4) << chance;
+  }
+}
+
+// --- Spikes --------------------------------------------------------------------------------------
 
 TEST_P(Events, SpikesHaveOnsetDurationAndHeight) {
   Batch batch = Usual(2'000, 3, 1);
@@ -293,8 +303,7 @@ TEST_P(Events, BeyondTheRoomTheyAreCountedNotKept) {
   }));
 }
 
-// --- Level shifts
-// -----------------------------------------------------------------------------------
+// --- Level shifts --------------------------------------------------------------------------------
 
 TEST_P(Events, ShiftsOfNoiseAreRarerThanChosen) {
   struct Case {
@@ -482,8 +491,7 @@ TEST_P(Events, ShiftsAreSoughtInTheLevelGiven) {
   EXPECT_EQ(found.events[1].onset, 1'700);
 }
 
-// --- Bad input
-// --------------------------------------------------------------------------------------
+// --- Bad input -----------------------------------------------------------------------------------
 
 TEST_P(Events, BadSeriesAreNamed) {
   Batch batch(300, 9);
