@@ -1,0 +1,68 @@
+// An operation of the GPU captured into a CUDA graph and launched again gives what a call gives.
+#include <cuda_runtime_api.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/unit/kernels/backends.h"
+
+namespace foreshadow::kernels {
+namespace {
+
+using testing::Array;
+using testing::Batch;
+using testing::BatchOn;
+
+Batch Waves(float height) {
+  Batch batch(288, 40);
+  for (int64_t i = 0; i < 288; ++i) {
+    for (int64_t s = 0; s < 40; ++s) {
+      batch.at(i, s) = height * std::sin(0.26f * static_cast<float>(i + s)) +
+                       static_cast<float>((i * 7 + s) % 5);
+    }
+  }
+  return batch;
+}
+
+TEST(CudaGraph, StlCapturedOnceServesNewSamples) {
+  if (GpuOps() == nullptr) GTEST_SKIP() << "no GPU: " << GpuMissing();
+  const Ops& ops = *GpuOps();
+  const StlParams params = {.period = 24, .robust = true};
+  const Batch first = Waves(3);
+  const Batch second = Waves(8);
+  const BatchOn observed(ops, first);
+  const BatchOn seasonal(ops, 288, 40);
+  const BatchOn trend(ops, 288, 40);
+  const BatchOn remainder(ops, 288, 40);
+  const Array<SeriesStatus> status(ops, 40);
+  const Array<std::byte> workspace(ops, ops.stl_workspace_bytes(params, 288, 40));
+  StlArgs args{params, observed.view(), seasonal.view(), trend.view(), remainder.view(),
+               {},     status.span(),   workspace.span()};
+
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  args.stream = stream;
+  ops.stl(args);  // what is loaded at first use is loaded before the capture
+  ASSERT_EQ(ops.wait(stream), "");
+  cudaGraph_t graph = nullptr;
+  cudaGraphExec_t ready = nullptr;
+  ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+  ops.stl(args);
+  ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+  ASSERT_EQ(cudaGraphInstantiate(&ready, graph, 0), cudaSuccess);
+
+  ops.copy_in(observed.view().data, second.values.data(), second.values.size() * sizeof(float),
+              stream);
+  ASSERT_EQ(cudaGraphLaunch(ready, stream), cudaSuccess);
+  ASSERT_EQ(ops.wait(stream), "");
+  const Batch launched = trend.Read();
+  ops.stl(args);
+  ASSERT_EQ(ops.wait(stream), "");
+  EXPECT_EQ(launched.values, trend.Read().values);
+  cudaGraphExecDestroy(ready);
+  cudaGraphDestroy(graph);
+  cudaStreamDestroy(stream);
+}
+
+}  // namespace
+}  // namespace foreshadow::kernels
