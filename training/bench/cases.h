@@ -57,6 +57,7 @@ struct Case {
   std::string_view name;
   std::string_view what;
   std::string_view window;  // what Shape::window is here; empty = it has none
+  bool has_period;          // whether Shape::period is a parameter
   // The seasons of a decomposition, every default filled in; empty for other operations. Peers get
   // the same numbers.
   std::vector<kernels::StlParams> (*seasons)(const Shape& shape);

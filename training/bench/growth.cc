@@ -69,7 +69,7 @@ std::vector<Sweep> Sweeps(const kernels::Ops& ops, const Case& which, const Shap
         [](Shape& shape, double times) { return shape.series = Scaled(shape.series, times); });
   sweep("length", kStepsTimes,
         [](Shape& shape, double times) { return shape.steps = Scaled(shape.steps, times); });
-  if (!which.seasons(base).empty()) {
+  if (which.has_period) {
     sweep("period", kPeriodTimes, [](Shape& shape, double times) {
       return shape.period = static_cast<int>(Scaled(shape.period, times));
     });
