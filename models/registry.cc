@@ -8,6 +8,7 @@
 #include "models/ets/ets.h"
 #include "models/level/level.h"
 #include "models/lstm/lstm.h"
+#include "models/prophet/prophet.h"
 #include "models/seasonal_naive/seasonal_naive.h"
 
 namespace foreshadow::models {
@@ -44,7 +45,9 @@ std::string InstalledModels() {
 absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,
                                                             const std::string& folder) {
   RankedModels ranked = LoadModels(folder);
-  ranked.models.push_back(MakeEts(/*threads=*/0));  // too dear for every tick, see docs/models.md
+  // Too dear for every tick, see docs/models.md.
+  ranked.models.push_back(MakeEts(/*threads=*/0));
+  ranked.models.push_back(MakeProphet(/*threads=*/0));
   std::vector<std::string> names;
   for (const auto& model : ranked.models) {
     if (model->name() == name) return model;

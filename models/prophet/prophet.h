@@ -1,0 +1,18 @@
+// Additive model as a Forecaster: a trend that bends at change points plus Fourier seasons, fitted
+// anew to each series at its most probable parameters (Taylor and Letham 2018).
+#pragma once
+
+#include <memory>
+
+#include "models/forecaster.h"
+
+namespace foreshadow::models {
+
+// "prophet"; any sampling interval. A day and a week are seasons from two of them on, as is the
+// history's own period if it is neither. The quantiles are those of the series' own residuals over
+// the last two days, widened with the distance by the rate changes that may come. A series without
+// a sample gets kNoHistory, one with fewer than ten or silent for more than a day kCannot.
+// `threads` serve one Forecast, 0 = one per core.
+std::shared_ptr<const Forecaster> MakeProphet(int threads);
+
+}  // namespace foreshadow::models
