@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "models/arima/arima.h"
 #include "models/ets/ets.h"
 #include "models/level/level.h"
 #include "models/lstm/lstm.h"
@@ -48,6 +49,7 @@ absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& n
   // Too dear for every tick, see docs/models.md.
   ranked.models.push_back(MakeEts(/*threads=*/0));
   ranked.models.push_back(MakeProphet(/*threads=*/0));
+  ranked.models.push_back(MakeArima(/*threads=*/0));
   std::vector<std::string> names;
   for (const auto& model : ranked.models) {
     if (model->name() == name) return model;

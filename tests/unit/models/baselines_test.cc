@@ -127,7 +127,7 @@ TEST(SeasonalNaive, CannotWithoutASeason) {
 class EveryModel : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(Baselines, EveryModel,
                          testing::Values("last-value", "last-hour-mean", "last-hour-median",
-                                         "seasonal-naive", "ets", "prophet"));
+                                         "seasonal-naive", "arima", "ets", "prophet"));
 
 TEST_P(EveryModel, CoversIndependentNoise) {
   // 400 series of a law whose future is drawn by the same hand: the 80 % interval must hold 80 %.
