@@ -247,11 +247,14 @@ struct StreamModel {
   float gain = 0;
   float trend_modes[kStreamModes] = {};
   float seasonal_modes[kStreamModes] = {};
-  float comb_now = 0;    // of a phase's own samples: the weight of the one that comes,
-  float comb_next = 0;   // what it adds to the phase's memory,
-  float comb_keep = 0;   // and how much of that memory stays
-  float edge_pole = 0;   // of the answer to samples that turn another period old, and what it says
-  float edge_trend = 0;  // to the trend
+  // Of a phase's own samples: the weight of the one that comes, what it adds to the phase's memory,
+  // and how much of that memory stays.
+  float comb_now = 0;
+  float comb_next = 0;
+  float comb_keep = 0;
+  // Of the answer to samples that turn another period old, and its weight in trend and season.
+  float edge_pole = 0;
+  float edge_trend = 0;
   float edge_seasonal = 0;
 };
 

@@ -123,11 +123,10 @@ FORESHADOW_PORTABLE inline void StreamStartOf(const StreamStartArgs& args, int64
     size = std::fmax(size, std::fabs(args.observed.at(last - ago, s)));
     trend_now += tables.trend[ago] * d;
     seasonal_now += tables.seasonal[ago] * d;
-    const float* of_trend = tables.trend + ago - into;
-    const float* of_seasonal = tables.seasonal + ago - into;
     for (int k = 1; k < kStreamKnots; ++k) {
-      trend_knots[k] += of_trend[k * m.knot_steps] * d;
-      seasonal_knots[k] += of_seasonal[k * m.knot_steps] * d;
+      const int64_t lag = ago + int64_t{k} * m.knot_steps - into;
+      trend_knots[k] += tables.trend[lag] * d;
+      seasonal_knots[k] += tables.seasonal[lag] * d;
     }
   }
   // Each phase's memory of its samples.

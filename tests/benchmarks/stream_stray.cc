@@ -4,9 +4,9 @@
 //
 //   zcat cpu_pct.csv.gz | build/release/bin/stream_stray --period 288 --window 2016
 //
-// Every `period` steps each series is decomposed anew and followed for two periods. Prints the bound
-// (without series: that alone) and, by steps since the start, root mean square and 99th percentile
-// of the stray over series and starts, in standard deviations of the window's remainder.
+// Every `period` steps each series is decomposed anew and followed for two periods. Prints the
+// bound (without series: that alone) and, by steps since the start, root mean square and 99th
+// percentile of the stray over series and starts, in standard deviations of the window's remainder.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
