@@ -114,8 +114,7 @@ absl::Status Run(const Options& options) {
   }
   fmt::print("{}", o.json ? BenchJson(results) : BenchTable(results));
   if (!o.growth.empty()) {
-    const absl::Status drawn = PlotGrowth(results.growth, o.growth);
-    if (!drawn.ok()) return drawn;
+    if (absl::Status drawn = PlotGrowth(results.growth, o.growth); !drawn.ok()) return drawn;
   }
   return Verdict(results);
 }

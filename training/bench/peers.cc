@@ -150,6 +150,7 @@ std::string PeerParameters(const Case& which, const Shape& shape) {
   }
   const auto list = [&](std::string_view key, auto field) {
     std::vector<int64_t> values;
+    values.reserve(plans.size());
     for (const kernels::StlPlan& plan : plans) values.push_back(plan.*field);
     return fmt::format(" {}={}", key, fmt::join(values, ","));
   };
