@@ -181,7 +181,7 @@ void Run(const Feed& feed) {
 
 int main(int argc, char** argv) {
   Feed feed;
-  feed.window = argc > 1 ? std::atoll(argv[1]) : 2'016;
+  feed.window = argc > 1 ? std::atoll(argv[1]) : 8'064;
   feed.refit = argc > 2 ? std::atoll(argv[2]) : 48;
   if (feed.window < 8 || feed.refit < 1) {
     std::fputs("nab_events [WINDOW_ROWS >= 8 [REFIT_ROWS >= 1]]\n", stderr);
