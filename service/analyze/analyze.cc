@@ -6,6 +6,8 @@
 #include <limits>
 #include <map>
 #include <span>
+#include <string_view>
+#include <utility>
 
 #include "kernels/ops.h"
 
@@ -79,8 +81,10 @@ struct Block {
   int64_t step_ms;
   std::span<SeriesPattern> patterns;
   std::span<int32_t> period_steps;
-  Matrix residual;  // remainder where there is a season, else the series itself
-  Matrix level;     // the series without its season
+  Matrix residual;                    // remainder where there is a season, else the series itself
+  Matrix level;                       // the series without its season
+  StepMajor<float> lag_correlations;  // [lags][accounts * kResources of the block]
+  StepMajor<float> lag_effective_pairs;
   Scratch& scratch;
 };
 
@@ -204,6 +208,21 @@ void FindEvents(Block& b) {
   }
 }
 
+// Room for more accounts; what is known of the others stays.
+void Grow(int64_t lags, int64_t pairs, LagTables& tables) {
+  if (tables.lags == lags && tables.pairs == pairs) return;
+  const int64_t kept = tables.lags == lags ? std::min(tables.pairs, pairs) : 0;
+  for (std::vector<float>* table : {&tables.correlations, &tables.effective_pairs}) {
+    std::vector<float> grown(static_cast<size_t>(lags * pairs), 0);
+    for (int64_t lag = 0; lag < lags && kept > 0; ++lag) {
+      std::copy_n(table->begin() + lag * tables.pairs, kept, grown.begin() + lag * pairs);
+    }
+    *table = std::move(grown);
+  }
+  tables.lags = lags;
+  tables.pairs = pairs;
+}
+
 // The mutation rate of each account against each of its resources.
 void FindLags(Block& b) {
   const int64_t accounts = b.observed.series / kSignals;
@@ -231,6 +250,8 @@ void FindLags(Block& b) {
   args.correlation = correlation;
   args.p_value = p_value;
   args.status = status;
+  args.correlations = b.lag_correlations;
+  args.effective_pairs = b.lag_effective_pairs;
   args.workspace = b.scratch.Aligned(b.ops.lags_workspace_bytes(args));
   b.ops.lags(args);
   for (size_t i = 0; i < n; ++i) {
@@ -250,6 +271,10 @@ void AnalyzeAccounts(const WindowView& window, const AnalyzeSettings& settings, 
   StepMajor<const float> observed = window.values;
   observed.data += series;
   observed.series = series_count;
+  const auto of_block = [&](std::vector<float>& table) {
+    return StepMajor<float>{table.data() + first * kResources, memory.lags.lags, count * kResources,
+                            memory.lags.pairs};
+  };
   const kernels::Ops& ops = kernels::CpuOps();
   ops.naive_scale(
       {observed, /*season=*/1, std::span(memory.naive_scale).subspan(series, series_count)});
@@ -262,6 +287,8 @@ void AnalyzeAccounts(const WindowView& window, const AnalyzeSettings& settings, 
               std::span(memory.period_steps).subspan(series, series_count),
               Matrix(observed.steps, series_count),
               Matrix(observed.steps, series_count),
+              of_block(memory.lags.correlations),
+              of_block(memory.lags.effective_pairs),
               scratch};
   FindPeriods(block);
   DecomposeAll(block);
@@ -281,6 +308,7 @@ void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t
   memory.series->resize(static_cast<size_t>(series));
   memory.period_steps.resize(static_cast<size_t>(series), 0);
   memory.naive_scale.resize(static_cast<size_t>(series), 0);
+  Grow(int64_t{settings.lag_steps_max} + 1, accounts * kResources, memory.lags);
 
   Scratch scratch;
   const auto rota = static_cast<uint64_t>(settings.rota_ticks);
@@ -291,6 +319,62 @@ void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t
     AnalyzeAccounts(window, settings, first, count, memory, scratch);
   }
   memory.analyzed_accounts = accounts;
+}
+
+void PoolLeads(const Fleet& fleet, const AnalyzeSettings& settings, uint64_t tick_count,
+               PatternMemory& memory) {
+  const auto rota = static_cast<uint64_t>(settings.rota_ticks);
+  const bool its_turn = tick_count % rota == rota - 1;
+  if (!its_turn && memory.pooled_pairs == memory.lags.pairs) return;
+  memory.pooled_pairs = memory.lags.pairs;
+  std::map<std::pair<std::string_view, int>, std::vector<int32_t>> groups;
+  const auto accounts = static_cast<size_t>(memory.lags.pairs / kResources);
+  for (size_t a = 0; a < accounts; ++a) {
+    const std::string& application = fleet.accounts[a].application;
+    if (application.empty()) continue;
+    for (int r = 0; r < kResources; ++r) {
+      groups[{application, r}].push_back(static_cast<int32_t>(a) * kResources + r);
+    }
+  }
+  std::vector<int32_t> members;
+  std::vector<int32_t> ends;
+  for (const auto& [name, of_group] : groups) {
+    members.insert(members.end(), of_group.begin(), of_group.end());
+    ends.push_back(static_cast<int32_t>(members.size()));
+  }
+  const size_t n = ends.size();
+  std::vector<int32_t> lag(n);
+  std::vector<int32_t> pooled(n);
+  std::vector<float> correlation(n);
+  std::vector<float> p_value(n);
+  std::vector<float> heterogeneity(n);
+  std::vector<float> heterogeneity_p_value(n);
+  std::vector<SeriesStatus> status(n);
+  kernels::LagPoolArgs args;
+  const LagTables& lags = memory.lags;
+  args.correlations = {lags.correlations.data(), lags.lags, lags.pairs, lags.pairs};
+  args.effective_pairs = {lags.effective_pairs.data(), lags.lags, lags.pairs, lags.pairs};
+  args.members = members;
+  args.group_ends = ends;
+  args.lag = lag;
+  args.correlation = correlation;
+  args.p_value = p_value;
+  args.heterogeneity = heterogeneity;
+  args.heterogeneity_p_value = heterogeneity_p_value;
+  args.members_pooled = pooled;
+  args.status = status;
+  kernels::CpuOps().lag_pool(args);
+  std::vector<PooledLead> leads;
+  size_t g = 0;
+  for (const auto& [name, of_group] : groups) {
+    if (status[g] == SeriesStatus::kOk) {
+      leads.push_back({std::string(name.first), static_cast<SignalKind>(name.second), pooled[g],
+                       lag[g], correlation[g], p_value[g], heterogeneity[g],
+                       heterogeneity_p_value[g]});
+    }
+    ++g;
+  }
+  memory.pooled_leads = std::make_shared<const std::vector<PooledLead>>(std::move(leads));
 }
 
 std::vector<int32_t> StrongestPeriods(StepMajor<const float> observed, double significance) {

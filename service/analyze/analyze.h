@@ -13,6 +13,14 @@
 
 namespace foreshadow {
 
+// Each account's mutation rate against each of its resources, at every lag.
+struct LagTables {
+  int64_t lags = 0;
+  int64_t pairs = 0;                   // accounts * kResources
+  std::vector<float> correlations;     // [lag][account * kResources + resource]; NaN = not judged
+  std::vector<float> effective_pairs;  // likewise
+};
+
 struct PatternMemory {
   // [series]; shared with published reports, so it is copied before it changes while one is read.
   std::shared_ptr<std::vector<SeriesPattern>> series =
@@ -21,12 +29,23 @@ struct PatternMemory {
   // [series] mean absolute change from one step to the next: the scale that makes errors of
   // different series comparable (MASE, Hyndman and Koehler 2006); 0 = constant, NaN = too short.
   std::vector<float> naive_scale;
+  LagTables lags;
+  // Of the last turn of the rota; shared with published reports.
+  std::shared_ptr<const std::vector<PooledLead>> pooled_leads =
+      std::make_shared<const std::vector<PooledLead>>();
+  int64_t pooled_pairs = 0;  // of which they are
   int64_t analyzed_accounts = 0;  // accounts below this have been analysed at least once
 };
 
 // Analyses the accounts whose turn it is, and all that are new.
 void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t tick_count,
              PatternMemory& memory);
+
+// Takes the leads of each application's accounts together, at the end of each turn of the rota and
+// when there are new accounts.
+// Accounts of unknown application are left out.
+void PoolLeads(const Fleet& fleet, const AnalyzeSettings& settings, uint64_t tick_count,
+               PatternMemory& memory);
 
 // The strongest period of each series, in steps; 0 = none found.
 std::vector<int32_t> StrongestPeriods(kernels::StepMajor<const float> observed,

@@ -67,6 +67,19 @@ void AddSeries(const TickReport& report, const Account& account, SignalKind sign
   }
 }
 
+void AddPooledLead(const TickReport& report, const PooledLead& pooled,
+                   v1::GetPatternsResponse& response) {
+  v1::PooledLead* lead = response.add_pooled_leads();
+  lead->set_application(pooled.application);
+  lead->set_resource(ToProto(pooled.resource));
+  lead->set_accounts(pooled.accounts);
+  lead->set_lag_ms(pooled.lag_steps * report.forecasts->step_ms);
+  lead->set_correlation(pooled.correlation);
+  lead->set_p_value(pooled.p_value);
+  lead->set_heterogeneity(pooled.heterogeneity);
+  lead->set_heterogeneity_p_value(pooled.heterogeneity_p_value);
+}
+
 class PatternsService : public v1::Patterns::Service {
  public:
   explicit PatternsService(Engine& engine) : engine_(engine) {}
@@ -90,17 +103,24 @@ class PatternsService : public v1::Patterns::Service {
     }
     response->set_made_at_ms(report->tick_ms);
     const auto& patterns = *report->patterns;
+    std::unordered_set<std::string> applications;
     int accounts = 0;
     for (size_t a = 0; a < report->fleet->accounts.size(); ++a) {
       const Account& account = report->fleet->accounts[a];
       if (!wanted.empty() && !wanted.contains(account.id)) continue;
       if (++accounts > kAccountsMax) break;
+      applications.insert(account.application);
       for (int signal = 0; signal < kSignals; ++signal) {
         if (!signals.empty() && !signals.contains(signal)) continue;
         const auto kind = static_cast<SignalKind>(signal);
         AddSeries(*report, account, kind, patterns[SeriesOf(static_cast<int64_t>(a), kind)],
                   *response);
       }
+    }
+    for (const PooledLead& lead : *report->pooled_leads) {
+      if (!applications.contains(lead.application)) continue;
+      if (!signals.empty() && !signals.contains(static_cast<int>(lead.resource))) continue;
+      AddPooledLead(*report, lead, *response);
     }
     return grpc::Status::OK;
   }

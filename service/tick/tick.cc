@@ -165,6 +165,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
 
   // 3 analyze
   Analyze(window, settings.analyze, next.scores.ticks, state.patterns);
+  PoolLeads(fleet, settings.analyze, next.scores.ticks, state.patterns);
   if (!std::exchange(state.warmed, true)) Warm(models, state);
   clock.Done("analyze");
 
@@ -216,6 +217,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   report->fleet = state.fleet;
   report->forecasts = std::move(table);
   report->patterns = state.patterns.series;
+  report->pooled_leads = state.patterns.pooled_leads;
   report->cells = ViewCells(fleet, demand, state.reachable, state.decisions.shadows);
   report->risks = plan.risks;
   report->risks_without = plan.risks_without;

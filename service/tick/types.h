@@ -276,6 +276,18 @@ struct SeriesPattern {
   std::vector<LevelShift> level_shifts;
 };
 
+// The mutation rates of the accounts of an application, taken together, ahead of a resource.
+struct PooledLead {
+  std::string application;
+  SignalKind resource = SignalKind::kCpu;
+  int32_t accounts = 0;  // of whom there was enough to judge
+  int32_t lag_steps = 0;
+  float correlation = 0;
+  float p_value = 1;
+  float heterogeneity = 0;          // Cochran's Q: how far the accounts disagree
+  float heterogeneity_p_value = 1;  // of accounts that share one correlation
+};
+
 // Forecasts of all stored series.
 struct ForecastTable {
   int64_t made_at_ms = 0;
@@ -299,10 +311,11 @@ struct TickReport {
   int64_t tick_ms = 0;
   std::shared_ptr<const Fleet> fleet;
   std::shared_ptr<const ForecastTable> forecasts;
-  std::shared_ptr<const std::vector<SeriesPattern>> patterns;  // [series]
-  std::vector<CellView> cells;                                 // [cell]
-  std::vector<CellRisk> risks;                                 // [cell], with the splits in force
-  std::vector<CellRisk> risks_without;                         // [cell], had nothing been moved
+  std::shared_ptr<const std::vector<SeriesPattern>> patterns;   // [series]
+  std::shared_ptr<const std::vector<PooledLead>> pooled_leads;  // by application
+  std::vector<CellView> cells;                                  // [cell]
+  std::vector<CellRisk> risks;                                  // [cell], with the splits in force
+  std::vector<CellRisk> risks_without;                          // [cell], had nothing been moved
   std::vector<Shadow> shadows;
   std::vector<Action> actions;  // decided or settled in this tick, and all open ones
   Scores scores;

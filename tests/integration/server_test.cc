@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <random>
 #include <set>
 #include <thread>
 #include <tuple>
@@ -658,6 +659,57 @@ TEST(ServerPatterns, AnswersForTheSeriesAskedFor) {
   grpc::ClientContext other;
   EXPECT_THAT(server.patterns->GetPatterns(&other, request, &response).error_message(),
               HasSubstr("signals[1] = 9"));
+}
+
+// Of eight accounts of one application, whose storage follows their mutation rates by two steps.
+TEST(ServerPatterns, PoolsLeadsByApplication) {
+  World world;
+  RunningServer server(world.folder.path(), world.config);
+  std::vector<std::string> ids;
+  std::vector<v1::Account> accounts;
+  for (int a = 0; a < 8; ++a) {
+    ids.push_back("web-" + std::to_string(a));
+    accounts.push_back(MakeAccount(ids.back(), "a"));
+    accounts.back().set_application("web");
+  }
+  ASSERT_TRUE(server.Put(accounts).ok());
+  constexpr int kLag = 2;
+  constexpr int kSteps = 100;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal(0, 1);
+  std::vector<std::vector<float>> rates;
+  Sender sender(server);
+  for (int step = 0; step < kSteps; ++step) {
+    rates.emplace_back();
+    std::vector<float> storage;
+    for (size_t a = 0; a < ids.size(); ++a) {
+      rates.back().push_back(100 + 10 * normal(random));
+      const float cause = step < kLag ? 100 : rates[static_cast<size_t>(step - kLag)][a];
+      storage.push_back(1000 + cause + 10 * normal(random));
+    }
+    const int64_t time_ms = kStartMs + step * kStepMs;
+    v1::IngestRequest request = CpuBatch(ids, time_ms, std::vector<float>(ids.size(), 0.5f));
+    AddColumn(request, v1::SIGNAL_MUTATION_RATE, time_ms, rates.back());
+    AddColumn(request, v1::SIGNAL_STORAGE, time_ms, storage);
+    if (step == kSteps - 1) request.set_watermark_ms(time_ms + kStepMs);
+    const v1::IngestResponse answer = sender.Send(request);
+    EXPECT_EQ(answer.error(), "");
+  }
+  v1::GetPatternsRequest request;
+  request.add_account_ids("web-3");
+  request.add_signals(v1::SIGNAL_STORAGE);
+  v1::GetPatternsResponse response;
+  grpc::ClientContext context;
+  ASSERT_TRUE(server.patterns->GetPatterns(&context, request, &response).ok());
+  ASSERT_EQ(response.pooled_leads_size(), 1);
+  const v1::PooledLead& lead = response.pooled_leads(0);
+  EXPECT_EQ(lead.application(), "web");
+  EXPECT_EQ(lead.resource(), v1::SIGNAL_STORAGE);
+  EXPECT_EQ(lead.accounts(), 8);
+  EXPECT_EQ(lead.lag_ms(), kLag * kStepMs);
+  EXPECT_GT(lead.correlation(), 0.6);
+  EXPECT_LT(lead.p_value(), 1e-6);
+  EXPECT_GT(lead.heterogeneity_p_value(), 1e-4);
 }
 
 TEST(ServerHealth, AnswersHealthAndReflection) {

@@ -22,11 +22,14 @@ constexpr std::array<std::string_view, 4 + kTraceSignals> kColumns = {
     "memory",    "network", "storage", "mutation_rate"};
 constexpr size_t kFirstSignal = 4;
 
+bool HasHeader(const CsvReader& csv) {
+  const auto fields = csv.fields();
+  return std::equal(fields.begin(), fields.end(), kColumns.begin(), kColumns.end());
+}
+
 absl::Status CheckHeader(const CsvReader& csv) {
   const auto fields = csv.fields();
-  if (std::equal(fields.begin(), fields.end(), kColumns.begin(), kColumns.end())) {
-    return absl::OkStatus();
-  }
+  if (HasHeader(csv)) return absl::OkStatus();
   return absl::InvalidArgumentError(
       fmt::format("{}:{}: not a trace: the header is \"{}\", not \"{}\"", csv.path(), csv.line(),
                   fmt::join(fields, ","), fmt::join(kColumns, ",")));
@@ -47,6 +50,18 @@ absl::Status CheckName(std::string_view name, bool required, const CsvPlace& pla
 }
 
 }  // namespace
+
+absl::StatusOr<bool> IsTrace(const std::string& path) {
+  auto csv = CsvReader::Open(path);
+  if (!csv.ok()) return csv.status();
+  const auto more = csv->Next();
+  if (!more.ok()) return more.status();
+  return *more && HasHeader(*csv);
+}
+
+std::string_view TraceSignalName(int signal) {
+  return kColumns[kFirstSignal + static_cast<size_t>(signal)];
+}
 
 absl::StatusOr<TraceReader> TraceReader::Open(const std::string& path) {
   auto csv = CsvReader::Open(path);
@@ -277,8 +292,8 @@ absl::Status WriteTrace(const Trace& trace, const std::string& path) {
   for (int64_t step = 0; step < trace.steps; ++step) {
     const float* values = trace.values.data() + step * trace.series();
     for (const TraceAccount& account : trace.accounts) {
-      TraceRow row{trace.start_ms + step * trace.step_ms, account.cell, account.id,
-                   account.application, {}};
+      TraceRow row{
+          trace.start_ms + step * trace.step_ms, account.cell, account.id, account.application, {}};
       std::copy_n(values, kTraceSignals, row.values.begin());
       values += kTraceSignals;
       const bool silent = std::all_of(row.values.begin(), row.values.end(),

@@ -48,6 +48,12 @@ class TraceReader {
   TraceRow row_;
 };
 
+// Whether a CSV has the header of a trace. NOT_FOUND when the file cannot be opened.
+absl::StatusOr<bool> IsTrace(const std::string& path);
+
+// The column of a signal, e.g. "cpu".
+std::string_view TraceSignalName(int signal);
+
 struct TraceAccount {
   std::string id;
   std::string cell;
@@ -94,8 +100,8 @@ class TraceWriter {
   std::unique_ptr<Impl> impl_;
 };
 
-// Writes all of a trace. An account's row is left out where all its signals are missing, but for the
-// first step: that row makes the account known.
+// Writes all of a trace. An account's row is left out where all its signals are missing, but for
+// the first step: that row makes the account known.
 absl::Status WriteTrace(const Trace& trace, const std::string& path);
 
 }  // namespace foreshadow::training

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/ops.h"
 #include "training/io/csv.h"
+#include "training/io/trace.h"
 
 namespace foreshadow::training {
 
@@ -48,8 +49,33 @@ struct Patterns {
   Lead lead;
 };
 
+// How the mutation rates of the accounts of an application, taken together, lead a resource.
+struct PooledLead {
+  std::string application;
+  std::string resource;
+  kernels::SeriesStatus status = kernels::SeriesStatus::kOk;
+  int32_t accounts = 0;  // of whom there was enough to judge
+  int32_t lag = 0;       // steps by which the mutation rates are ahead
+  float correlation = 0;
+  float p_value = 1;
+  float heterogeneity = 0;          // Cochran's Q: how far the accounts disagree
+  float heterogeneity_p_value = 1;  // of accounts that share one correlation
+};
+
+struct TracePatterns {
+  std::vector<Patterns> series;    // [account][signal]; leads are of the account's mutation rate
+  std::vector<PooledLead> pooled;  // by application and resource; unknown applications left out
+};
+
 // One entry a column, in the table's order. NOT_FOUND when the leader is no column.
 absl::StatusOr<std::vector<Patterns>> FindPatterns(const WideTable& table,
                                                    const PatternOptions& options);
+
+// A trace as a table of columns "account.signal".
+WideTable TableOf(const Trace& trace);
+
+// The same for a trace. With a leader, it alone leads, and nothing is pooled.
+absl::StatusOr<TracePatterns> FindPatterns(const Trace& trace, const WideTable& table,
+                                           const PatternOptions& options);
 
 }  // namespace foreshadow::training

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <utility>
 
 #include "training/command.h"
 #include "training/io/gnuplot.h"
@@ -20,21 +21,41 @@ struct Options {
   bool json = false;
 };
 
-absl::Status Run(const Options& options) {
-  if (!options.plot.empty() && !IsPictureName(options.plot)) {
-    return UsageError(fmt::format("--plot {}: must end in .svg or .png", options.plot));
-  }
-  const auto table = ReadWideCsv(options.input);
-  if (!table.ok()) return table.status();
-  const auto found = FindPatterns(*table, options.find);
-  if (!found.ok()) return found.status();
-  fmt::print("{}", options.json ? PatternsJson(*table, *found) : PatternsCsv(*table, *found));
-  for (const Patterns& patterns : *found) {
+absl::Status Print(const Options& options, const WideTable& table, const TracePatterns& found) {
+  fmt::print("{}", options.json ? PatternsJson(table, found.series, found.pooled)
+                                : PatternsCsv(table, found.series, found.pooled));
+  for (const Patterns& patterns : found.series) {
     if (patterns.status == kernels::SeriesStatus::kOk) continue;
     fmt::print(stderr, "{}: nothing is found in series {}: {}\n", options.input, patterns.name,
                Words(patterns.status));
   }
-  return options.plot.empty() ? absl::OkStatus() : PlotPatterns(*table, *found, options.plot);
+  return options.plot.empty() ? absl::OkStatus() : PlotPatterns(table, found.series, options.plot);
+}
+
+absl::Status OfTable(const Options& options) {
+  const auto table = ReadWideCsv(options.input);
+  if (!table.ok()) return table.status();
+  auto found = FindPatterns(*table, options.find);
+  if (!found.ok()) return found.status();
+  return Print(options, *table, {*std::move(found), {}});
+}
+
+absl::Status OfTrace(const Options& options) {
+  const auto trace = ReadTrace(options.input);
+  if (!trace.ok()) return trace.status();
+  const WideTable table = TableOf(*trace);
+  const auto found = FindPatterns(*trace, table, options.find);
+  if (!found.ok()) return found.status();
+  return Print(options, table, *found);
+}
+
+absl::Status Run(const Options& options) {
+  if (!options.plot.empty() && !IsPictureName(options.plot)) {
+    return UsageError(fmt::format("--plot {}: must end in .svg or .png", options.plot));
+  }
+  const auto is_trace = IsTrace(options.input);
+  if (!is_trace.ok()) return is_trace.status();
+  return *is_trace ? OfTrace(options) : OfTable(options);
 }
 
 }  // namespace
@@ -46,7 +67,11 @@ void AddPatterns(CLI::App& app) {
   auto o = std::make_shared<Options>();
   PatternOptions& p = o->find;
   const auto chance = CLI::Range(1e-9, 0.5);
-  command->add_option("input", o->input, "Wide CSV: a header, a column a series, empty = missing")
+  command
+      ->add_option("input", o->input,
+                   "Wide CSV: a header, a column a series, empty = missing; or a trace, of "
+                   "which mutation rates are correlated with resources, each account's and "
+                   "all of an application's")
       ->required();
   command->add_option("--max-periods", p.max_periods, "Periods kept a series, strongest first")
       ->check(CLI::Range(1, 16))

@@ -115,30 +115,41 @@ std::string_view Words(kernels::EventShape shape) {
   return "";
 }
 
-std::string PatternsCsv(const WideTable& table, std::span<const Patterns> found) {
-  std::string text = "series,pattern,at,steps,size,score,p_value,shape,before,after\n";
+std::string PatternsCsv(const WideTable& table, std::span<const Patterns> found,
+                        std::span<const PooledLead> pooled) {
+  std::string text =
+      "series,pattern,at,steps,size,score,p_value,shape,before,after,accounts,"
+      "heterogeneity_p_value\n";
   auto out = std::back_inserter(text);
   for (const Patterns& patterns : found) {
     const std::string name = CsvField(patterns.name);
     for (const Period& period : patterns.periods) {
-      fmt::format_to(out, "{},period,,{},,{:.4g},,,,\n", name, period.steps, period.strength);
+      fmt::format_to(out, "{},period,,{},,{:.4g},,,,,,\n", name, period.steps, period.strength);
     }
     for (const kernels::Event& event : patterns.events) {
       fmt::format_to(out, "{},{},{},{},{:.6g},{:.4g},,{},", name,
                      IsShift(event) ? "level-shift" : "spike", When(table, event.onset),
                      event.duration, event.height, event.score, Words(event.shape));
       if (IsShift(event)) fmt::format_to(out, "{:.6g},{:.6g}", event.before, event.after);
-      text += IsShift(event) ? "\n" : ",\n";
+      text += IsShift(event) ? ",,\n" : ",,,\n";
     }
     if (patterns.has_lead && patterns.lead.status == SeriesStatus::kOk) {
-      fmt::format_to(out, "{},lead,,{},{:.4g},,{:.4g},,,\n", name, patterns.lead.lag,
+      fmt::format_to(out, "{},lead,,{},{:.4g},,{:.4g},,,,,\n", name, patterns.lead.lag,
                      patterns.lead.correlation, patterns.lead.p_value);
     }
+  }
+  for (const PooledLead& lead : pooled) {
+    if (lead.status != SeriesStatus::kOk) continue;
+    fmt::format_to(out, "{},pooled-lead,,{},{:.4g},{:.4g},{:.4g},,,,{},{:.4g}\n",
+                   CsvField(fmt::format("{}.{}", lead.application, lead.resource)), lead.lag,
+                   lead.correlation, lead.heterogeneity, lead.p_value, lead.accounts,
+                   lead.heterogeneity_p_value);
   }
   return text;
 }
 
-std::string PatternsJson(const WideTable& table, std::span<const Patterns> found) {
+std::string PatternsJson(const WideTable& table, std::span<const Patterns> found,
+                         std::span<const PooledLead> pooled) {
   Json all = Json::array();
   for (const Patterns& patterns : found) {
     Json periods = Json::array();
@@ -174,6 +185,18 @@ std::string PatternsJson(const WideTable& table, std::span<const Patterns> found
                         {"p_value", Number(patterns.lead.p_value)}};
     }
     all.push_back(std::move(series));
+  }
+  for (const PooledLead& lead : pooled) {
+    all.push_back({{"application", lead.application},
+                   {"resource", lead.resource},
+                   {"pooled_lead",
+                    {{"status", Words(lead.status)},
+                     {"accounts", lead.accounts},
+                     {"lag_steps", lead.lag},
+                     {"correlation", Number(lead.correlation)},
+                     {"p_value", Number(lead.p_value)},
+                     {"heterogeneity", Number(lead.heterogeneity)},
+                     {"heterogeneity_p_value", Number(lead.heterogeneity_p_value)}}}});
   }
   // Names come from a file: a byte that is no UTF-8 is replaced, not thrown over.
   return all.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";

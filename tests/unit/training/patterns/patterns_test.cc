@@ -104,7 +104,7 @@ TEST_F(PatternsCommand, CsvIsReadBackByTheReader) {
   ASSERT_TRUE(reader.ok());
   std::vector<std::string> patterns;
   while (*reader->Next()) {
-    ASSERT_EQ(reader->fields().size(), 10u);
+    ASSERT_EQ(reader->fields().size(), 12u);
     if (reader->fields()[0] != table.names[1]) continue;
     patterns.emplace_back(reader->fields()[1]);
     if (reader->fields()[1] == "spike") {
@@ -125,6 +125,62 @@ TEST_F(PatternsCommand, JsonTellsStatusAndLeavesNoNan) {
   EXPECT_EQ(json[1]["lead"]["lag_steps"], kAhead);
   EXPECT_EQ(json[2]["spikes_status"], "no sample");
   EXPECT_TRUE(json[2]["scale"].is_null());
+}
+
+// In no account of "web" is the lead plain, in all together it is; "batch" has none.
+TEST_F(PatternsCommand, PoolsLeadsOfATraceByApplication) {
+  constexpr size_t kAccounts = 60;
+  constexpr size_t kTraceSteps = 300;
+  constexpr size_t kLag = 2;
+  Trace trace;
+  trace.start_ms = 1'700'000'000'000;
+  trace.step_ms = 300'000;
+  trace.steps = kTraceSteps;
+  std::mt19937 random(6);
+  std::normal_distribution<float> normal(0, 1);
+  trace.values.resize(kTraceSteps * kAccounts * kTraceSignals);
+  const auto at = [&](size_t step, size_t account, size_t signal) -> float& {
+    return trace.values[(step * kAccounts + account) * kTraceSignals + signal];
+  };
+  for (float& value : trace.values) value = 20 + normal(random);
+  for (size_t a = 0; a < kAccounts; ++a) {
+    const char* application = a % 3 == 0 ? "batch" : a % 3 == 1 ? "web" : "";
+    trace.accounts.push_back({"vm-" + std::to_string(a), "cell-0", application});
+    for (size_t i = kLag; i < kTraceSteps && a % 3 == 1; ++i) {
+      at(i, a, 1) += 0.2f * (at(i - kLag, a, 4) - 20);
+    }
+  }
+  const WideTable table = TableOf(trace);
+  EXPECT_EQ(table.names[6], "vm-1.memory");
+  const auto found = FindPatterns(trace, table, {});
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_TRUE(found->series[6].has_lead);
+  EXPECT_FALSE(found->series[9].has_lead);  // the mutation rate itself
+  ASSERT_EQ(found->pooled.size(), 8u);      // two applications, four resources
+  for (const PooledLead& lead : found->pooled) {
+    EXPECT_EQ(lead.accounts, 20);
+    const bool leads = lead.application == "web" && lead.resource == "memory";
+    if (leads) {
+      EXPECT_EQ(lead.lag, kLag);
+      EXPECT_NEAR(lead.correlation, 0.196, 0.05);
+      EXPECT_LT(lead.p_value, 1e-6);
+      EXPECT_GT(lead.heterogeneity_p_value, 1e-3);
+    } else {
+      EXPECT_GT(lead.p_value, 1e-4);
+    }
+  }
+  const std::string csv = PatternsCsv(table, found->series, found->pooled);
+  EXPECT_NE(csv.find("web.memory,pooled-lead,,2,"), std::string::npos);
+  const auto json = nlohmann::json::parse(PatternsJson(table, found->series, found->pooled));
+  ASSERT_EQ(json.size(), kAccounts * kTraceSignals + 8);
+  EXPECT_EQ(json.back()["application"], "web");
+  EXPECT_EQ(json.back()["pooled_lead"]["accounts"], 20);
+
+  PatternOptions one_leads;
+  one_leads.leader = "vm-0.mutation_rate";
+  const auto led = FindPatterns(trace, table, one_leads);
+  ASSERT_TRUE(led.ok());
+  EXPECT_TRUE(led->pooled.empty());
 }
 
 TEST_F(PatternsCommand, PlotsByGnuplot) {
