@@ -227,11 +227,11 @@ FORESHADOW_TEAM void TaperedPower(Team team, const PeriodShape& shape, const Per
 }
 
 // Level of noise in a band of ordinates, whose lower quartile a few peaks do not move. The quartile
-// is found a bit at a time, for floats of one sign are ordered as their bits are, and to 2^-12.
+// is found a bit at a time, for floats of one sign are ordered as their bits are, and to 2^-8.
 template <typename Team>
 FORESHADOW_TEAM float QuartileLevel(Team team, const float* ordinates, int64_t count) {
   constexpr int kHighest = 30;
-  constexpr int kLowest = 11;
+  constexpr int kLowest = 15;
   uint32_t bits = 0;
   for (int bit = kHighest; bit >= kLowest; --bit) {
     const uint32_t trial = bits | uint32_t{1} << bit;
