@@ -104,7 +104,8 @@ def worth_of_rows(series):
 
 
 def scores_by_threshold(all_series, scores, profile):
-    """(threshold, normalised score), thresholds falling; the first is above every score."""
+    """(threshold, normalised score), thresholds falling; the first is above every score. A score of
+    0 is no alarm at any."""
     false_weight, miss_weight = PROFILES[profile]
     points = []
     met = {}
@@ -115,7 +116,8 @@ def scores_by_threshold(all_series, scores, profile):
                 continue
             if window is not None:
                 met[number, window] = -miss_weight
-            points.append((of_series[row], (number, window) if window else None, worth))
+            if of_series[row] > 0:
+                points.append((of_series[row], (number, window) if window else None, worth))
     points.sort(key=lambda point: -point[0])
     windows = sum(len(series.windows) for series in all_series)
     null = -miss_weight * len(met)
