@@ -25,6 +25,7 @@ absl::Status Check(const ProphetGrid& grid, const ProphetOptions& options) {
   if (!(options.change_range > 0 && options.change_range <= 1)) {
     return wrong("change_range", options.change_range, "above 0 and at most 1");
   }
+  if (options.origins < 0) return wrong("origins", options.origins, "0 or more");
   if (!(options.change_scale > 0)) return wrong("change_scale", options.change_scale, "above 0");
   int64_t columns = 2 + std::ssize(options.events) + std::ssize(options.regressors);
   for (const ProphetSeason& season : options.seasons) {
@@ -50,9 +51,20 @@ absl::Status Check(const ProphetGrid& grid, const ProphetOptions& options) {
   return absl::OkStatus();
 }
 
+// Rows that may hold a change.
+int64_t Reach(int64_t past, const ProphetOptions& options) {
+  return static_cast<int64_t>(static_cast<double>(past) * options.change_range);
+}
+
+Eigen::MatrixXd GramOf(const ProphetDesign& design, int64_t first, int64_t count) {
+  Eigen::MatrixXd gram = Eigen::MatrixXd::Zero(design.columns(), design.columns());
+  gram.selfadjointView<Eigen::Lower>().rankUpdate(design.rows.middleCols(first, count));
+  return gram;
+}
+
 // Evenly over the rows of the first part of the past, the first row left out (as Prophet does).
 Eigen::VectorXd ChangeTimes(int64_t past, const ProphetOptions& options) {
-  const auto reach = static_cast<int64_t>(static_cast<double>(past) * options.change_range);
+  const int64_t reach = Reach(past, options);
   const int64_t count = std::clamp<int64_t>(reach - 1, 0, options.changes);
   Eigen::VectorXd times(count);
   for (int64_t i = 0; i < count; ++i) {
@@ -129,10 +141,14 @@ absl::StatusOr<ProphetDesign> MakeProphetDesign(const ProphetGrid& grid,
     }
     for (const double change : design.change_times) *column++ = std::max(0.0, t - change);
   }
-  const auto past = design.rows.leftCols(grid.past);
-  design.gram.setZero(design.columns(), design.columns());
-  design.gram.selfadjointView<Eigen::Lower>().rankUpdate(past);
-  design.gram.triangularView<Eigen::StrictlyUpper>() = design.gram.transpose();
+  design.gram = GramOf(design, 0, grid.past);
+  const int64_t held = grid.past - Reach(grid.past, options);
+  const int64_t count = std::min<int64_t>(options.origins, held);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t first = grid.past - held + held * i / count;
+    const int64_t end = grid.past - held + held * (i + 1) / count;
+    design.stretches.push_back({first, end - first, GramOf(design, first, end - first)});
+  }
   return design;
 }
 

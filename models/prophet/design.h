@@ -40,6 +40,7 @@ struct ProphetOptions {
   int changes = 25;            // possible changes of the trend's rate
   double change_range = 0.8;   // they lie in this first part of the past
   double change_scale = 0.05;  // of the Laplace prior: larger bends more easily
+  int origins = 0;             // in the rest of the past, from which held-out forecasts are made
   std::vector<ProphetSeason> seasons = {};
   std::vector<ProphetEvent> events = {};
   std::vector<ProphetRegressor> regressors = {};
@@ -58,9 +59,17 @@ struct ProphetDesign {
   ProphetGrid grid;
   double change_scale = 0;
   Eigen::MatrixXd rows;          // [past + ahead][column], a row's columns side by side
-  Eigen::MatrixXd gram;          // [column][column] over the past
+  Eigen::MatrixXd gram;          // [column][column] over the past, its lower half
   Eigen::VectorXd precision;     // [smooth]: 1 / prior variance
   Eigen::VectorXd change_times;  // [changes], ascending
+  // The last part of the past, in stretches: what comes behind the first row of each is held out
+  // from a fit in turn, and the stretch forecast by it.
+  struct Stretch {
+    int64_t first = 0;
+    int64_t count = 0;
+    Eigen::MatrixXd gram;  // of its rows, lower half
+  };
+  std::vector<Stretch> stretches;  // in the order of time
 
   int64_t columns() const { return rows.rows(); }
   int64_t smooth() const { return precision.size(); }

@@ -10,6 +10,8 @@ namespace {
 constexpr double kSigmaScale = 0.5;  // of the half-normal prior of the noise
 // Noise below a hundred-thousandth of the largest sample is not told from rounding.
 constexpr double kVarianceMin = 1e-10;
+// Of the number of samples, added to what is factored: columns that few samples cannot tell apart.
+constexpr double kRounding = 1e-12;
 constexpr int kStepsMax = 100;
 constexpr double kTolerance = 1e-10;  // relative, of the noise's variance
 
@@ -60,11 +62,13 @@ void ProphetFitter::Fit(const ProphetDesign& design,
       fit.weights.setZero(design.columns());
       fit.weights[0] = scaled_.col(s).sum() / static_cast<double>(fit.samples);
       fit.sigma = std::sqrt(kVarianceMin);
+      fit.held_out.assign(design.stretches.empty() ? 0 : static_cast<size_t>(fit.samples), 0.0f);
       continue;
     }
     const Eigen::MatrixXd& gram =
         fit.samples == past ? design.gram : GramOf(design, samples.col(s));
     FitOne(design, gram, products_.col(s), scaled_.col(s).squaredNorm(), fit);
+    HoldOut(design, gram, products_.col(s), samples.col(s), fit);
   }
 }
 
@@ -84,7 +88,6 @@ const Eigen::MatrixXd& ProphetFitter::GramOf(const ProphetDesign& design,
     gram_.setZero(design.columns(), design.columns());
   }
   gram_.selfadjointView<Eigen::Lower>().rankUpdate(some_rows_, subtract ? -1.0 : 1.0);
-  gram_.triangularView<Eigen::StrictlyUpper>() = gram_.transpose();
   return gram_;
 }
 
@@ -98,7 +101,7 @@ void ProphetFitter::FitOne(const ProphetDesign& design, const Eigen::MatrixXd& g
   double variance = VarianceFor(squares, samples);
   double error_squares = squares;
   for (int step = 0; step < kStepsMax; ++step) {
-    error_squares = Step(design, gram, products, squares, variance, fit);
+    error_squares = Step(design, gram, products, squares, variance, fit.weights);
     const double next = VarianceFor(error_squares, samples);
     const bool settled = std::fabs(next - variance) <= kTolerance * variance;
     variance = next;
@@ -112,22 +115,54 @@ void ProphetFitter::FitOne(const ProphetDesign& design, const Eigen::MatrixXd& g
                   fit.weights.tail(design.changes()).lpNorm<1>() / design.change_scale;
 }
 
-// The best weights for a variance of the noise, from where fit.weights is; returns the sum of
+// From the latest stretch to the earliest, each taken away from what is fitted before the next fit.
+void ProphetFitter::HoldOut(const ProphetDesign& design, const Eigen::MatrixXd& gram,
+                            const Eigen::Ref<const Eigen::VectorXd>& products,
+                            const Eigen::Ref<const Eigen::VectorXd>& samples, ProphetFit& fit) {
+  fit.held_out.clear();
+  earlier_gram_ = gram;
+  earlier_products_ = products;
+  earlier_weights_ = fit.weights;
+  for (auto stretch = design.stretches.rbegin(); stretch != design.stretches.rend(); ++stretch) {
+    int64_t present = 0;
+    some_rows_.resize(design.columns(), stretch->count);
+    for (int64_t row = stretch->first; row < stretch->first + stretch->count; ++row) {
+      if (std::isnan(samples[row])) continue;
+      some_rows_.col(present++) = design.row(row);
+      earlier_products_ -= samples[row] / fit.scale * design.row(row);
+    }
+    if (present == stretch->count) {
+      earlier_gram_ -= stretch->gram;
+    } else {
+      earlier_gram_.selfadjointView<Eigen::Lower>().rankUpdate(some_rows_.leftCols(present), -1.0);
+    }
+    Step(design, earlier_gram_, earlier_products_, 0, fit.sigma * fit.sigma, earlier_weights_);
+    for (int64_t row = stretch->first; row < stretch->first + stretch->count; ++row) {
+      if (std::isnan(samples[row])) continue;
+      const double error = samples[row] - fit.scale * design.row(row).dot(earlier_weights_);
+      fit.held_out.push_back(static_cast<float>(std::clamp(error, -3e38, 3e38)));
+    }
+  }
+}
+
+// The best weights for a variance of the noise, from where they are; returns the sum of
 // squared errors. The smooth columns are eliminated, so that the lasso sees the changes alone.
 double ProphetFitter::Step(const ProphetDesign& design, const Eigen::MatrixXd& gram,
                            const Eigen::Ref<const Eigen::VectorXd>& products, double squares,
-                           double variance, ProphetFit& fit) {
+                           double variance, Eigen::VectorXd& weights) {
   const int64_t smooth = design.smooth();
   const int64_t changes = design.changes();
   factor_ = gram.topLeftCorner(smooth, smooth);
   factor_.diagonal() += variance * design.precision;
+  factor_.diagonal().array() += kRounding * gram(0, 0);
   Eigen::Ref<Eigen::MatrixXd> in_place(factor_);
   const Eigen::LLT<Eigen::Ref<Eigen::MatrixXd>> cholesky(in_place);
+  if (cholesky.info() != Eigen::Success) return squares;  // the weights stay what they were
   target_ = products.head(smooth);
   cholesky.matrixL().solveInPlace(target_);
-  auto changed = fit.weights.tail(changes);
+  auto changed = weights.tail(changes);
   if (changes > 0) {
-    border_ = gram.topRightCorner(smooth, changes);
+    border_ = gram.bottomLeftCorner(changes, smooth).transpose();
     cholesky.matrixL().solveInPlace(border_);
     reduced_ = gram.bottomRightCorner(changes, changes);
     reduced_.selfadjointView<Eigen::Lower>().rankUpdate(border_.transpose(), -1.0);
@@ -137,9 +172,9 @@ double ProphetFitter::Step(const ProphetDesign& design, const Eigen::MatrixXd& g
     target_.noalias() -= border_ * changed;
   }
   cholesky.matrixU().solveInPlace(target_);
-  fit.weights.head(smooth) = target_;
-  const double explained = 2 * products.dot(fit.weights) -
-                           fit.weights.dot(gram.selfadjointView<Eigen::Lower>() * fit.weights);
+  weights.head(smooth) = target_;
+  const double explained =
+      2 * products.dot(weights) - weights.dot(gram.selfadjointView<Eigen::Lower>() * weights);
   return std::max(0.0, squares - explained);
 }
 

@@ -4,6 +4,7 @@
 
 #include <Eigen/Core>
 #include <span>
+#include <vector>
 
 #include "models/prophet/design.h"
 #include "models/prophet/lasso.h"
@@ -16,6 +17,9 @@ struct ProphetFit {
   double sigma = 0;         // deviation of the noise
   double objective = 0;     // negative log posterior, less its constants; 0 where all are equal
   int64_t samples = 0;      // fewer than two: nothing was fitted
+  // Errors (sample less forecast, in the samples' unit) in the design's stretches, each by a fit to
+  // what came before it, with the same change points and noise.
+  std::vector<float> held_out;
 };
 
 // Fits batches; reused from one to the next. Holds scratch: one thread at a time.
@@ -30,15 +34,21 @@ class ProphetFitter {
                                 const Eigen::Ref<const Eigen::VectorXd>& samples);
   void FitOne(const ProphetDesign& design, const Eigen::MatrixXd& gram,
               const Eigen::Ref<const Eigen::VectorXd>& products, double squares, ProphetFit& fit);
+  void HoldOut(const ProphetDesign& design, const Eigen::MatrixXd& gram,
+               const Eigen::Ref<const Eigen::VectorXd>& products,
+               const Eigen::Ref<const Eigen::VectorXd>& samples, ProphetFit& fit);
   double Step(const ProphetDesign& design, const Eigen::MatrixXd& gram,
               const Eigen::Ref<const Eigen::VectorXd>& products, double squares, double variance,
-              ProphetFit& fit);
+              Eigen::VectorXd& weights);
 
   Lasso lasso_;
   Eigen::MatrixXd scaled_;    // [past][series], missing = 0
   Eigen::MatrixXd products_;  // [column][series]
   Eigen::MatrixXd gram_;      // of a series with gaps
   Eigen::MatrixXd some_rows_;
+  Eigen::MatrixXd earlier_gram_;  // of what came before a stretch
+  Eigen::VectorXd earlier_products_;
+  Eigen::VectorXd earlier_weights_;
   Eigen::MatrixXd factor_;   // Cholesky factor of the smooth columns
   Eigen::MatrixXd border_;   // [smooth][changes]
   Eigen::MatrixXd reduced_;  // [changes][changes]

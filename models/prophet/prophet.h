@@ -9,10 +9,10 @@
 namespace foreshadow::models {
 
 // "prophet"; any sampling interval. A day and a week are seasons from two of them on, as is the
-// history's own period if it is neither. The quantiles are those of the series' own residuals over
-// the last two days, widened with the distance by the rate changes that may come. A series without
-// a sample gets kNoHistory, one with fewer than ten or silent for more than a day kCannot.
-// `threads` serve one Forecast, 0 = one per core.
+// history's own period if it is neither. The quantiles are those of the series' own errors in the
+// last fifth of its history, each by a fit that had not seen it, widened with the distance by the
+// bends that may come. A series without a sample gets kNoHistory, one with fewer than ten or silent
+// for more than a day kCannot. `threads` serve one Forecast, 0 = one per core.
 std::shared_ptr<const Forecaster> MakeProphet(int threads);
 
 }  // namespace foreshadow::models

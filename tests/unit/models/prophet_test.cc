@@ -242,6 +242,106 @@ TEST(Prophet, FewRowsLeftOrFewTakenAwayAreTheSame) {
   }
 }
 
+TEST(Prophet, HeldOutErrorsAreThoseOfAFitThatHadNotSeenThem) {
+  ProphetOptions options = WithDay();
+  options.origins = 16;
+  const ProphetDesign design = WeekDesign(options);
+  ASSERT_EQ(design.stretches.size(), 16u);
+  EXPECT_EQ(design.stretches.front().first, 1'612);  // 80 % may hold a change
+  Eigen::VectorXd samples = Bent(5);
+  samples.segment(1'700, 10).setConstant(kMissing);
+  const ProphetFit fit = FitOne(design, samples);
+  ASSERT_EQ(std::ssize(fit.held_out), 2'016 - 1'612 - 10);
+  size_t next = 0;  // the latest stretch comes first
+  for (auto stretch = design.stretches.rbegin(); stretch != design.stretches.rend(); ++stretch) {
+    Eigen::VectorXd earlier = samples;
+    earlier.tail(2'016 - stretch->first).setConstant(kMissing);
+    const ProphetFit refit = FitOne(design, earlier);  // with a noise of its own: all but the same
+    for (int64_t row = stretch->first; row < stretch->first + stretch->count; ++row) {
+      if (std::isnan(samples[row])) continue;
+      EXPECT_NEAR(fit.held_out[next++], samples[row] - PredictProphet(design, refit, row), 0.05);
+    }
+    EXPECT_EQ(stretch->first + stretch->count,
+              stretch == design.stretches.rbegin() ? 2'016 : std::prev(stretch)->first);
+  }
+}
+
+TEST(Prophet, OddHistoriesGetAnAnswerInOrder) {
+  // Short, sparse, ramps, steps, bursts, two values, and all kinds in one batch.
+  constexpr int64_t kSteps = 1'000;
+  constexpr int64_t kSeries = 240;
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  std::mt19937_64 random(9);
+  std::uniform_real_distribution<float> uniform(0, 1);
+  std::vector<float> values(kSteps * kSeries, kNone);
+  for (int64_t s = 0; s < kSeries; ++s) {
+    const int64_t length = s % 3 == 0 ? 10 + s / 3 : kSteps;
+    const float kept = s % 5 == 0 ? 0.05f : 1;
+    for (int64_t t = kSteps - length; t < kSteps; ++t) {
+      if (t < kSteps - 1 && uniform(random) > kept) continue;
+      const auto at = static_cast<float>(t);
+      const float shapes[] = {at,
+                              t < 700 ? 0.0f : 5.0f,
+                              t % 97 == 0 ? 1e30f : 0.0f,
+                              static_cast<float>(t % 2),
+                              1e-30f * uniform(random),
+                              std::exp(at / 20),
+                              7};
+      values[t * kSeries + s] = shapes[s % 7];
+    }
+  }
+  const std::vector<SignalKind> signals(kSeries, SignalKind::kCpu);
+  std::vector<int32_t> periods(kSeries);
+  for (int64_t s = 0; s < kSeries; ++s) {
+    constexpr int32_t kPeriods[] = {0, 288, 144, 36, 2, 5'000};
+    periods[s] = kPeriods[s % 6];
+  }
+  const auto model = MakeProphet(2);
+  QuantileBlock block;
+  ASSERT_TRUE(model
+                  ->Forecast({1'700'000'000'000,
+                              300'000,
+                              {values.data(), kSteps, kSeries, kSeries},
+                              signals,
+                              periods},
+                             24, block)
+                  .ok());
+  for (int64_t s = 0; s < kSeries; ++s) {
+    if (block.status[s] != ForecastStatus::kOk) {
+      EXPECT_EQ(s % 5, 0) << s;  // so sparse that fewer than ten samples are left
+      continue;
+    }
+    for (int step = 0; step < 24; ++step) {
+      EXPECT_TRUE(std::ranges::is_sorted(block.at(s, step))) << s;
+      EXPECT_THAT(block.at(s, step),
+                  testing::Each(testing::AllOf(testing::Ge(0.0f),
+                                               testing::Le(std::numeric_limits<float>::max()))))
+          << s;
+    }
+  }
+  EXPECT_NEAR(block.at(7, 11)[kMedian], 1'011, 1);  // the ramp goes on
+}
+
+TEST(Prophet, ThreadsDoNotChangeTheAnswer) {
+  constexpr int64_t kSteps = 700;
+  constexpr int64_t kSeries = 100;
+  std::vector<float> values(kSteps * kSeries);
+  for (int64_t s = 0; s < kSeries; ++s) {
+    const Eigen::VectorXd samples = Bent(static_cast<uint64_t>(s), kSteps);
+    for (int64_t t = 0; t < kSteps; ++t) {
+      values[t * kSeries + s] = t < s / 10 ? std::nanf("") : static_cast<float>(samples[t]);
+    }
+  }
+  const std::vector<SignalKind> signals(kSeries, SignalKind::kCpu);
+  const std::vector<int32_t> periods(kSeries, 0);
+  const History history{
+      1'700'000'000'000, 300'000, {values.data(), kSteps, kSeries, kSeries}, signals, periods};
+  QuantileBlock one, three;
+  ASSERT_TRUE(MakeProphet(1)->Forecast(history, 12, one).ok());
+  ASSERT_TRUE(MakeProphet(3)->Forecast(history, 12, three).ok());
+  EXPECT_EQ(one.values, three.values);
+}
+
 TEST(Prophet, SpreadIsThatOfDrawnFutures) {
   // Large rate changes far ahead, where the law is far from normal: variance and kurtosis of
   // 200,000 futures, and the quantile within 3 %.
@@ -307,6 +407,7 @@ TEST(Prophet, DesignNamesTheWrongField) {
   EXPECT_THAT(message({0, 1, 100, -1}, {}), HasSubstr("ahead"));
   EXPECT_THAT(message(grid, {.changes = -1}), HasSubstr("changes"));
   EXPECT_THAT(message(grid, {.change_range = 0}), HasSubstr("change_range"));
+  EXPECT_THAT(message(grid, {.origins = -1}), HasSubstr("origins"));
   EXPECT_THAT(message(grid, {.change_scale = kMissing}), HasSubstr("change_scale"));
   EXPECT_THAT(message(grid, {.seasons = {{.period_ms = kDayMs, .order = 0}}}), HasSubstr("order"));
   EXPECT_THAT(message(grid, {.regressors = {{.values = {1, 2}}}}), HasSubstr("regressor.values"));
