@@ -21,6 +21,7 @@
 namespace foreshadow {
 namespace {
 
+using testing::AddColumn;
 using ::testing::AllOf;
 using testing::ConfigText;
 using testing::CpuBatch;
