@@ -2,9 +2,10 @@
 
     python -m venv venv && venv/bin/pip install prophet
     taskset -c 0 venv/bin/python tests/benchmarks/peers/prophet_speed.py build/release/bin/foreshadow \
-        data/bitbrains/history.csv.gz
+        TRACES/bitbrains/2013-07/cpu_pct.csv.gz
 
-Both fit the same CPU series, their last 2,016 samples of 5 min, and forecast an hour. What is counted
+The trace has a header, then one row a machine: its name and a sample every 5 min. Both fit the first
+2,016 samples of those that have them all, and forecast an hour. What is counted
 is processor time, so that other work on the machine counts little: for Prophet that of fit and predict
 without its imports; for foreshadow what the model takes more than last-value, which leaves reading and
 writing out. Each series is there 16 times for foreshadow, to have enough to measure.
@@ -28,8 +29,8 @@ def spent(whose):
 
 
 def series_of(trace):
-    table = pd.read_csv(trace, usecols=["timestamp", "account", "cpu"])
-    wide = table.pivot_table(index="timestamp", columns="account", values="cpu").tail(SAMPLES)
+    wide = pd.read_csv(trace, index_col=0).iloc[:, :SAMPLES].T
+    wide.index = pd.date_range("2013-06-30 22:00", periods=SAMPLES, freq="5min")
     return wide.loc[:, wide.notna().all() & (wide.std() > 0)]
 
 
@@ -52,7 +53,7 @@ def by_foreshadow(program, wide):
 def by_prophet(wide):
     from prophet import Prophet
 
-    times = pd.to_datetime(wide.index, unit="ms")
+    times = wide.index
     ahead = pd.DataFrame({"ds": times[-1] + pd.to_timedelta(range(5, 5 + 5 * AHEAD, 5), "min")})
     columns = list(wide)[: PEERS + 1]
     total = 0
