@@ -23,7 +23,7 @@ typedef double Lanes __attribute__((vector_size(64), may_alias));
 Lanes* Of(std::vector<Octet>& octets) { return reinterpret_cast<Lanes*>(octets.data()); }
 
 // A variance this close to that of the errors says that the past is known.
-constexpr double kSettled = 1e-11;
+constexpr double kSettled = 1e-10;
 // Steps between the logs of the running product of variances, each of them below 1e10.
 constexpr int kProductSteps = 16;
 constexpr int kBlock = 64;  // steps of errors kept for the products: 4 KB
@@ -109,7 +109,8 @@ void Differenced(Memory& m, std::span<const double> samples, double constant_fac
     L[i] = K[i];
   }
   Lanes F = gamma[0];
-  Lanes M = -1 / F;
+  Lanes inverse = 1 / F;
+  Lanes M = -inverse;
   const Lanes mean = *reinterpret_cast<const Lanes*>(&m.constant) * constant_factor;
   Products products;
   LogSum logs;
@@ -117,11 +118,10 @@ void Differenced(Memory& m, std::span<const double> samples, double constant_fac
   int64_t t = 0;
   for (; t < count && !AllBelow(F - 1, kSettled); ++t) {
     Lanes root;
-    SquareRoot(F, root);
+    SquareRoot(inverse, root);
     const Lanes error = samples[t] - mean - s[0];
-    products.Add(error / root);
+    products.Add(error * root);
     logs.Multiply(F);
-    const Lanes inverse = 1 / F;
     const Lanes scaled = error * inverse;
     const Lanes z = L[0];
     const Lanes zF = z * inverse;
@@ -139,7 +139,8 @@ void Differenced(Memory& m, std::span<const double> samples, double constant_fac
       K[i] += moved * Mz;
     }
     const Lanes next = F + Mz * z;
-    M *= F / next;
+    inverse = 1 / next;
+    M *= F * inverse;
     F = next;
   }
   logs.Store(result);

@@ -64,7 +64,7 @@ struct ArimaForecast {
   std::vector<double> deviation;  // [steps]
 };
 
-inline constexpr double kFitTolerance = 1e-9;     // of the log likelihood, for the one that is kept
+inline constexpr double kFitTolerance = 1e-6;     // of the log likelihood, for the one that is kept
 inline constexpr double kChoiceTolerance = 1e-2;  // while orders are compared
 
 // Scratch of one thread.
