@@ -22,6 +22,11 @@ constexpr double kRounding = 1e-6;  // variation below this share of the level i
 constexpr double kExact = 1e-18;  // mean square, of unit variance, at which nothing is left to fit
 constexpr int kLongMax = 24;      // of Hannan and Rissanen's first autoregression
 
+// First coefficients, autoregressive and moving average, of starts far from the origin: the
+// likelihood of a slow level under noise has its best hill near a moving average of -1.
+constexpr std::array<std::array<double, 2>, kLanes - 3> kFarStarts = {
+    {{0.7, -0.97}, {0.2, -0.98}, {0.95, -0.6}, {0.2, -0.7}, {-0.5, 0.5}}};
+
 using Vector = std::array<double, kArimaParametersMax>;
 using Matrix = std::array<Vector, kArimaParametersMax>;
 
@@ -319,6 +324,11 @@ ArimaFit ArimaFitter::Fit(const ArimaOrder& order, const ArimaSamples& samples,
     std::fill(same.seasonal_ar.begin() + order.seasonal_p, same.seasonal_ar.end(), 0.0);
     std::fill(same.seasonal_ma.begin() + order.seasonal_q, same.seasonal_ma.end(), 0.0);
   }
+  for (size_t i = 0; i < kFarStarts.size(); ++i) {
+    ArimaCoefficients& far = lanes[3 + i];
+    if (order.p > 0) far.ar[0] = std::atanh(kFarStarts[i][0]);
+    if (order.q > 0) far.ma[0] = std::atanh(-kFarStarts[i][1]);
+  }
   for (ArimaCoefficients& lane : lanes) lane.constant = constant;
   if (neighbour != nullptr && order.constant && neighbour->order.constant) {
     lanes[2].constant = neighbour->free.constant;
@@ -327,7 +337,7 @@ ArimaFit ArimaFitter::Fit(const ArimaOrder& order, const ArimaSamples& samples,
     Run(order, samples, lanes);
     ++fit.passes;
     int best = 0;
-    for (int lane = 1; lane < 3; ++lane) {
+    for (int lane = 1; lane < kLanes; ++lane) {
       if (Deviance(filter_.result(), lane) < Deviance(filter_.result(), best)) best = lane;
     }
     fit.free = lanes[best];

@@ -70,9 +70,10 @@ inline constexpr double kChoiceTolerance = 1e-2;  // while orders are compared
 // Scratch of one thread.
 class ArimaFitter {
  public:
-  // The best of the starts that Hannan and Rissanen, zero and, if not null, `neighbour` give,
-  // improved until a step promises less than `tolerance` of log likelihood. order.d and seasonal_d
-  // are those that `samples` was prepared with; order.Parameters() <= kArimaParametersMax.
+  // The best of the starts that Hannan and Rissanen, a few far points and, if not null, `neighbour`
+  // give, improved until a step promises less than `tolerance` of log likelihood. order.d and
+  // seasonal_d are those that `samples` was prepared with; order.Parameters() <=
+  // kArimaParametersMax.
   ArimaFit Fit(const ArimaOrder& order, const ArimaSamples& samples, const ArimaFit* neighbour,
                double tolerance);
 
