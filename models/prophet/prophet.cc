@@ -2,8 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
-#include <tuple>
+#include <span>
 #include <vector>
 
 #include "models/empirical.h"
@@ -15,6 +14,7 @@ namespace foreshadow::models {
 namespace {
 
 constexpr int kStepsMax = 2'016;
+constexpr int64_t kPastMax = 1 << 18;  // three days of seconds; 100 MB of design a thread
 constexpr int kSamplesMin = 10;
 constexpr int64_t kDayMs = 86'400'000;
 constexpr int64_t kWeekMs = 7 * kDayMs;
@@ -74,7 +74,7 @@ ProphetDesign DesignFor(const Kind& kind, const History& history, int steps) {
     AddSeason(kWeekMs, kWeekOrder, grid, options);
     if (kind.period > 1) AddSeason(kind.period * grid.step_ms, kDayOrder, grid, options);
   }
-  return *MakeProphetDesign(grid, options);  // both are within its bounds
+  return *MakeProphetDesign(grid, options);  // all is within its bounds
 }
 
 // One thread's work: the design of the kind it is at, and scratch.
@@ -165,7 +165,7 @@ class ProphetModel : public Forecaster {
       int64_t first = rows;
       int64_t last = -1;
       int64_t count = 0;
-      for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t row = std::max<int64_t>(0, rows - kPastMax); row < rows; ++row) {
         if (!std::isfinite(history.values.at(row, s))) continue;
         first = std::min(first, row);
         last = row;
