@@ -1,4 +1,4 @@
-"""Golden values for the additive model, by Prophet itself (1.1 to 1.5) on real series.
+"""Golden values for the additive model, by Prophet itself (1.5.0) on real series.
 
     python -m venv venv && venv/bin/pip install prophet scikit-learn
     venv/bin/python tests/golden/make_prophet.py FOLDER_OF_PUBLIC_TRACES
@@ -144,8 +144,7 @@ def main(folder):
     rows = np.linspace(0, 2016 * 8 // 10 - 1, 26).round().astype(int)[1:]
     make("trace_cpu_gaps", trace_first, 300, holed, [day], changepoints=list(grid[rows]))
 
-    # Independence Day and the day after Apollo 11's anniversary, whole UTC days; and as a regressor
-    # what the same hour of the day before brought (an hourly series that is known a day ahead).
+    # Three days as one event, and as a regressor what came 24 hours before.
     holidays = pd.DataFrame({"holiday": "quiet",
                              "ds": pd.to_datetime(["1995-07-04", "1995-07-21", "1995-07-28"])})
     make("requests_events", first, 3600, by_hour[24:600], [(1, 4), week], holidays=holidays,
