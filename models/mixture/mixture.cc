@@ -164,8 +164,9 @@ void MixSeries(Mixture& m, int64_t s, std::span<const QuantileBlock> blocks,
   for (size_t k = 0; k < blocks.size(); ++k) {
     answer[k] = Answered(blocks[k], s);
     any = any || answer[k];
-    all_empty =
-        all_empty && s < blocks[k].series && blocks[k].status[s] == ForecastStatus::kNoHistory;
+    if (blocks[k].series > 0) {  // else that model did not answer at all
+      all_empty = all_empty && blocks[k].status[s] == ForecastStatus::kNoHistory;
+    }
   }
   if (!any) {
     return WriteMissing(all_empty ? ForecastStatus::kNoHistory : ForecastStatus::kCannot, s, out);

@@ -85,11 +85,24 @@ float QuantileAt(std::span<const float> quantiles, float level) {
   return quantiles[i - 1] + share * (quantiles[i] - quantiles[i - 1]);
 }
 
+v1::ForecastStatus ToProto(models::ForecastStatus status) {
+  switch (status) {
+    case models::ForecastStatus::kOk:
+      return v1::FORECAST_STATUS_OK;
+    case models::ForecastStatus::kFellBack:
+      return v1::FORECAST_STATUS_FELL_BACK;
+    case models::ForecastStatus::kNoHistory:
+      return v1::FORECAST_STATUS_NO_HISTORY;
+    case models::ForecastStatus::kCannot:
+      return v1::FORECAST_STATUS_CANNOT;
+  }
+  return v1::FORECAST_STATUS_UNSPECIFIED;
+}
+
 void AddSeries(const ForecastTable& table, int64_t series, const Ask& ask,
                v1::BatchForecastResponse& response) {
   response.add_model_index(table.model_of[series]);
-  response.add_statuses(
-      static_cast<v1::ForecastStatus>(static_cast<int>(table.block.status[series]) + 1));
+  response.add_statuses(ToProto(table.block.status[series]));
   for (int step = 0; step < ask.steps; ++step) {
     const auto quantiles = table.block.at(series, step);
     for (const float level : ask.levels) response.add_values(QuantileAt(quantiles, level));
