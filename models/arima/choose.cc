@@ -32,23 +32,16 @@ int DifferencesOf(std::vector<double>& x) {
   return d;
 }
 
+// An autoregression near the unit circle should have been differenced. A moving average may come as
+// close as the search goes: that is a level that hardly moves, and the likelihood is exact there
+// (auto.arima keeps both away, whose estimates while it searches are not).
 bool WellInside(const ArimaFit& fit) {
-  const auto beyond = [](std::span<const double> values, double sign) {
-    std::array<double, kArmaMax> signed_values{};
-    for (size_t i = 0; i < values.size(); ++i) signed_values[i] = sign * values[i];
-    return RootsBeyond(std::span(signed_values).first(values.size()), kRootMin);
-  };
-  const ArimaCoefficients& c = fit.coefficients;
   const ArimaOrder& o = fit.order;
+  const ArimaCoefficients& c = fit.coefficients;
   // A seasonal polynomial in B^period has the period-th roots of its own; hence the power.
-  const auto seasonal_beyond = [&](std::span<const double> values, double sign) {
-    std::array<double, kSeasonalArmaMax> signed_values{};
-    for (size_t i = 0; i < values.size(); ++i) signed_values[i] = sign * values[i];
-    return RootsBeyond(std::span(signed_values).first(values.size()), std::pow(kRootMin, o.period));
-  };
-  return beyond(std::span(c.ar).first(o.p), 1) && beyond(std::span(c.ma).first(o.q), -1) &&
-         seasonal_beyond(std::span(c.seasonal_ar).first(o.seasonal_p), 1) &&
-         seasonal_beyond(std::span(c.seasonal_ma).first(o.seasonal_q), -1);
+  return RootsBeyond(std::span(c.ar).first(static_cast<size_t>(o.p)), kRootMin) &&
+         RootsBeyond(std::span(c.seasonal_ar).first(static_cast<size_t>(o.seasonal_p)),
+                     std::pow(kRootMin, o.period));
 }
 
 // The walk: keeps the best model and what was tried.

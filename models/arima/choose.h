@@ -22,8 +22,8 @@ struct ArimaChoice {
 };
 
 // The model of the least corrected Akaike criterion that a walk over neighbouring orders meets,
-// among those whose roots keep a hundredth off the unit circle. `prepared` is left as the choice
-// needs it. period 0 = no season; with seasonal_d one seasonal difference is taken.
+// among those whose autoregressive roots keep a hundredth off the unit circle. `prepared` is left
+// as the choice needs it. period 0 = no season; with seasonal_d one seasonal difference is taken.
 ArimaChoice ChooseArima(std::span<const double> samples, int period, int seasonal_d,
                         ArimaFitter& fitter, ArimaSamples& prepared);
 
