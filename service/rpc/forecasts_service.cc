@@ -85,7 +85,7 @@ float QuantileAt(std::span<const float> quantiles, float level) {
   return quantiles[i - 1] + share * (quantiles[i] - quantiles[i - 1]);
 }
 
-v1::ForecastStatus ToProto(models::ForecastStatus status) {
+v1::ForecastStatus StatusToProto(models::ForecastStatus status) {
   switch (status) {
     case models::ForecastStatus::kOk:
       return v1::FORECAST_STATUS_OK;
@@ -102,7 +102,7 @@ v1::ForecastStatus ToProto(models::ForecastStatus status) {
 void AddSeries(const ForecastTable& table, int64_t series, const Ask& ask,
                v1::BatchForecastResponse& response) {
   response.add_model_index(table.model_of[series]);
-  response.add_statuses(ToProto(table.block.status[series]));
+  response.add_statuses(StatusToProto(table.block.status[series]));
   for (int step = 0; step < ask.steps; ++step) {
     const auto quantiles = table.block.at(series, step);
     for (const float level : ask.levels) response.add_values(QuantileAt(quantiles, level));
