@@ -22,14 +22,6 @@ bool Answered(const QuantileBlock& block, int64_t s) {
 // The judged distances, in steps from 1, ascending; some coincide when the horizon is short.
 std::array<int, kJudged> JudgedSteps(int steps) { return {1, std::max(1, steps / 4), steps}; }
 
-double MeanPinball(double actual, std::span<const float> quantiles) {
-  double sum = 0;
-  for (int q = 0; q < kQuantiles; ++q) {
-    sum += kernels::Pinball(actual, quantiles[q], kQuantileLevels[q]);
-  }
-  return sum / kQuantiles;
-}
-
 MixtureSeries& At(Mixture& m, int distance, int64_t s) {
   return m.series[distance * m.series_count() + s];
 }
@@ -233,6 +225,14 @@ void Judge(const MixtureSettings& settings, float actual, const float* rows, int
 }
 
 }  // namespace
+
+double MeanPinball(double actual, std::span<const float> quantiles) {
+  double sum = 0;
+  for (int q = 0; q < kQuantiles; ++q) {
+    sum += kernels::Pinball(actual, quantiles[q], kQuantileLevels[q]);
+  }
+  return sum / kQuantiles;
+}
 
 void Mix(Mixture& m, int64_t made_at_ms, int64_t step_ms, std::span<const SignalKind> signals,
          std::span<const QuantileBlock> blocks, QuantileBlock& out) {

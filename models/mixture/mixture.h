@@ -59,6 +59,9 @@ struct Mixture {
   int64_t series_count() const { return static_cast<int64_t>(signals.size()); }
 };
 
+// Mean over the levels of the pinball loss of quantiles (Koenker and Bassett 1978).
+double MeanPinball(double actual, std::span<const float> quantiles);
+
 // Mixes blocks[model] (an empty block = that model did not answer at all), made from the samples up
 // to made_at_ms, and remembers them for Observe. Series may be added at the end from call to call;
 // another horizon, interval or number of models starts afresh. A series that no model answered is

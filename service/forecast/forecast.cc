@@ -39,15 +39,15 @@ std::vector<models::QuantileBlock> RunModels(const models::History& history, int
 }
 
 std::vector<int64_t> WithSamples(kernels::StepMajor<const float> values) {
-  std::vector<bool> seen(static_cast<size_t>(values.series));
+  // Bytes without a branch: the whole window is read at every tick, so this loop has to vectorise.
+  std::vector<uint8_t> seen(static_cast<size_t>(values.series));
   for (int64_t step = 0; step < values.steps; ++step) {
-    for (int64_t s = 0; s < values.series; ++s) {
-      if (!std::isnan(values.at(step, s))) seen[s] = true;
-    }
+    const float* row = &values.at(step, 0);
+    for (int64_t s = 0; s < values.series; ++s) seen[s] |= row[s] == row[s] ? 1 : 0;
   }
   std::vector<int64_t> found;
   for (int64_t s = 0; s < values.series; ++s) {
-    if (seen[s]) found.push_back(s);
+    if (seen[s] != 0) found.push_back(s);
   }
   return found;
 }

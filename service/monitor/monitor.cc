@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/algo/scores.h"
+#include "models/mixture/mixture.h"
 
 namespace foreshadow {
 namespace {
@@ -11,15 +11,6 @@ namespace {
 constexpr double kCellErrorRate = 0.02;  // about the last 50 ticks set the widening
 constexpr double kCellErrorStart = 4;    // twice the deviation until there is evidence
 constexpr int kCalmSteps = 2;  // an episode or a run of warnings ends after more than that
-
-// Mean pinball loss over the levels (Koenker and Bassett 1978).
-float PinballLoss(std::span<const float> quantiles, float value) {
-  double sum = 0;
-  for (int q = 0; q < models::kQuantiles; ++q) {
-    sum += kernels::Pinball(value, quantiles[q], models::kQuantileLevels[q]);
-  }
-  return static_cast<float>(sum / models::kQuantiles);
-}
 
 bool AnyOver(const Resources& demand, const Resources& capacity) {
   for (int r = 0; r < kResources; ++r) {
@@ -76,7 +67,8 @@ void ScoreForecasts(const WindowView& window, std::span<const float> naive_scale
       const bool counts = s % kSignals < kResources && naive_scale[s] > 0;
       if (!counts || std::isnan(value) || std::isnan(quantiles[0])) continue;
       scores.scaled_error_sum += std::abs(value - quantiles[models::kMedian]) / naive_scale[s];
-      scores.scaled_pinball_sum += PinballLoss(quantiles, value) / naive_scale[s];
+      const auto loss = static_cast<float>(models::MeanPinball(value, quantiles));
+      scores.scaled_pinball_sum += loss / naive_scale[s];
       ++scores.scored_count;
     }
   }

@@ -16,20 +16,26 @@ struct Golden {
   double median_remainder = 0;  // of its absolute values
 };
 
-inline Golden ReadGolden(const std::string& name) {
+// The five columns of a file.
+inline std::vector<std::vector<double>> ReadColumns(const std::string& name) {
   std::ifstream file(std::string(FORESHADOW_SOURCE_DIR) + "/tests/golden/stl/" + name + ".csv");
-  Golden golden;
-  golden.columns.resize(5);
+  std::vector<std::vector<double>> columns(5);
   std::string line;
   std::getline(file, line);
   while (std::getline(file, line)) {
     std::istringstream row(line);
     std::string field;
-    for (auto& column : golden.columns) {
+    for (auto& column : columns) {
       std::getline(row, field, ',');
       column.push_back(std::stod(field));
     }
   }
+  return columns;
+}
+
+inline Golden ReadGolden(const std::string& name) {
+  Golden golden;
+  golden.columns = ReadColumns(name);
   const auto& observed = golden.columns[0];
   golden.range = *std::max_element(observed.begin(), observed.end()) -
                  *std::min_element(observed.begin(), observed.end());

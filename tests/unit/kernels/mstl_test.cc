@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <sstream>
 #include <string>
 
 #include "tests/unit/kernels/backends.h"
+#include "tests/unit/kernels/golden.h"
 
 namespace foreshadow::kernels {
 namespace {
@@ -50,23 +49,6 @@ class Mstl : public testing::OnBackend {
 
 FORESHADOW_ON_BACKENDS(Mstl);
 
-// Columns: observed, a season each, trend, remainder. Made by tests/golden/make_stl.py.
-std::vector<std::vector<double>> ReadGolden(const std::string& name) {
-  std::ifstream file(std::string(FORESHADOW_SOURCE_DIR) + "/tests/golden/stl/" + name + ".csv");
-  std::vector<std::vector<double>> columns(5);
-  std::string line;
-  std::getline(file, line);
-  while (std::getline(file, line)) {
-    std::istringstream row(line);
-    std::string field;
-    for (auto& column : columns) {
-      std::getline(row, field, ',');
-      column.push_back(std::stod(field));
-    }
-  }
-  return columns;
-}
-
 std::vector<StlParams> DayAndWeek(bool robust) {
   StlParams day = {.period = 24,
                    .seasonal_window = 11,
@@ -85,7 +67,8 @@ std::vector<StlParams> DayAndWeek(bool robust) {
 
 TEST_P(Mstl, EqualsStatsmodels) {
   for (const bool robust : {false, true}) {
-    const auto golden = ReadGolden(robust ? "mstl_requests_robust" : "mstl_requests");
+    // Columns: observed, a season each, trend, remainder. Made by tests/golden/make_stl.py.
+    const auto golden = testing::ReadColumns(robust ? "mstl_requests_robust" : "mstl_requests");
     const auto steps = static_cast<int64_t>(golden[0].size());
     ASSERT_GT(steps, 0);
     Batch observed(steps, 5);
