@@ -1,14 +1,17 @@
 #include "kernels/host_memory.h"
 
+#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 namespace foreshadow::kernels {
 namespace {
 
 constexpr size_t kAlignment = 256;
 
-void Copy(void* to, const void* from, size_t bytes, Stream) { std::memcpy(to, from, bytes); }
+// Nothing may come from nowhere: memcpy does not allow that.
+void Copy(void* to, const void* from, size_t bytes, Stream) {
+  std::copy_n(static_cast<const std::byte*>(from), bytes, static_cast<std::byte*>(to));
+}
 
 }  // namespace
 
