@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 namespace foreshadow {
 namespace {
@@ -79,7 +80,7 @@ std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chose
   std::vector<models::QuantileBlock> blocks = RunModels(dense, steps, models, alerts);
   for (models::QuantileBlock& block : blocks) {
     if (block.series == 0) continue;
-    const models::QuantileBlock narrow = std::move(block);
+    const models::QuantileBlock narrow = std::exchange(block, {});
     block.Resize(history.values.series, steps);
     std::ranges::fill(block.values, std::numeric_limits<float>::quiet_NaN());
     std::ranges::fill(block.status, models::ForecastStatus::kNoHistory);
