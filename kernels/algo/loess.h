@@ -54,6 +54,12 @@ FORESHADOW_PORTABLE constexpr LoessFit FitAt(const LoessShape& shape, int64_t fi
   return {beyond ? shape.n : x, left, left + RowWidth(shape) - 1};
 }
 
+// One step before the first point (end 0) or after the last (end 1), resting on the nearest.
+FORESHADOW_PORTABLE constexpr LoessFit EndFit(const LoessShape& shape, int end) {
+  const int64_t width = RowWidth(shape);
+  return end == 0 ? LoessFit{0, 1, width} : LoessFit{shape.n + 1, shape.n - width + 1, shape.n};
+}
+
 // The rows that differ: those of the points before the first inner one, one of all inner points,
 // those of the points after the last.
 struct RowMap {
@@ -112,7 +118,8 @@ FORESHADOW_PORTABLE constexpr double SpreadMin(const LoessShape& shape) {
 }
 
 // The weights of a fit without robustness: `width` of them, from left on; their sum is 1.
-FORESHADOW_PORTABLE inline void PlainRow(const LoessShape& shape, const LoessFit& fit, float* row) {
+template <typename T>
+FORESHADOW_PORTABLE void PlainRow(const LoessShape& shape, const LoessFit& fit, T* row) {
   const double h = Bandwidth(shape, fit);
   const auto weight = [&](int64_t j) {
     return Tricube(std::abs(static_cast<double>(j - fit.x)), h);
@@ -133,7 +140,7 @@ FORESHADOW_PORTABLE inline void PlainRow(const LoessShape& shape, const LoessFit
   for (int64_t j = fit.left; j <= fit.right; ++j) {
     const auto d = static_cast<double>(j - fit.x);
     const double tilt = line ? 1 - center * (d - center) / spread : 1;
-    row[j - fit.left] = static_cast<float>(weight(j) / sum * tilt);
+    row[j - fit.left] = static_cast<T>(weight(j) / sum * tilt);
   }
 }
 

@@ -4,100 +4,38 @@
 #include <cmath>
 #include <span>
 
+#include "kernels/algo/loess.h"
 #include "kernels/check.h"
 
 namespace foreshadow::kernels {
 namespace {
 
-struct Loess {
-  int64_t n;
-  int64_t window;
-  int degree;
-};
-
-// The points that a fit at step i rests on, 1-based as in the paper.
-struct Neighbours {
-  int64_t left;
-  int64_t right;
-};
-
-Neighbours Near(const Loess& l, int64_t i) {
-  if (l.window >= l.n) return {1, l.n};
-  const int64_t half = (l.window + 1) / 2;
-  const int64_t left = std::clamp<int64_t>(i - half + 1, 1, l.n - l.window + 1);
-  return {left, left + l.window - 1};
+// y += row^T g, where row is that of a fit.
+void AddTransposedFit(const LoessShape& shape, const LoessFit& fit, double g, std::span<double> y) {
+  std::vector<double> row(static_cast<size_t>(RowWidth(shape)));
+  PlainRow(shape, fit, row.data());
+  for (size_t j = 0; j < row.size(); ++j) y[static_cast<size_t>(fit.left - 1) + j] += g * row[j];
 }
 
-// Tricube weights around x times the line through them: the row of the smoother at x. Empty where
-// all weights are zero.
-std::vector<double> RowAt(const Loess& l, double x, Neighbours near) {
-  const auto left = static_cast<double>(near.left);
-  double h = std::max(x - left, static_cast<double>(near.right) - x);
-  if (l.window > l.n) h += static_cast<double>((l.window - l.n) / 2);
-  std::vector<double> row(static_cast<size_t>(near.right - near.left + 1));
-  double sum = 0;
-  double center = 0;
-  for (size_t j = 0; j < row.size(); ++j) {
-    const double at = left + static_cast<double>(j);
-    const double r = std::abs(at - x);
-    const double q = r / h;
-    row[j] = r <= 0.001 * h ? 1 : r <= 0.999 * h ? std::pow(1 - q * q * q, 3) : 0;
-    sum += row[j];
-    center += row[j] * at;
-  }
-  if (sum <= 0) return {};
-  center /= sum;
-  double spread = 0;
-  for (size_t j = 0; j < row.size(); ++j) {
-    row[j] /= sum;
-    spread += row[j] * std::pow(left + static_cast<double>(j) - center, 2);
-  }
-  if (l.degree > 0 && std::sqrt(spread) > 0.001 * static_cast<double>(l.n - 1)) {
-    for (size_t j = 0; j < row.size(); ++j) {
-      row[j] *= 1 + (x - center) / spread * (left + static_cast<double>(j) - center);
-    }
-  }
-  return row;
-}
-
-// y += row(x)^T g; a row without weight is the identity at `otherwise`.
-void AddTransposedFit(const Loess& l, double x, Neighbours near, double g, int64_t otherwise,
-                      std::span<double> y) {
-  const std::vector<double> row = RowAt(l, x, near);
-  if (row.empty()) y[static_cast<size_t>(otherwise - 1)] += g;
-  for (size_t j = 0; j < row.size(); ++j) y[static_cast<size_t>(near.left - 1) + j] += g * row[j];
-}
-
-// y += Smooth^T g: fits every jump steps and at the end, lines between.
-void AddTransposedSmooth(const Loess& l, int64_t jump_asked, std::span<const double> g,
-                         std::span<double> y) {
-  if (l.n < 2) {
-    y[0] += g[0];
-    return;
-  }
-  const int64_t jump = std::min(jump_asked, l.n - 1);
-  std::vector<int64_t> knots;
-  for (int64_t i = 1; i <= l.n; i += jump) knots.push_back(i);
-  const Neighbours last = Near(l, knots.back());
-  if (knots.back() != l.n) knots.push_back(l.n);
-  for (size_t k = 0; k < knots.size(); ++k) {
+// y += Smooth^T g: fits at every jump-th step and at the last, lines between.
+void AddTransposedSmooth(const LoessShape& shape, std::span<const double> g, std::span<double> y) {
+  const int64_t fits = FitCount(shape);
+  for (int64_t k = 0; k < fits; ++k) {
+    const LoessFit fit = FitAt(shape, k);
     const auto share = [&](int64_t step, int64_t other) {
       return static_cast<double>(std::abs(step - other)) /
-             static_cast<double>(std::abs(knots[k] - other));
+             static_cast<double>(std::abs(fit.x - other));
     };
-    double weight = g[static_cast<size_t>(knots[k] - 1)];
-    for (int64_t i = k == 0 ? 1 : knots[k - 1] + 1; i < knots[k]; ++i) {
-      weight += share(i, knots[k - 1]) * g[static_cast<size_t>(i - 1)];
+    double weight = g[static_cast<size_t>(fit.x - 1)];
+    const int64_t before = k == 0 ? fit.x : FitAt(shape, k - 1).x;
+    for (int64_t i = before + 1; i < fit.x; ++i) {
+      weight += share(i, before) * g[static_cast<size_t>(i - 1)];
     }
-    const int64_t end = k + 1 == knots.size() ? knots[k] : knots[k + 1];
-    for (int64_t i = knots[k] + 1; i < end; ++i) {
-      weight += share(i, end) * g[static_cast<size_t>(i - 1)];
+    const int64_t after = k + 1 == fits ? fit.x : FitAt(shape, k + 1).x;
+    for (int64_t i = fit.x + 1; i < after; ++i) {
+      weight += share(i, after) * g[static_cast<size_t>(i - 1)];
     }
-    // The last step is fitted on the neighbours of the knot before it, as the original does.
-    const Neighbours near = knots[k] == l.n ? last : Near(l, knots[k]);
-    if (weight != 0) {
-      AddTransposedFit(l, static_cast<double>(knots[k]), near, weight, knots[k], y);
-    }
+    if (weight != 0) AddTransposedFit(shape, fit, weight, y);
   }
 }
 
@@ -106,24 +44,16 @@ std::vector<double> TransposedCycles(const StlPlan& plan, std::span<const double
   std::vector<double> y(static_cast<size_t>(plan.steps));
   for (int64_t phase = 0; phase < plan.period; ++phase) {
     const int64_t count = (plan.steps - phase - 1) / plan.period + 1;
-    const Loess l{count, plan.seasonal_window, plan.seasonal_degree};
+    const LoessShape shape = SeasonalShape(plan, count);
     const auto at = [&](int64_t i) { return static_cast<size_t>(i * plan.period + phase); };
     std::vector<double> smooth(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) smooth[static_cast<size_t>(i)] = g[at(i + 1)];
     std::vector<double> sub(static_cast<size_t>(count));
-    const int64_t reach = std::min(plan.seasonal_window, count);
-    // A step beyond an end whose weights are all zero repeats that end.
-    const auto extend = [&](double x, Neighbours near, double gradient, size_t end) {
-      if (RowAt(l, x, near).empty()) {
-        smooth[end] += gradient;
-      } else {
-        AddTransposedFit(l, x, near, gradient, 1, sub);
-      }
-    };
-    extend(0, {1, reach}, g[at(0)], 0);
-    extend(static_cast<double>(count + 1), {count - reach + 1, count}, g[at(count + 1)],
-           static_cast<size_t>(count - 1));
-    AddTransposedSmooth(l, plan.seasonal_jump, smooth, sub);
+    for (const int end : {0, 1}) {
+      const LoessFit beyond = EndFit(shape, end);
+      AddTransposedFit(shape, beyond, g[at(beyond.x)], sub);
+    }
+    AddTransposedSmooth(shape, smooth, sub);
     for (int64_t i = 0; i < count; ++i) y[at(i)] = sub[static_cast<size_t>(i)];
   }
   return y;
@@ -147,15 +77,13 @@ std::vector<double> Transposed(const StlPlan& plan, std::vector<double> trend,
   std::vector<double> samples(n);
   for (int pass = 0; pass < plan.inner; ++pass) {
     std::vector<double> rest(n);
-    AddTransposedSmooth({plan.steps, plan.trend_window, plan.trend_degree}, plan.trend_jump, trend,
-                        rest);
+    AddTransposedSmooth(TrendShape(plan), trend, rest);
     for (size_t i = 0; i < n; ++i) {
       samples[i] += rest[i];
       seasonal[i] -= rest[i];
     }
     std::vector<double> low(n);
-    AddTransposedSmooth({plan.steps, plan.low_pass_window, plan.low_pass_degree},
-                        plan.low_pass_jump, seasonal, low);
+    AddTransposedSmooth(LowPassShape(plan), seasonal, low);
     std::vector<double> cycles =
         TransposedAverage(TransposedAverage(TransposedAverage(low, 3), plan.period), plan.period);
     for (double& value : cycles) value = -value;

@@ -97,10 +97,8 @@ Memory Carve(const StlPlan& plan, Take take) {
     CycleRows& c = m.cycles[k];
     rows(c.rows, SeasonalShape(plan, k == 0 ? CycleLong(plan) : CycleShort(plan)));
     const int64_t width = RowWidth(c.rows.shape);
-    const int64_t n = c.rows.shape.n;
-    c.ends[0] = {0, 1, width};
-    c.ends[1] = {n + 1, n - width + 1, n};
     for (int e = 0; e < 2; ++e) {
+      c.ends[e] = EndFit(c.rows.shape, e);
       c.end_plain[e] = take(width);
       c.end_moments[e] = {take(width), take(width), take(width)};
     }

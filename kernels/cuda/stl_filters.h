@@ -32,11 +32,6 @@ FORESHADOW_PORTABLE constexpr int64_t RowsOf(const Filter& filter) {
   return filter.ends ? 2 : filter.map.rows;
 }
 
-FORESHADOW_PORTABLE constexpr LoessFit EndFit(const LoessShape& shape, int end) {
-  const int64_t width = RowWidth(shape);
-  return end == 0 ? LoessFit{0, 1, width} : LoessFit{shape.n + 1, shape.n - width + 1, shape.n};
-}
-
 enum FilterOf { kTrend, kLowPass, kCycleLong, kCycleShort, kEndsLong, kEndsShort, kFilters };
 
 struct Filters {
