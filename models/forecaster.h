@@ -23,6 +23,14 @@ inline constexpr std::array<float, 9> kQuantileLevels = {0.05f, 0.1f,  0.25f,  0
 inline constexpr int kQuantiles = static_cast<int>(kQuantileLevels.size());
 inline constexpr int kMedian = 3;  // index of the level 0.5
 
+// The series whose moves show in another one a little later, such as the mutation rate of the same
+// account in its CPU; found by kernels::Ops::lags.
+struct Driver {
+  int32_t series = -1;     // in the same history; -1 = none is known
+  int32_t lead_steps = 0;  // how much later its moves show
+  float correlation = 0;   // at that lead
+};
+
 // Histories on the host, time-major.
 struct History {
   int64_t end_ms = 0;                      // Unix time of the last step
@@ -30,6 +38,10 @@ struct History {
   kernels::StepMajor<const float> values;  // NaN = missing
   std::span<const SignalKind> signals;     // [series]
   std::span<const int32_t> periods;        // [series] season in steps, 0 = none known
+  // What is known about the accounts; each may be left empty.
+  std::span<const int32_t> applications = {};           // [series] in the names, -1 = unknown
+  std::span<const std::string> application_names = {};  // "web", "batch", ...
+  std::span<const Driver> drivers = {};                 // [series]
 };
 
 enum class ForecastStatus : uint8_t {
