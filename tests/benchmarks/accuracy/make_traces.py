@@ -125,7 +125,9 @@ def planetlab(data, out):
     for path in days:
         day = datetime.datetime.strptime(path.name[:8], "%Y%m%d")
         start_ms = int(day.replace(tzinfo=datetime.timezone.utc).timestamp()) * 1000
-        accounts = {name: {"cpu": fields} for name, fields in read_matrix(path).items()}
+        # An account's name has no spaces.
+        accounts = {name.replace(" ", ""): {"cpu": fields}
+                    for name, fields in read_matrix(path).items()}
         name = ("test/planetlab.csv.gz" if path == days[-1]
                 else f"train/planetlab-{path.name[:8]}.csv.gz")
         write_trace(out / name, start_ms, accounts, range(DAY))

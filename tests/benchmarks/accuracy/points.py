@@ -1,0 +1,108 @@
+"""Traces, and the points that all models are scored on: a sample of series and origins, drawn from a
+fixed seed. Python 3.9, no packages."""
+
+import array
+import csv
+import gzip
+import hashlib
+import json
+import math
+import random
+from dataclasses import dataclass, field
+
+WINDOW_STEPS = 2016  # of history that every model sees
+HORIZON_STEPS = 12
+SEED = 5
+# What a series must have to be drawn: samples in its window and in the test, and change before it.
+SAMPLES_MIN_SHARE = 0.5
+
+# How many series a signal (0 = all) and how far apart the origins: odd numbers of hours, so that
+# they meet different hours of the day. The peers take about 25 minutes for them on one core.
+SAMPLES = {
+    "bitbrains-unseen": (20, 132),
+    "bitbrains-seen": (10, 264),
+    "planetlab": (60, 33),
+    "google2011": (30, 33),
+    "worldcup98": (0, 66),
+    "nasa_http": (0, 66),
+    "twitter_sample": (0, 66),
+}
+
+
+@dataclass
+class Trace:
+    start_ms: int
+    step_ms: int
+    steps: int
+    series: dict = field(default_factory=dict)  # {(account, signal): array of float, nan = missing}
+
+
+def read_trace(path):
+    """Reads a long trace; series without any sample are left out."""
+    with gzip.open(path, "rt", newline="") as file:
+        rows = csv.reader(file)
+        signals = next(rows)[4:]
+        series, times = {}, []
+        for row in rows:
+            time = int(row[0])
+            if not times or times[-1] != time:
+                times.append(time)
+            step = len(times) - 1
+            for signal, text in zip(signals, row[4:]):
+                if text:
+                    series.setdefault((row[2], signal), []).append((step, float(text)))
+    step_ms = min(b - a for a, b in zip(times, times[1:]))
+    steps = (times[-1] - times[0]) // step_ms + 1
+    trace = Trace(times[0], step_ms, steps)
+    for key, samples in series.items():
+        values = array.array("f", [math.nan]) * steps
+        for step, value in samples:
+            values[(times[step] - times[0]) // step_ms] = value
+        trace.series[key] = values
+    return trace
+
+
+def present(values):
+    return [value for value in values if value == value]
+
+
+def usable(values, first_step):
+    before = values[max(0, first_step - WINDOW_STEPS):first_step]
+    after = values[first_step:]
+    known = present(before)
+    return (len(known) >= SAMPLES_MIN_SHARE * len(before) and min(known) < max(known)
+            and len(present(after)) >= SAMPLES_MIN_SHARE * len(after))
+
+
+def draw(trace, test_steps, series_per_signal, stride):
+    """Series, sorted, and origins (the first step forecast)."""
+    first = trace.steps - test_steps
+    by_signal = {}
+    for (account, signal), values in sorted(trace.series.items()):
+        if usable(values, first):
+            by_signal.setdefault(signal, []).append((account, signal))
+    chosen = []
+    for signal, keys in sorted(by_signal.items()):
+        count = min(len(keys), series_per_signal) if series_per_signal > 0 else len(keys)
+        chosen += sorted(random.Random(f"{SEED} {signal}").sample(keys, count))
+    return chosen, list(range(first, trace.steps - HORIZON_STEPS + 1, stride))
+
+
+def make_points(name, trace_path, test_steps, path):
+    """Draws the points of a test and writes them to `path` as JSON."""
+    trace = read_trace(trace_path)
+    series_per_signal, stride = SAMPLES[name]
+    series, origins = draw(trace, test_steps, series_per_signal, stride)
+    points = {
+        "test": name,
+        "trace": str(trace_path),
+        "fingerprint": hashlib.sha256(trace_path.read_bytes()).hexdigest(),
+        "test_steps": test_steps,
+        "stride": stride,
+        "window_steps": WINDOW_STEPS,
+        "horizon_steps": HORIZON_STEPS,
+        "origins": origins,
+        "series": series,
+    }
+    path.write_text(json.dumps(points), encoding="ascii")
+    return points
