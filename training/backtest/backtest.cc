@@ -29,6 +29,11 @@ absl::Status Check(const SeriesSet& set, const ForecasterList& forecasters,
   if (o.stride_steps < 1) return wrong("stride_steps", o.stride_steps, "1 or more");
   if (o.horizon_steps < 1) return wrong("horizon_steps", o.horizon_steps, "1 or more");
   if (o.window_steps < 1) return wrong("window_steps", o.window_steps, "1 or more");
+  if (o.score_every < 1) return wrong("score_every", o.score_every, "1 or more");
+  if (!o.scored.empty() && std::ssize(o.scored) != set.series()) {
+    return wrong("scored", std::ssize(o.scored),
+                 fmt::format("0 or a flag for each of the {} series", set.series()));
+  }
   if (o.first_step < 2 || o.first_step + o.horizon_steps > set.steps) {
     return wrong(
         "first_step", o.first_step,
@@ -75,14 +80,11 @@ Tally ScorePoint(double actual, std::span<const float> quantiles) {
   return tally;
 }
 
-bool Answered(ForecastStatus status) {
-  return status == ForecastStatus::kOk || status == ForecastStatus::kFellBack;
-}
-
 // Scores one origin's forecasts, [model] blocks made with the samples before `origin`.
-void ScoreOrigin(const SeriesSet& set, const std::vector<QuantileBlock>& blocks, int64_t origin,
-                 BacktestResult& result) {
+void ScoreOrigin(const SeriesSet& set, const BacktestOptions& options,
+                 const std::vector<QuantileBlock>& blocks, int64_t origin, BacktestResult& result) {
   for (int64_t s = 0; s < set.series(); ++s) {
+    if (!options.scored.empty() && options.scored[s] == 0) continue;
     bool all = true;
     for (size_t m = 0; m < blocks.size(); ++m) {
       if (Answered(blocks[m].status[s])) continue;
@@ -144,6 +146,10 @@ Score SummarizeSeries(const BacktestResult& result, int64_t model, int signal, i
 
 }  // namespace
 
+bool Answered(ForecastStatus status) {
+  return status == ForecastStatus::kOk || status == ForecastStatus::kFellBack;
+}
+
 void Tally::operator+=(const Tally& other) {
   absolute_error += other.absolute_error;
   smape += other.smape;
@@ -155,23 +161,28 @@ void Tally::operator+=(const Tally& other) {
 
 absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterList& forecasters,
                                         const BacktestOptions& options,
-                                        const std::function<void(int64_t, int64_t)>& progress) {
+                                        const std::function<void(int64_t, int64_t)>& progress,
+                                        const ForecastSink& sink) {
   if (absl::Status status = Check(set, forecasters, options); !status.ok()) return status;
   BacktestResult result;
-  for (const auto& model : forecasters) result.models.emplace_back(model->name());
+  result.models = ModelNames(forecasters, options);
   result.signals = set.signals;
   for (int64_t s = 0; s < set.series(); ++s) {
     result.scales.push_back(ScaleOf(set, s, options.first_step));
   }
   result.horizon_steps = options.horizon_steps;
-  if (options.mix) result.models.emplace_back("auto");
   result.tallies.resize(result.models.size() * static_cast<size_t>(set.series()) *
                         static_cast<size_t>(options.horizon_steps));
   result.unanswered.resize(result.models.size());
+  result.scored_series = options.scored.empty()
+                             ? set.series()
+                             : std::ssize(options.scored) - std::ranges::count(options.scored, 0);
 
   const std::vector<int32_t> periods(static_cast<size_t>(set.series()),
                                      static_cast<int32_t>(kDayMs / set.step_ms));
-  const int64_t stride = options.stride_steps;
+  // Origins between those that are scored matter to the mixture alone.
+  const int64_t scored_stride = int64_t{options.stride_steps} * options.score_every;
+  const int64_t stride = options.mix ? options.stride_steps : scored_stride;
   const int64_t last = set.steps - options.horizon_steps;
   int64_t first = options.first_step;
   if (options.mix) {  // whole strides back, but not before there is a step of history
@@ -196,13 +207,24 @@ absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterLi
       models::Mix(mixture, history.end_ms, set.step_ms, set.signals,
                   std::span(blocks).first(forecasters.size()), blocks.back());
     }
-    if (origin >= options.first_step) {
-      ScoreOrigin(set, blocks, origin, result);
+    const int64_t tested = origin - options.first_step;
+    if (tested >= 0 && tested % scored_stride == 0) {
+      ScoreOrigin(set, options, blocks, origin, result);
       ++result.origins;
+      const absl::Status status = sink ? sink({origin, blocks}) : absl::OkStatus();
+      if (!status.ok()) return status;
     }
     progress((origin - first) / stride + 1, (last - first) / stride + 1);
   }
   return result;
+}
+
+std::vector<std::string> ModelNames(const ForecasterList& forecasters,
+                                    const BacktestOptions& options) {
+  std::vector<std::string> names;
+  for (const auto& model : forecasters) names.emplace_back(model->name());
+  if (options.mix) names.emplace_back("auto");
+  return names;
 }
 
 std::vector<Score> Summarize(const BacktestResult& result, int first_step, int last_step) {

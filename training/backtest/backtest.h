@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,7 +25,21 @@ struct BacktestOptions {
   int window_steps = 2'016;     // of history that the models see
   bool mix = false;             // also score "auto", the mixture of the models given
   int mix_warm_up_steps = 288;  // before first_step, from which the mixture learns unscored
+  // The points to score: of the origins from first_step on every so many-th, and of the series
+  // those that are not 0 here (empty = all). Models see all series, the mixture all origins.
+  int score_every = 1;
+  std::vector<uint8_t> scored = {};  // [series]
 };
+
+// Whether a model's quantiles count.
+bool Answered(models::ForecastStatus status);
+
+// What the models said at an origin that is scored.
+struct OriginForecasts {
+  int64_t first_step = 0;                         // the first step forecast
+  std::span<const models::QuantileBlock> blocks;  // [model], as BacktestResult::models
+};
+using ForecastSink = std::function<absl::Status(const OriginForecasts&)>;
 
 // Sums over the points of one series at one distance.
 struct Tally {
@@ -39,14 +54,15 @@ struct Tally {
 };
 
 struct BacktestResult {
-  std::vector<std::string> models;          // those given, then "auto" if asked for
+  std::vector<std::string> models;          // ModelNames
   std::vector<models::SignalKind> signals;  // [series]
   // Mean |y(t) - y(t - day)| before first_step, the scale of MASE (Hyndman and Koehler 2006); that
   // of one step where the history is shorter than two days; 0 = the series did not vary.
   std::vector<double> scales;  // [series]
   int horizon_steps = 0;
   std::vector<Tally> tallies;       // [model][series][step]
-  std::vector<int64_t> unanswered;  // [model] series and origins without an answer
+  std::vector<int64_t> unanswered;  // [model] scored series and origins without an answer
+  int64_t scored_series = 0;
   int64_t origins = 0;
 
   const Tally& at(int64_t model, int64_t series, int step) const {
@@ -54,11 +70,16 @@ struct BacktestResult {
   }
 };
 
+// Those given, then "auto" if asked for.
+std::vector<std::string> ModelNames(const ForecasterList& forecasters,
+                                    const BacktestOptions& options);
+
 // INVALID_ARGUMENT naming the field for options that do not fit the series or a model; a model's
-// error ends it. `progress` is told the origins done and in all.
+// error ends it, and so does the sink's. `progress` is told the origins done and in all.
 absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterList& forecasters,
                                         const BacktestOptions& options,
-                                        const std::function<void(int64_t, int64_t)>& progress);
+                                        const std::function<void(int64_t, int64_t)>& progress,
+                                        const ForecastSink& sink = {});
 
 // One line of the accuracy table.
 struct Score {

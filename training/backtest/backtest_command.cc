@@ -1,16 +1,22 @@
 #include "training/backtest/backtest_command.h"
 
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
+#include <map>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/registry.h"
 #include "training/backtest/backtest.h"
+#include "training/backtest/forecasts_csv.h"
+#include "training/backtest/print.h"
 #include "training/command.h"
+#include "training/io/csv.h"
+#include "training/io/gnuplot.h"
 #include "training/train/progress_bar.h"
 #include "training/train/series_set.h"
 
@@ -22,6 +28,10 @@ struct Arguments {
   std::vector<std::string> models;  // empty = all
   std::string folder;
   double test_share = 0.25;
+  int64_t test_steps = 0;  // 0 = by the share, or by the files
+  std::string only;
+  std::string forecasts;
+  std::string plot;
   BacktestOptions options;
   bool json = false;
 };
@@ -47,91 +57,84 @@ absl::StatusOr<ForecasterList> ChooseModels(const Arguments& a, bool& mix) {
   return ranked.models;
 }
 
-// The distances that the table shows: the product's short ones, and the last.
-std::vector<std::pair<int, int>> Distances(int horizon_steps) {
-  std::vector<std::pair<int, int>> distances;
-  for (int step = 1; step <= std::min(3, horizon_steps); ++step) distances.emplace_back(step, step);
-  if (horizon_steps > 3) distances.emplace_back(horizon_steps, horizon_steps);
-  distances.emplace_back(1, horizon_steps);
-  return distances;
-}
-
-nlohmann::ordered_json ToJson(const Score& s) {
-  return {{"model", s.model},
-          {"signal", s.signal},
-          {"first_step", s.first_step},
-          {"last_step", s.last_step},
-          {"series", s.series},
-          {"points", s.points},
-          {"mase", s.mase},
-          {"scaled_pinball", s.scaled_pinball},
-          {"smape", s.smape},
-          {"crps", s.crps},
-          {"coverage_80", s.coverage_80}};
-}
-
-void PrintJson(const SeriesSet& set, const Arguments& a, const BacktestResult& result) {
-  nlohmann::ordered_json scores = nlohmann::ordered_json::array();
-  for (const auto& [first, last] : Distances(result.horizon_steps)) {
-    for (const Score& score : Summarize(result, first, last)) scores.push_back(ToJson(score));
+// Marks the series of the file: a line ACCOUNT,SIGNAL each.
+absl::StatusOr<std::vector<uint8_t>> ReadScored(const std::string& path, const SeriesSet& set) {
+  auto csv = CsvReader::Open(path);
+  if (!csv.ok()) return csv.status();
+  std::map<std::pair<std::string, std::string>, int64_t> index;
+  for (int64_t s = 0; s < set.series(); ++s) {
+    index[{set.accounts[s], SignalName(set.signals[s])}] = s;
   }
-  nlohmann::ordered_json unanswered;
-  for (size_t m = 0; m < result.models.size(); ++m) {
-    unanswered[result.models[m]] = result.unanswered[m];
-  }
-  const nlohmann::ordered_json json = {{"step_ms", set.step_ms},
-                                       {"series", set.series()},
-                                       {"test_from_ms", set.TimeMs(a.options.first_step)},
-                                       {"origins", result.origins},
-                                       {"stride_steps", a.options.stride_steps},
-                                       {"unanswered", unanswered},
-                                       {"scores", scores}};
-  fmt::print("{}\n", json.dump(2));
-}
-
-void PrintTable(const SeriesSet& set, const BacktestResult& result) {
-  fmt::print("{:<17} {:<14} {:>9} {:>8} {:>8} {:>8} {:>8} {:>6} {:>10}\n", "model", "signal",
-             "minutes", "MASE", "pinball", "CRPS", "sMAPE", "80 %", "points");
-  for (const auto& [first, last] : Distances(result.horizon_steps)) {
-    const int64_t from = first * set.step_ms / 60'000;
-    const int64_t to = last * set.step_ms / 60'000;
-    const std::string minutes =
-        first == last ? fmt::format("{}", to) : fmt::format("{}-{}", from, to);
-    for (const Score& s : Summarize(result, first, last)) {
-      fmt::print("{:<17} {:<14} {:>9} {:>8.4f} {:>8.4f} {:>8.4f} {:>8.4f} {:>6.1f} {:>10}\n",
-                 s.model, s.signal, minutes, s.mase, s.scaled_pinball, s.crps, s.smape,
-                 100 * s.coverage_80, s.points);
+  std::vector<uint8_t> scored(static_cast<size_t>(set.series()), 0);
+  auto more = csv->Next();
+  for (; more.ok() && *more; more = csv->Next()) {
+    const auto fields = csv->fields();
+    const auto found = fields.size() == 2
+                           ? index.find({std::string(fields[0]), std::string(fields[1])})
+                           : index.end();
+    if (found == index.end()) {
+      return absl::InvalidArgumentError(
+          fmt::format("--only {}:{}: \"{}\": allowed is ACCOUNT,SIGNAL of a series with samples",
+                      path, csv->line(), fmt::join(fields, ",")));
     }
+    scored[found->second] = 1;
   }
-  for (size_t m = 0; m < result.models.size(); ++m) {
-    if (result.unanswered[m] == 0) continue;
-    fmt::print("{} had no answer for {} of {} forecasts; none of the models is scored on those\n",
-               result.models[m], result.unanswered[m], result.origins * set.series());
-  }
+  if (!more.ok()) return more.status();
+  return scored;
+}
+
+// The first step of the test.
+int64_t FirstStep(const Arguments& a, const SeriesSet& set) {
+  if (a.test_steps > 0) return set.steps - a.test_steps;
+  if (a.traces.size() > 1) return set.file_starts.back();
+  return set.steps - static_cast<int64_t>(static_cast<double>(set.steps) * a.test_share);
+}
+
+absl::StatusOr<BacktestResult> RunBacktest(const SeriesSet& set, const ForecasterList& models,
+                                           const Arguments& a) {
+  ProgressBar bar("backtest");
+  const auto progress = [&bar](int64_t done, int64_t total) {
+    bar.Show(done, total, fmt::format("origin {} of {}", done, total));
+  };
+  if (a.forecasts.empty()) return Backtest(set, models, a.options, progress);
+  auto csv = ForecastsCsv::Create(a.forecasts, set, a.options, ModelNames(models, a.options));
+  if (!csv.ok()) return csv.status();
+  auto result =
+      Backtest(set, models, a.options, progress,
+               [&csv](const OriginForecasts& forecasts) { return csv->Write(forecasts); });
+  if (!result.ok()) return result;
+  if (absl::Status status = csv->Close(); !status.ok()) return status;
+  return result;
 }
 
 absl::Status Run(Arguments& a) {
+  if (!a.plot.empty() && !IsPictureName(a.plot)) {
+    return UsageError(fmt::format("--plot {}: the file name must end in .svg or .png", a.plot));
+  }
   if (a.folder.empty()) a.folder = models::InstalledModels();
   const auto models = ChooseModels(a, a.options.mix);
   if (!models.ok()) return models.status();
   const auto set = ReadSeries(a.traces);
   if (!set.ok()) return set.status();
-  a.options.first_step =
-      a.traces.size() > 1
-          ? set->file_starts.back()
-          : set->steps - static_cast<int64_t>(static_cast<double>(set->steps) * a.test_share);
+  a.options.first_step = FirstStep(a, *set);
   if (a.options.horizon_steps == 0) {
     a.options.horizon_steps = static_cast<int>(std::max<int64_t>(1, 3'600'000 / set->step_ms));
   }
-  ProgressBar bar("backtest");
-  const auto result = Backtest(*set, *models, a.options, [&bar](int64_t done, int64_t total) {
-    bar.Show(done, total, fmt::format("origin {} of {}", done, total));
-  });
+  if (!a.only.empty()) {
+    auto scored = ReadScored(a.only, *set);
+    if (!scored.ok()) return scored.status();
+    a.options.scored = *std::move(scored);
+  }
+  const auto result = RunBacktest(*set, *models, a);
   if (!result.ok()) return result.status();
+  if (!a.plot.empty()) {
+    const absl::Status status = PlotScores(*set, *result, a.plot);
+    if (!status.ok()) return status;
+  }
   if (a.json) {
-    PrintJson(*set, a, *result);
+    PrintScoreJson(*set, a.options, *result);
   } else {
-    PrintTable(*set, *result);
+    PrintScoreTable(*set, *result);
   }
   return absl::OkStatus();
 }
@@ -165,13 +168,31 @@ void AddBacktest(CLI::App& app) {
                   "With one trace: share of its time, the latest, that is the test")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 0.9));
+  command
+      .add_option("--test-steps", arguments->test_steps,
+                  "The last so many steps are the test, whatever the traces (0 = see above)")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   command.add_option("--stride", arguments->options.stride_steps, "Steps between two origins")
       ->capture_default_str();
+  command
+      .add_option("--score-every", arguments->options.score_every,
+                  "Score every so many-th origin; \"auto\" learns from those between, too")
+      ->capture_default_str();
+  command
+      .add_option("--only", arguments->only,
+                  "Score these series alone: CSV without header, a line ACCOUNT,SIGNAL each")
+      ->check(CLI::ExistingFile);
   command.add_option("--horizon", arguments->options.horizon_steps, "Steps; 0 = an hour")
       ->capture_default_str();
   command
       .add_option("--window", arguments->options.window_steps, "Steps of history for the models")
       ->capture_default_str();
+  command.add_option("--forecasts", arguments->forecasts,
+                     "Write the forecasts scored and what came to this CSV, gzipped if it ends in "
+                     ".gz");
+  command.add_option("--plot", arguments->plot,
+                     "Draw errors and coverage by distance into this .svg or .png");
   command.add_flag("--json", arguments->json, "Print the scores as JSON");
   SetRun(command, [arguments] { return Run(*arguments); });
 }

@@ -2,15 +2,13 @@
 
 #include <fmt/core.h>
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
-#include <cstdio>
-#include <cstring>
 #include <limits>
 #include <unordered_map>
+
+#include "training/io/text_writer.h"
 
 namespace foreshadow::training {
 namespace {
@@ -208,16 +206,9 @@ absl::StatusOr<Trace> ReadTrace(const std::string& path) {
 
 struct TraceWriter::Impl {
   std::string path;
-  std::string part;
-  gzFile file = nullptr;
+  TextWriter file;
   fmt::memory_buffer line;
   int64_t lines = 0;
-
-  ~Impl() {
-    if (file == nullptr) return;
-    gzclose(file);
-    std::remove(part.c_str());
-  }
 
   absl::Status AppendName(std::string_view name, size_t column) {
     const absl::Status status = CheckName(name, column != 3, {path, lines + 1, kColumns[column]});
@@ -226,16 +217,10 @@ struct TraceWriter::Impl {
   }
 
   absl::Status Flush() {
-    const auto size = static_cast<unsigned>(line.size());
-    if (gzwrite(file, line.data(), size) != static_cast<int>(size))
-      return Error("cannot be written");
+    const absl::Status status = file.Write({line.data(), line.size()});
     line.clear();
     ++lines;
-    return absl::OkStatus();
-  }
-
-  absl::Status Error(std::string_view what) const {
-    return absl::UnavailableError(fmt::format("{}: {}: {}", part, what, std::strerror(errno)));
+    return status;
   }
 };
 
@@ -245,12 +230,9 @@ TraceWriter& TraceWriter::operator=(TraceWriter&&) noexcept = default;
 TraceWriter::~TraceWriter() = default;
 
 absl::StatusOr<TraceWriter> TraceWriter::Create(const std::string& path) {
-  auto impl = std::make_unique<Impl>();
-  impl->path = path;
-  impl->part = path + ".part";
-  // "T": zlib passes the bytes on as they are.
-  impl->file = gzopen(impl->part.c_str(), path.ends_with(".gz") ? "wb9" : "wbT");
-  if (impl->file == nullptr) return impl->Error("cannot be created");
+  auto file = TextWriter::Create(path);
+  if (!file.ok()) return file.status();
+  auto impl = std::make_unique<Impl>(path, *std::move(file));
   fmt::format_to(std::back_inserter(impl->line), "{}\n", fmt::join(kColumns, ","));
   const absl::Status status = impl->Flush();
   if (!status.ok()) return status;
@@ -275,16 +257,7 @@ absl::Status TraceWriter::Write(const TraceRow& row) {
   return out.Flush();
 }
 
-absl::Status TraceWriter::Close() {
-  Impl& out = *impl_;
-  const int closed = gzclose(std::exchange(out.file, nullptr));
-  if (closed == Z_OK && std::rename(out.part.c_str(), out.path.c_str()) == 0) {
-    return absl::OkStatus();
-  }
-  const absl::Status status = out.Error("cannot be written");
-  std::remove(out.part.c_str());
-  return status;
-}
+absl::Status TraceWriter::Close() { return impl_->file.Close(); }
 
 absl::Status WriteTrace(const Trace& trace, const std::string& path) {
   auto writer = TraceWriter::Create(path);

@@ -37,7 +37,6 @@ Z = norm.ppf(LEVELS)
 HOUR = 12  # steps
 DAY = 288
 ERRORS_MIN = 8
-# A season that takes longer than a day's steps to hold twice is not offered.
 INTERVALS = [50, 80, 90, 95, 98]  # of statsforecast, which give all of LEVELS but the median
 
 

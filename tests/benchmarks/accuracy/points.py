@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 WINDOW_STEPS = 2016  # of history that every model sees
 HORIZON_STEPS = 12
+DAY_MS = 86_400_000
 SEED = 5
 # What a series must have to be drawn: samples in its window and in the test, and change before it.
 SAMPLES_MIN_SHARE = 0.5
@@ -21,8 +22,8 @@ SAMPLES_MIN_SHARE = 0.5
 SAMPLES = {
     "bitbrains-unseen": (20, 132),
     "bitbrains-seen": (10, 264),
-    "planetlab": (60, 33),
-    "google2011": (30, 33),
+    "planetlab": (200, 33),
+    "google2011": (60, 33),
     "worldcup98": (0, 66),
     "nasa_http": (0, 66),
     "twitter_sample": (0, 66),
@@ -88,21 +89,37 @@ def draw(trace, test_steps, series_per_signal, stride):
     return chosen, list(range(first, trace.steps - HORIZON_STEPS + 1, stride))
 
 
+def scale(values, first_step, day):
+    """Mean change from a day to the next before first_step, or from a step to the next where there are
+    not two days: what MASE is measured in. 0 = nothing changed."""
+    lag = day if first_step >= 2 * day else 1
+    changes = present(abs(values[t] - values[t - lag]) for t in range(lag, first_step))
+    return sum(changes) / len(changes) if changes else 0.0
+
+
 def make_points(name, trace_path, test_steps, path):
-    """Draws the points of a test and writes them to `path` as JSON."""
-    trace = read_trace(trace_path)
+    """Draws the points of a test and keeps them in `path` as JSON."""
     series_per_signal, stride = SAMPLES[name]
-    series, origins = draw(trace, test_steps, series_per_signal, stride)
     points = {
         "test": name,
         "trace": str(trace_path),
         "fingerprint": hashlib.sha256(trace_path.read_bytes()).hexdigest(),
+        "series_per_signal": series_per_signal,
+        "seed": SEED,
         "test_steps": test_steps,
         "stride": stride,
         "window_steps": WINDOW_STEPS,
         "horizon_steps": HORIZON_STEPS,
-        "origins": origins,
-        "series": series,
     }
+    if path.exists():
+        kept = json.loads(path.read_text(encoding="ascii"))
+        if all(kept.get(key) == value for key, value in points.items()):
+            return kept
+    trace = read_trace(trace_path)
+    series, points["origins"] = draw(trace, test_steps, series_per_signal, stride)
+    first, day = trace.steps - test_steps, DAY_MS // trace.step_ms
+    points["series"] = [list(key) for key in series]
+    points["scales"] = [scale(trace.series[key], first, day) for key in series]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(points), encoding="ascii")
     return points

@@ -7,9 +7,14 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <random>
 
+#include "absl/strings/str_cat.h"
+#include "models/level/level.h"
 #include "models/registry.h"
+#include "training/backtest/forecasts_csv.h"
+#include "training/io/csv.h"
 
 namespace foreshadow::training {
 namespace {
@@ -91,23 +96,17 @@ TEST(Backtest, ShowsEachOriginItsPastOnly) {
   EXPECT_EQ(ten->ends_ms[1], set.TimeMs(26));
 }
 
-// Keeps what another model says.
-class Recorder : public models::Forecaster {
- public:
-  explicit Recorder(std::shared_ptr<const models::Forecaster> model) : model_(std::move(model)) {}
-  std::string_view name() const override { return model_->name(); }
-  int MaxSteps(int64_t step_ms) const override { return model_->MaxSteps(step_ms); }
-  absl::Status Forecast(const models::History& history, int steps,
-                        QuantileBlock& out) const override {
-    const absl::Status status = model_->Forecast(history, steps, out);
-    said.push_back(out.values);
-    return status;
-  }
-  mutable std::vector<std::vector<float>> said;
-
- private:
-  std::shared_ptr<const models::Forecaster> model_;
-};
+// What every model says at every origin scored: [origin][model].
+std::vector<std::vector<QuantileBlock>> SaidAt(const SeriesSet& set, const ForecasterList& models,
+                                               const BacktestOptions& options) {
+  std::vector<std::vector<QuantileBlock>> said;
+  const auto result = Backtest(set, models, options, kSilent, [&said](const OriginForecasts& o) {
+    said.emplace_back(o.blocks.begin(), o.blocks.end());
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(result.ok()) << result.status();
+  return said;
+}
 
 TEST(Backtest, ForecastsDoNotChangeWhenTheFutureDoes) {
   std::mt19937_64 random(2);
@@ -121,19 +120,155 @@ TEST(Backtest, ForecastsDoNotChangeWhenTheFutureDoes) {
   BacktestOptions options;
   options.first_step = 640;
   options.stride_steps = 20;
+  options.mix = true;
   const std::string folder = FORESHADOW_SOURCE_DIR "/models/default";
-  for (const auto& model : models::LoadModels(folder).models) {
-    const auto one = std::make_shared<Recorder>(model);
-    const auto other = std::make_shared<Recorder>(model);
-    ASSERT_TRUE(Backtest(Columns(columns), {one}, options, kSilent).ok());
-    ASSERT_TRUE(Backtest(Columns(changed), {other}, options, kSilent).ok());
+  ForecasterList models = models::LoadModels(folder).models;
+  for (const char* name : {"ets", "arima", "prophet"}) {
+    models.push_back(*models::MakeModel(name, folder));
+  }
+  const std::vector<std::string> names = ModelNames(models, options);
+  EXPECT_EQ(names.back(), "auto");
+  const auto one = SaidAt(Columns(columns), models, options);
+  const auto other = SaidAt(Columns(changed), models, options);
+  for (size_t m = 0; m < names.size(); ++m) {
     for (int origin = 0; origin <= 3; ++origin) {  // 640, 660, 680, 700
-      const auto& a = one->said[origin];
-      const auto& b = other->said[origin];
+      const auto& a = one[origin][m].values;
+      const auto& b = other[origin][m].values;
       EXPECT_EQ(0, std::memcmp(a.data(), b.data(), a.size() * sizeof(float)))
-          << model->name() << " at origin " << origin;
+          << names[m] << " at origin " << origin;
     }
-    EXPECT_NE(one->said[4], other->said[4]) << model->name();
+    EXPECT_NE(one[4][m].values, other[4][m].values) << names[m];
+  }
+}
+
+// Noise around a level of its own a series, with gaps.
+SeriesSet Noise(int series, int steps) {
+  std::mt19937_64 random(7);
+  std::normal_distribution<float> normal(0, 4);
+  std::vector<std::vector<float>> columns(series, std::vector<float>(steps));
+  for (int s = 0; s < series; ++s) {
+    for (float& value : columns[s]) {
+      value = std::max(0.0f, static_cast<float>(20 * (s + 1)) + normal(random));
+      if (random() % 20 == 0) value = kMissing;
+    }
+  }
+  SeriesSet set = Columns(columns);
+  for (int s = 0; s < series; ++s) {
+    set.accounts.push_back(absl::StrCat("vm, ", s));
+    set.signals[s] = s % 2 == 0 ? models::SignalKind::kCpu : models::SignalKind::kMemory;
+  }
+  return set;
+}
+
+TEST(Backtest, ScoresTheSeriesAndOriginsAskedFor) {
+  const SeriesSet set = Noise(4, 120);
+  const ForecasterList models = {models::MakeLevel(models::LevelKind::kLastValue)};
+  BacktestOptions options;
+  options.first_step = 60;
+  options.stride_steps = 4;
+  options.horizon_steps = 5;
+  options.mix = true;
+  const auto all = SaidAt(set, models, options);
+  options.score_every = 3;
+  options.scored = {0, 1, 1, 0};
+  const auto some = SaidAt(set, models, options);
+  ASSERT_EQ(all.size(), 14);
+  ASSERT_EQ(some.size(), 5);
+  for (size_t o = 0; o < some.size(); ++o) {
+    for (size_t m = 0; m < 2; ++m) EXPECT_EQ(some[o][m].values, all[3 * o][m].values);
+  }
+  const auto result = Backtest(set, models, options, kSilent);
+  ASSERT_TRUE(result.ok());
+  EXPECT_EQ(result->origins, 5);
+  EXPECT_EQ(result->scored_series, 2);
+  EXPECT_EQ(result->at(0, 0, 0).points, 0);
+  EXPECT_GT(result->at(0, 1, 0).points, 0);
+  options.scored = {1};
+  EXPECT_THAT(std::string(Backtest(set, models, options, kSilent).status().message()),
+              HasSubstr("scored is 1: allowed is 0 or a flag for each of the 4 series"));
+}
+
+TEST(Backtest, EndsWithTheErrorOfTheSink) {
+  BacktestOptions options;
+  options.first_step = 60;
+  const auto result =
+      Backtest(Noise(1, 90), {models::MakeLevel(models::LevelKind::kLastValue)}, options, kSilent,
+               [](const OriginForecasts&) { return absl::UnavailableError("disk is full"); });
+  EXPECT_EQ(result.status().message(), "disk is full");
+}
+
+// The table's figures again, from the CSV alone and by their definitions.
+TEST(Backtest, ScoresAreThoseOfItsCsv) {
+  const SeriesSet set = Noise(4, 700);
+  const ForecasterList models = {models::MakeLevel(models::LevelKind::kLastValue),
+                                 models::MakeLevel(models::LevelKind::kLastHourMean)};
+  BacktestOptions options;
+  options.first_step = 600;
+  options.stride_steps = 7;
+  options.horizon_steps = 4;
+  options.mix = true;
+  options.scored = {1, 1, 0, 1};
+  const std::string path = testing::TempDir() + "forecasts.csv.gz";
+  auto csv = ForecastsCsv::Create(path, set, options, ModelNames(models, options));
+  ASSERT_TRUE(csv.ok()) << csv.status();
+  const auto result = Backtest(set, models, options, kSilent,
+                               [&csv](const OriginForecasts& o) { return csv->Write(o); });
+  ASSERT_TRUE(result.ok()) << result.status();
+  ASSERT_TRUE(csv->Close().ok());
+
+  struct Sums {
+    double pinball = 0, actual = 0, smape = 0, inside = 0, points = 0;
+    std::map<std::string, std::pair<double, double>> errors;  // of an account: sum and count
+  };
+  std::map<std::pair<std::string, std::string>, Sums> by_model_and_signal;
+  auto reader = CsvReader::Open(path);
+  ASSERT_TRUE(reader.ok());
+  ASSERT_TRUE(*reader->Next());
+  EXPECT_EQ(reader->fields()[6], "q0.05");
+  while (*reader->Next()) {
+    const auto f = reader->fields();
+    ASSERT_EQ(f.size(), 6 + models::kQuantiles);
+    EXPECT_NE(f[0], "vm, 2");
+    EXPECT_EQ((std::stoll(std::string(f[2])) - set.TimeMs(599)) % (7 * set.step_ms), 0);
+    const int step = std::stoi(std::string(f[3]));
+    if (step < 2 || step > 3 || f[4].empty()) continue;
+    const double y = std::stod(std::string(f[4]));
+    std::vector<double> q;
+    for (const auto& field : f.subspan(6)) q.push_back(std::stod(std::string(field)));
+    Sums& sums = by_model_and_signal[{std::string(f[5]), std::string(f[1])}];
+    for (int k = 0; k < models::kQuantiles; ++k) {
+      const double level = models::kQuantileLevels[k];
+      sums.pinball += (y < q[k] ? 1 - level : level) * std::fabs(y - q[k]) / models::kQuantiles;
+    }
+    sums.actual += std::fabs(y);
+    sums.smape += y == q[3] ? 0 : 2 * std::fabs(y - q[3]) / (std::fabs(y) + std::fabs(q[3]));
+    sums.inside += q[1] <= y && y <= q[5] ? 1 : 0;
+    sums.points += 1;
+    sums.errors[std::string(f[0])].first += std::fabs(y - q[3]);
+    sums.errors[std::string(f[0])].second += 1;
+  }
+  ASSERT_EQ(by_model_and_signal.size(), 6);
+  for (const Score& score : Summarize(*result, 2, 3)) {
+    if (score.signal == "all") continue;
+    const Sums& sums = by_model_and_signal[{score.model, score.signal}];
+    EXPECT_EQ(score.points, sums.points);
+    EXPECT_NEAR(score.crps, 2 * sums.pinball / sums.actual, 1e-6);
+    EXPECT_NEAR(score.smape, sums.smape / sums.points, 1e-6);
+    EXPECT_NEAR(score.coverage_80, sums.inside / sums.points, 1e-9);
+    double mase = 0;
+    for (const auto& [account, error] : sums.errors) {
+      const int64_t s = std::ranges::find(set.accounts, account) - set.accounts.begin();
+      double change = 0;
+      int count = 0;
+      for (int64_t t = 288; t < 600; ++t) {  // the first step of the test
+        const double d = set.values[t * 4 + s] - set.values[(t - 288) * 4 + s];
+        if (std::isnan(d)) continue;
+        change += std::fabs(d);
+        ++count;
+      }
+      mase += error.first / error.second / (change / count);
+    }
+    EXPECT_NEAR(score.mase, mase / static_cast<double>(sums.errors.size()), 1e-6);
   }
 }
 
