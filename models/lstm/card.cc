@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <array>
 #include <nlohmann/json.hpp>
 
@@ -11,7 +12,7 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kFormat = "foreshadow-lstm";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr const char* kScaling =
     "(value - level) / deviation; running mean of 72 steps' half-life and mean absolute deviation "
     "of 288";
@@ -48,13 +49,26 @@ absl::Status ReadInt(const ordered_json& json, const char* field, int min, int m
   return absl::OkStatus();
 }
 
+absl::Status ReadNames(const ordered_json& json, const char* field,
+                       std::vector<std::string>& names) {
+  const ordered_json found = json.contains(field) ? json[field] : ordered_json();
+  const bool strings = found.is_array() && found.size() <= kApplicationsMax &&
+                       std::ranges::all_of(found, [](const auto& x) { return x.is_string(); });
+  if (!strings) {
+    return absl::InvalidArgumentError(fmt::format("{} is {}: allowed is a list of up to {} names",
+                                                  field, found.dump(), kApplicationsMax));
+  }
+  for (const auto& name : found) names.push_back(name.get<std::string>());
+  return absl::OkStatus();
+}
+
 ordered_json TrainingToJson(const TrainingRecord& training) {
   return {{"trace", training.trace},
           {"fingerprint", training.fingerprint},
           {"series", training.series},
+          {"samples", training.samples},
           {"from_ms", training.from_ms},
           {"to_ms", training.to_ms},
-          {"validation_from_ms", training.validation_from_ms},
           {"seed", training.seed},
           {"epochs", training.epochs},
           {"best_epoch", training.best_epoch},
@@ -76,7 +90,7 @@ TrainingRecord TrainingFromJson(const ordered_json& json) {
   training.series = whole("series");
   training.from_ms = whole("from_ms");
   training.to_ms = whole("to_ms");
-  training.validation_from_ms = whole("validation_from_ms");
+  training.samples = whole("samples");
   training.seed = static_cast<uint64_t>(whole("seed"));
   training.epochs = static_cast<int>(whole("epochs"));
   training.best_epoch = static_cast<int>(whole("best_epoch"));
@@ -95,6 +109,7 @@ LstmShape LstmCard::shape() const {
   shape.candidates = kCandidates;
   shape.spreads = kSpreads;
   shape.signal_kinds = kSignalKinds;
+  shape.applications = static_cast<int>(applications.size());
   shape.embedding = embedding;
   shape.hidden = hidden;
   shape.layers = layers;
@@ -121,6 +136,7 @@ std::string CardToJson(const LstmCard& card) {
                              {"candidates", Strings(kCandidateNames)},
                              {"spreads", Strings(kSpreadNames)},
                              {"signals", Strings(kSignalNames)},
+                             {"applications", Strings(card.applications)},
                              {"quantile_levels", Levels()},
                              {"training", TrainingToJson(card.training)},
                              {"scores", card.scores}};
@@ -148,6 +164,7 @@ absl::StatusOr<LstmCard> CardFromJson(const std::string& text) {
       ReadInt(json, "hidden", 1, kHiddenMax, card.hidden),
       ReadInt(json, "layers", 1, 8, card.layers),
       ReadInt(json, "dense", 1, kHiddenMax, card.dense),
+      ReadNames(json, "applications", card.applications),
   };
   for (const absl::Status& check : checks) {
     if (!check.ok()) return check;

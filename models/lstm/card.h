@@ -16,12 +16,12 @@ namespace foreshadow::models {
 
 // What the weights were learned from.
 struct TrainingRecord {
-  std::string trace;        // file name, without its folder
+  std::string trace;        // names of the files, without their folders
   std::string fingerprint;  // of the samples used, "crc32:" and eight hexadecimal digits
   int64_t series = 0;
-  int64_t from_ms = 0;
-  int64_t to_ms = 0;  // validation included
-  int64_t validation_from_ms = 0;
+  int64_t samples = 0;
+  int64_t from_ms = 0;  // of the first trace
+  int64_t to_ms = 0;    // validation included
   uint64_t seed = 0;
   int epochs = 0;              // trained
   int best_epoch = 0;          // whose weights these are, from 1
@@ -36,6 +36,7 @@ struct LstmCard {
   int hidden = 64;
   int layers = 1;
   int dense = 64;
+  std::vector<std::string> applications;  // that it has an embedding of, besides "unknown"
   TrainingRecord training;
   std::map<std::string, double> scores;  // on the validation part, metric.signal.steps
 
@@ -44,7 +45,8 @@ struct LstmCard {
 
 inline constexpr int kHiddenMax = 1'024;  // of every width: more is a mistake, not a model
 inline constexpr int kWindowStepsMax = 2'016;
-inline constexpr int kHorizonStepsMaxLstm = 288;
+inline constexpr int kHorizonStepsMaxLstm = 287;
+inline constexpr int kApplicationsMax = 10'000;
 
 std::string CardToJson(const LstmCard& card);
 

@@ -3,10 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 #include <filesystem>
-#include <limits>
 #include <mutex>
+#include <numeric>
 
 #include "models/empirical.h"
 #include "models/parallel.h"
@@ -16,7 +16,6 @@ namespace {
 
 constexpr int kChunkSeries = 256;  // one task: small enough to share, large enough for the matrix
                                    // products
-constexpr int64_t kSilenceMs = 3'600'000;
 constexpr int64_t kCardBytesMax = 1 << 20;
 
 std::string CardPath(const std::string& folder) { return folder + "/card.json"; }
@@ -26,32 +25,18 @@ absl::Status InFile(const std::string& path, const absl::Status& status) {
   return absl::Status(status.code(), fmt::format("{}: {}", path, std::string(status.message())));
 }
 
-// Whether a series can be answered: its samples among the last `memory` steps, newest last.
-ForecastStatus Judge(std::span<const float> samples, int64_t memory, int64_t step_ms) {
-  int64_t last = -1;
-  int64_t count = 0;
-  bool any = false;
-  for (int64_t t = 0; t < std::ssize(samples); ++t) {
-    if (std::isnan(samples[t])) continue;
-    any = true;
-    last = t;
-    count += t >= std::ssize(samples) - memory;
-  }
-  if (!any) return ForecastStatus::kNoHistory;
-  const int64_t silent_ms = (std::ssize(samples) - 1 - last) * step_ms;
-  return count < kSamplesMin || silent_ms > kSilenceMs ? ForecastStatus::kCannot
-                                                       : ForecastStatus::kOk;
-}
-
 // The arrays of one chunk, reused from chunk to chunk by one thread.
 struct Chunk {
-  std::vector<float> columns;   // [series][steps] samples of the chunk
-  std::vector<int64_t> series;  // of the history, those that can be answered
-  std::vector<int64_t> signals;
+  std::vector<int64_t> columns;  // of the history: the chunk's, then drivers from outside it
+  std::vector<Driver> drivers;   // [column]
+  std::vector<int64_t> signals;  // [series of the chunk]
+  std::vector<int64_t> applications;
+  std::vector<float> samples;  // [column] of one step
   std::vector<float> features;
   std::vector<float> candidates;
   std::vector<float> spreads;
-  std::vector<SequenceRows> rows;
+  std::vector<float> levels;
+  std::vector<float> scales;
   std::vector<float> quantiles;
 };
 
@@ -76,8 +61,9 @@ class Lstm : public Forecaster {
     out.Resize(history.values.series, steps);
     std::mutex mutex;
     std::vector<Chunk> chunks(static_cast<size_t>(threads_));
+    const std::vector<int64_t> applications = Applications(history);
     ForChunks(out.series, kChunkSeries, threads_, [&](int64_t first, int64_t, int worker) {
-      const absl::Status done = ForecastChunk(history, first, chunks[worker], out);
+      const absl::Status done = ForecastChunk(history, applications, first, chunks[worker], out);
       if (done.ok()) return;
       const std::lock_guard lock(mutex);
       status = done;
@@ -86,77 +72,113 @@ class Lstm : public Forecaster {
   }
 
  private:
-  absl::Status ForecastChunk(const History& history, int64_t first, Chunk& chunk,
-                             QuantileBlock& out) const {
-    Gather(history, first, chunk, out);
-    const auto sequences = static_cast<int64_t>(chunk.series.size());
-    if (sequences == 0) return absl::OkStatus();
-    const int64_t steps = std::min<int64_t>(card_.window_steps, history.values.steps);
-    Describe(history, first, steps, chunk);
-    const LstmBatch batch{
-        steps, sequences, 1, chunk.features, chunk.signals, chunk.candidates, chunk.spreads};
-    chunk.quantiles.resize(static_cast<size_t>(sequences * card_.spec.horizon_steps * kQuantiles));
-    const absl::Status status = network_->Forecast(batch, chunk.quantiles);
-    if (status.ok()) Unscale(chunk, out);
-    return status;
+  // [series] row of the application's embedding; 0 = unknown, or not one that training saw.
+  std::vector<int64_t> Applications(const History& history) const {
+    std::vector<int64_t> rows(static_cast<size_t>(history.values.series), 0);
+    if (history.applications.empty()) return rows;
+    std::vector<int64_t> row_of_name;
+    for (const std::string& name : history.application_names) {
+      const auto found = std::ranges::find(card_.applications, name);
+      row_of_name.push_back(
+          found == card_.applications.end() ? 0 : found - card_.applications.begin() + 1);
+    }
+    for (size_t s = 0; s < rows.size(); ++s) {
+      if (history.applications[s] >= 0) rows[s] = row_of_name[history.applications[s]];
+    }
+    return rows;
   }
 
-  // Columns of the chunk, row by row so that each cache line is read once, and the verdict on each.
-  void Gather(const History& history, int64_t first, Chunk& chunk, QuantileBlock& out) const {
-    const int64_t length = history.values.steps;
-    const int64_t width = std::min<int64_t>(kChunkSeries, out.series - first);
-    chunk.columns.resize(static_cast<size_t>(width * length));
-    for (int64_t t = 0; t < length; ++t) {
-      for (int64_t i = 0; i < width; ++i) {
-        const float value = history.values.at(t, first + i);
-        chunk.columns[i * length + t] =
-            std::isfinite(value) ? value : std::numeric_limits<float>::quiet_NaN();
-      }
-    }
-    chunk.series.clear();
+  absl::Status ForecastChunk(const History& history, std::span<const int64_t> applications,
+                             int64_t first, Chunk& chunk, QuantileBlock& out) const {
+    const int64_t sequences = std::min<int64_t>(kChunkSeries, out.series - first);
+    PickColumns(history, first, sequences, chunk);
     chunk.signals.clear();
-    for (int64_t i = 0; i < width; ++i) {
-      const std::span samples(chunk.columns.data() + i * length, static_cast<size_t>(length));
-      const ForecastStatus status = Judge(samples, kMemorySteps, history.step_ms);
-      if (status != ForecastStatus::kOk) {
-        WriteMissing(status, first + i, out);
-        continue;
-      }
-      chunk.series.push_back(first + i);
+    for (int64_t i = 0; i < sequences; ++i) {
       chunk.signals.push_back(static_cast<int64_t>(history.signals[first + i]));
     }
-  }
-
-  void Describe(const History& history, int64_t first, int64_t steps, Chunk& chunk) const {
-    const auto sequences = std::ssize(chunk.series);
-    const int64_t length = history.values.steps;
-    const int64_t outputs = static_cast<int64_t>(card_.spec.horizon_steps) * kCandidates;
-    chunk.features.resize(static_cast<size_t>(steps * sequences * kFeatures));
-    chunk.candidates.resize(static_cast<size_t>(sequences * outputs));
-    chunk.spreads.resize(static_cast<size_t>(sequences * kSpreads));
-    chunk.rows.resize(static_cast<size_t>(sequences));
+    const FeatureState state = Describe(history, chunk);
+    const int64_t steps = std::min<int64_t>(card_.window_steps, history.values.steps);
+    const LstmBatch batch{steps,
+                          sequences,
+                          state.width,
+                          /*scored=*/1,
+                          /*stride=*/1,
+                          chunk.features,
+                          chunk.signals,
+                          applications.subspan(static_cast<size_t>(first)),
+                          chunk.candidates,
+                          chunk.spreads};
+    chunk.quantiles.resize(static_cast<size_t>(sequences * card_.spec.horizon_steps * kQuantiles));
+    const absl::Status status = network_->Forecast(batch, chunk.quantiles);
+    if (!status.ok()) return status;
     for (int64_t i = 0; i < sequences; ++i) {
-      SequenceRows& rows = chunk.rows[i];
-      rows.features = chunk.features.data() + i * kFeatures;
-      rows.features_stride = sequences * kFeatures;
-      rows.candidates = chunk.candidates.data() + i * outputs;
-      rows.candidates_stride = sequences * outputs;
-      rows.spreads = chunk.spreads.data() + i * kSpreads;
-      rows.spreads_stride = sequences * kSpreads;
-      const std::span samples(chunk.columns.data() + (chunk.series[i] - first) * length,
-                              static_cast<size_t>(length));
-      BuildFeatures(card_.spec, samples, history.end_ms, length - steps, 1, rows);
+      const ForecastStatus verdict = Judge(state, i);
+      if (verdict == ForecastStatus::kOk) {
+        Unscale(chunk, i, first + i, out);
+      } else {
+        WriteMissing(verdict, first + i, out);
+      }
     }
+    return absl::OkStatus();
   }
 
-  void Unscale(const Chunk& chunk, QuantileBlock& out) const {
-    for (size_t i = 0; i < chunk.series.size(); ++i) {
-      const float* scaled = chunk.quantiles.data() + i * card_.spec.horizon_steps * kQuantiles;
-      for (int step = 0; step < out.steps; ++step, scaled += kQuantiles) {
-        Offsets offsets;
-        for (int q = 0; q < kQuantiles; ++q) offsets[q] = scaled[q] * chunk.rows[i].scales[0];
-        WriteQuantiles(chunk.rows[i].levels[0], offsets, out.at(chunk.series[i], step));
+  static void PickColumns(const History& history, int64_t first, int64_t sequences, Chunk& chunk) {
+    chunk.columns.resize(static_cast<size_t>(sequences));
+    std::iota(chunk.columns.begin(), chunk.columns.end(), first);
+    chunk.drivers.assign(chunk.columns.size(), Driver{});
+    if (history.drivers.empty()) return;
+    for (int64_t i = 0; i < sequences; ++i) {
+      Driver driver = history.drivers[first + i];
+      if (driver.series < 0) continue;
+      const int64_t column = driver.series;
+      const bool inside = column >= first && column < first + sequences;
+      driver.series = static_cast<int32_t>(inside ? column - first : std::ssize(chunk.columns));
+      if (!inside) chunk.columns.push_back(column);
+      chunk.drivers[i] = driver;
+    }
+    chunk.drivers.resize(chunk.columns.size());
+  }
+
+  // Runs through the whole history; what the network sees of the window is left in the chunk.
+  FeatureState Describe(const History& history, Chunk& chunk) const {
+    const int64_t length = history.values.steps;
+    const std::array start_ms = {history.end_ms - length * history.step_ms};
+    FeatureState state = NewFeatureState(card_.spec, std::ssize(chunk.columns), start_ms);
+    const int64_t steps = std::min<int64_t>(card_.window_steps, length);
+    chunk.samples.resize(chunk.columns.size());
+    chunk.features.resize(static_cast<size_t>(steps * kFeatures * state.width));
+    chunk.candidates.resize(
+        static_cast<size_t>(card_.spec.horizon_steps * kCandidates * state.width));
+    chunk.spreads.resize(static_cast<size_t>(kSpreads * state.width));
+    chunk.levels.resize(static_cast<size_t>(state.width));
+    chunk.scales.resize(static_cast<size_t>(state.width));
+    for (int64_t t = 0; t < length; ++t) {
+      for (size_t i = 0; i < chunk.columns.size(); ++i) {
+        chunk.samples[i] = history.values.at(t, chunk.columns[i]);
       }
+      Advance(state, chunk.samples);
+      const int64_t seen = t - (length - steps);
+      if (seen < 0) continue;
+      FeatureOutput output;
+      output.features = chunk.features.data() + seen * kFeatures * state.width;
+      if (t == length - 1) {
+        output.candidates = chunk.candidates.data();
+        output.spreads = chunk.spreads.data();
+        output.levels = chunk.levels.data();
+        output.scales = chunk.scales.data();
+        output.steps = card_.spec.horizon_steps;
+      }
+      models::Describe(state, chunk.drivers, output);
+    }
+    return state;
+  }
+
+  void Unscale(const Chunk& chunk, int64_t sequence, int64_t series, QuantileBlock& out) const {
+    const float* scaled = chunk.quantiles.data() + sequence * card_.spec.horizon_steps * kQuantiles;
+    for (int step = 0; step < out.steps; ++step, scaled += kQuantiles) {
+      Offsets offsets;
+      for (int q = 0; q < kQuantiles; ++q) offsets[q] = scaled[q] * chunk.scales[sequence];
+      WriteQuantiles(chunk.levels[sequence], offsets, out.at(series, step));
     }
   }
 

@@ -21,14 +21,15 @@ struct Net : torch::nn::Module {
   explicit Net(const LstmShape& s)
       : shape(s),
         embedding(register_module("embedding", torch::nn::Embedding(s.signal_kinds, s.embedding))),
+        application(
+            register_module("application", torch::nn::Embedding(s.applications + 1, s.embedding))),
         lstm(register_module(
             "lstm",
-            torch::nn::LSTM(
-                torch::nn::LSTMOptions(s.features + s.embedding, s.hidden).num_layers(s.layers)))),
-        dense(register_module("dense",
-                              torch::nn::Linear(s.hidden + s.features + s.embedding, s.dense))),
+            torch::nn::LSTM(torch::nn::LSTMOptions(Inputs(s), s.hidden).num_layers(s.layers)))),
+        dense(register_module("dense", torch::nn::Linear(s.hidden + Inputs(s), s.dense))),
         head(register_module("head", torch::nn::Linear(s.dense, HeadRows(s)))) {}
 
+  static int64_t Inputs(const LstmShape& s) { return s.features + 2 * s.embedding; }
   static int64_t HeadRow(const LstmShape& s) { return s.candidates + s.spreads + s.quantiles; }
   static int64_t HeadRows(const LstmShape& s) {
     return static_cast<int64_t>(s.horizon_steps) * HeadRow(s);
@@ -36,14 +37,17 @@ struct Net : torch::nn::Module {
 
   // [scored][sequences][horizon][quantiles]
   torch::Tensor forward(const torch::Tensor& features, const torch::Tensor& signals,
-                        const torch::Tensor& candidates, const torch::Tensor& spreads) {
+                        const torch::Tensor& applications, const torch::Tensor& candidates,
+                        const torch::Tensor& spreads, int64_t stride) {
     const int64_t steps = features.size(0);
     const int64_t sequences = features.size(1);
     const int64_t scored = candidates.size(0);
-    const auto kind = embedding(signals).unsqueeze(0).expand({steps, sequences, shape.embedding});
-    const auto input = torch::cat({features, kind}, 2);
-    const auto state = std::get<0>(lstm(input)).narrow(0, steps - scored, scored);
-    const auto seen = torch::cat({state, input.narrow(0, steps - scored, scored)}, 2);
+    const auto kind = torch::cat({embedding(signals), application(applications)}, 1);
+    const auto input = torch::cat(
+        {features, kind.unsqueeze(0).expand({steps, sequences, 2 * shape.embedding})}, 2);
+    const int64_t first = steps - 1 - (scored - 1) * stride;
+    const auto state = std::get<0>(lstm(input)).slice(0, first, steps, stride);
+    const auto seen = torch::cat({state, input.slice(0, first, steps, stride)}, 2);
     const auto raw = head(torch::relu(dense(seen)))
                          .view({scored, sequences, shape.horizon_steps, HeadRow(shape)});
     const auto parts =
@@ -62,6 +66,7 @@ struct Net : torch::nn::Module {
 
   LstmShape shape;
   torch::nn::Embedding embedding;
+  torch::nn::Embedding application;
   torch::nn::LSTM lstm;
   torch::nn::Linear dense;
   torch::nn::Linear head;
@@ -99,6 +104,12 @@ torch::Tensor View(std::span<const float> values, torch::IntArrayRef sizes) {
   return torch::from_blob(const_cast<float*>(values.data()), sizes, torch::kFloat32);
 }
 
+// The lanes of a view's last side that are sequences.
+torch::Tensor Lanes(const LstmBatch& batch, std::span<const float> values,
+                    torch::IntArrayRef sizes) {
+  return View(values, sizes).narrow(-1, 0, batch.sequences);
+}
+
 template <typename Function>
 auto Guarded(const char* what, Function function) -> decltype(function()) {
   try {
@@ -115,30 +126,39 @@ struct LstmNetwork::Impl {
 
   torch::Tensor Forward(const LstmBatch& batch) const {
     const LstmShape& s = net->shape;
-    const auto features = View(batch.features, {batch.steps, batch.sequences, s.features});
-    const auto candidates =
-        View(batch.candidates, {batch.scored, batch.sequences, s.horizon_steps, s.candidates});
-    const auto signals = torch::from_blob(const_cast<int64_t*>(batch.signals.data()),
-                                          {batch.sequences}, torch::kInt64);
-    const auto spreads = View(batch.spreads, {batch.scored, batch.sequences, s.spreads});
-    return net->forward(features, signals, candidates, spreads);
+    const auto index = [&](std::span<const int64_t> values) {
+      return torch::from_blob(const_cast<int64_t*>(values.data()), {batch.sequences},
+                              torch::kInt64);
+    };
+    return net->forward(
+        Lanes(batch, batch.features, {batch.steps, s.features, batch.width}).permute({0, 2, 1}),
+        index(batch.signals), index(batch.applications), Candidates(batch).permute({0, 3, 1, 2}),
+        Lanes(batch, batch.spreads, {batch.scored, s.spreads, batch.width}).permute({0, 2, 1}),
+        batch.stride);
+  }
+
+  // [scored][horizon][candidates][sequences]
+  torch::Tensor Candidates(const LstmBatch& batch) const {
+    const LstmShape& s = net->shape;
+    return Lanes(batch, batch.candidates,
+                 {batch.scored, s.horizon_steps, s.candidates, batch.width});
   }
 
   torch::Tensor Loss(const LstmBatch& batch, const LstmTargets& targets) const {
     const auto quantiles = Forward(batch);
-    const auto actual =
-        View(targets.values, {batch.scored, batch.sequences, net->shape.horizon_steps, 1});
+    const int horizon = net->shape.horizon_steps;
+    const auto actual = Lanes(batch, targets.values, {batch.scored, horizon, batch.width})
+                            .permute({0, 2, 1})
+                            .unsqueeze(3);
     const auto there = torch::isfinite(actual);
     const auto level = View(targets.levels, {net->shape.quantiles});
     const auto off = actual.nan_to_num(0, 0, 0).clamp(-kTargetMax, kTargetMax) - quantiles;
     const auto pinball = torch::maximum(level * off, (level - 1) * off);
-    const auto weight =
-        kOffsetMax / View(batch.candidates, {batch.scored, batch.sequences,
-                                             net->shape.horizon_steps, net->shape.candidates})
-                         .abs()
-                         .amax(3, /*keepdim=*/true)
-                         .clamp_min(kOffsetMax);
-    return (pinball * weight * there).sum() / (there.sum() * net->shape.quantiles);
+    const auto weight = there * View(targets.weights, {horizon, 1});
+    const auto tame =
+        kOffsetMax /
+        Candidates(batch).abs().amax(2).permute({0, 2, 1}).unsqueeze(3).clamp_min(kOffsetMax);
+    return (pinball * tame * weight).sum() / (weight.sum() * net->shape.quantiles);
   }
 
   std::shared_ptr<Net> net;

@@ -27,7 +27,8 @@ struct LstmShape {
   int candidates = 0;
   int spreads = 0;
   int signal_kinds = 0;
-  int embedding = 4;
+  int applications = 0;  // that have a name; 0 of the batch stands for all others
+  int embedding = 4;     // width of what stands for a signal, and for an application
   int hidden = 64;
   int layers = 1;
   int dense = 64;
@@ -36,19 +37,24 @@ struct LstmShape {
   int median = 0;  // index of the level 0.5
 };
 
+// Sequences are lanes: rows of `width`, of which the first `sequences` count.
 struct LstmBatch {
   int64_t steps = 0;
   int64_t sequences = 0;
-  int64_t scored = 0;                 // the last steps, which give an output
-  std::span<const float> features;    // [steps][sequences][features]
-  std::span<const int64_t> signals;   // [sequences], 0..signal_kinds-1
-  std::span<const float> candidates;  // [scored][sequences][horizon][candidates], scaled
-  std::span<const float> spreads;     // [scored][sequences][spreads], logarithms
+  int64_t width = 0;
+  int64_t scored = 0;                     // steps that give an output: the last one and each
+  int64_t stride = 1;                     // so many steps before
+  std::span<const float> features;        // [steps][features][width]
+  std::span<const int64_t> signals;       // [sequences], 0..signal_kinds-1
+  std::span<const int64_t> applications;  // [sequences], 0..applications, 0 = unknown
+  std::span<const float> candidates;      // [scored][horizon][candidates][width], scaled
+  std::span<const float> spreads;         // [scored][spreads][width], logarithms
 };
 
 struct LstmTargets {
-  std::span<const float> values;  // [scored][sequences][horizon], scaled; NaN = missing
-  std::span<const float> levels;  // [quantiles]
+  std::span<const float> values;   // [scored][horizon][width], scaled; NaN = missing
+  std::span<const float> levels;   // [quantiles]
+  std::span<const float> weights;  // [horizon] of the loss
 };
 
 // Uses of one network must not overlap, but for Forecast and Loss, which may run on any number of
@@ -65,8 +71,9 @@ class LstmNetwork {
   // Scaled quantiles [scored][sequences][horizon][quantiles].
   absl::Status Forecast(const LstmBatch& batch, std::span<float> quantiles) const;
 
-  // Mean pinball loss over all targets that are there, NaN when there are none. Where a candidate
-  // is farther than 4 deviations off, the scale is stale, and the loss weighs 4 / that distance.
+  // Weighted mean pinball loss over all targets that are there, NaN when there are none. Where a
+  // candidate is farther than 4 deviations off, the scale is stale, and the loss weighs 4 / that
+  // distance.
   absl::StatusOr<float> Loss(const LstmBatch& batch, const LstmTargets& targets) const;
 
   // One AdamW step, gradient norm cut to 1; the loss before it.

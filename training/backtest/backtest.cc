@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "models/mixture/mixture.h"
+#include "training/train/drivers.h"
 
 namespace foreshadow::training {
 namespace {
@@ -189,11 +190,23 @@ absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterLi
     first -= std::min<int64_t>(options.mix_warm_up_steps, first - 1) / stride * stride;
   }
   models::Mixture mixture;
+  std::vector<models::Driver> drivers;  // sought anew each day
+  int64_t drivers_found = std::numeric_limits<int64_t>::min();
   std::vector<QuantileBlock> blocks(result.models.size());
   for (int64_t origin = first; origin <= last; origin += stride) {
     const int64_t begin = std::max<int64_t>(0, origin - options.window_steps);
-    const models::History history{set.TimeMs(origin - 1), set.step_ms, set.Slice(begin, origin),
-                                  set.signals, periods};
+    if ((origin - 1) * set.step_ms / kDayMs != drivers_found) {
+      drivers = FindDrivers(set, origin);
+      drivers_found = (origin - 1) * set.step_ms / kDayMs;
+    }
+    const models::History history{set.TimeMs(origin - 1),
+                                  set.step_ms,
+                                  set.Slice(begin, origin),
+                                  set.signals,
+                                  periods,
+                                  set.applications,
+                                  set.application_names,
+                                  drivers};
     for (size_t m = 0; m < forecasters.size(); ++m) {
       const absl::Status status =
           forecasters[m]->Forecast(history, options.horizon_steps, blocks[m]);

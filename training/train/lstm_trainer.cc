@@ -39,12 +39,15 @@ struct Standing {
 std::string CheckpointPath(const std::string& out) { return out + "/checkpoint.safetensors"; }
 std::string LogPath(const std::string& out) { return out + "/training.csv"; }
 
-absl::Status Check(const SeriesSet& set, const LstmTrainOptions& o) {
+absl::Status Check(std::span<const SeriesSet> sets, const LstmTrainOptions& o) {
   const auto wrong = [](const char* field, auto value, const char* allowed) {
     return absl::InvalidArgumentError(
         fmt::format("{} is {}: allowed is {}", field, value, allowed));
   };
-  if (set.series() == 0) return wrong("number of series", 0, "1 or more");
+  for (const SeriesSet& set : sets) {
+    if (set.series() == 0) return wrong("number of series", 0, "1 or more");
+  }
+  if (sets.empty()) return wrong("number of traces", 0, "1 or more");
   if (o.window_steps < 1 || o.window_steps > models::kWindowStepsMax) {
     return wrong("window_steps", o.window_steps, "1 to 2016");
   }
@@ -67,27 +70,36 @@ absl::Status Check(const SeriesSet& set, const LstmTrainOptions& o) {
   return absl::OkStatus();
 }
 
-std::string Fingerprint(const SeriesSet& set) {
+std::string Fingerprint(std::span<const SeriesSet> sets) {
   uLong crc = crc32_z(0, nullptr, 0);
-  crc = crc32_z(crc, reinterpret_cast<const Bytef*>(set.values.data()),
-                set.values.size() * sizeof(float));
-  crc = crc32_z(crc, reinterpret_cast<const Bytef*>(set.signals.data()), set.signals.size());
+  for (const SeriesSet& set : sets) {
+    crc = crc32_z(crc, reinterpret_cast<const Bytef*>(set.values.data()),
+                  set.values.size() * sizeof(float));
+    crc = crc32_z(crc, reinterpret_cast<const Bytef*>(set.signals.data()), set.signals.size());
+  }
   return fmt::format("crc32:{:08x}", crc);
 }
 
-models::LstmCard NewCard(const SeriesSet& set, const LstmTrainOptions& o) {
+models::LstmCard NewCard(std::span<const SeriesSet> sets, const LstmTrainOptions& o) {
   models::LstmCard card;
-  card.spec.step_ms = set.step_ms;
+  card.spec.step_ms = sets.front().step_ms;
   card.spec.horizon_steps = o.horizon_steps > 0 ? o.horizon_steps : card.spec.hour_steps();
   card.window_steps = o.window_steps;
   card.hidden = o.hidden;
   card.dense = o.hidden;
   card.layers = o.layers;
-  card.training.trace = std::filesystem::path(o.trace).filename().string();
-  card.training.fingerprint = Fingerprint(set);
-  card.training.series = set.series();
-  card.training.from_ms = set.start_ms;
-  card.training.to_ms = set.TimeMs(set.steps - 1);
+  for (const SeriesSet& set : sets) {
+    for (const std::string& name : set.application_names) {
+      const bool known = std::ranges::find(card.applications, name) != card.applications.end();
+      if (!known) card.applications.push_back(name);
+    }
+    card.training.series += set.series();
+    card.training.samples += std::ranges::count_if(set.values, [](float x) { return x == x; });
+  }
+  card.training.trace = o.trace;
+  card.training.fingerprint = Fingerprint(sets);
+  card.training.from_ms = sets.front().start_ms;
+  card.training.to_ms = sets.front().TimeMs(sets.front().steps - 1);
   card.training.seed = o.seed;
   card.training.command = o.command;
   return card;
@@ -195,19 +207,15 @@ absl::Status OpenLog(const LstmTrainOptions& o, int epochs_done, std::ofstream& 
 
 class Run {
  public:
-  Run(const SeriesSet& set, const LstmTrainOptions& options, models::LstmCard card,
+  Run(std::span<const SeriesSet> sets, const LstmTrainOptions& options, models::LstmCard card,
       std::unique_ptr<LstmNetwork> network,
       const std::function<void(const TrainProgress&)>& progress)
       : options_(options),
         card_(std::move(card)),
-        source_(set, {card_.spec, options.window_steps, options.scored_steps}),
-        validation_from_(set.steps - static_cast<int64_t>(static_cast<double>(set.steps) *
-                                                          options.validation_share)),
-        steps_(set.steps),
+        source_(sets, card_.applications,
+                {card_.spec, options.window_steps, options.scored_steps, options.validation_share}),
         network_(std::move(network)),
-        progress_(progress) {
-    card_.training.validation_from_ms = set.TimeMs(validation_from_);
-  }
+        progress_(progress) {}
 
   absl::StatusOr<models::LstmCard> Go() {
     std::error_code error;
@@ -240,12 +248,12 @@ class Run {
   absl::Status DrawValidation() {
     validation_.resize(kValidationBatches);
     for (int i = 0; i < kValidationBatches; ++i) {
-      if (!source_.Draw(validation_from_, steps_, options_.batch_sequences, kValidationSeed + i,
+      if (!source_.Draw(Part::kValidation, options_.batch_sequences, kValidationSeed + i,
                         validation_[i])) {
         return absl::InvalidArgumentError(fmt::format(
-            "the last {} of {} steps are kept for validation and hold too little that varies: give "
-            "a longer trace or a larger validation_share than {}",
-            steps_ - validation_from_, steps_, options_.validation_share));
+            "the latest {} of the traces, kept for validation, holds too little that varies: give "
+            "longer traces or a larger validation_share",
+            options_.validation_share));
       }
     }
     return absl::OkStatus();
@@ -267,9 +275,8 @@ class Run {
     SequenceBatch batch;
     for (int i = 0; i < options_.epoch_batches; ++i) {
       const uint64_t seed = options_.seed * 1'000'003 + static_cast<uint64_t>(first + i);
-      if (!source_.Draw(0, validation_from_, options_.batch_sequences, seed, batch)) {
-        return absl::InvalidArgumentError(fmt::format(
-            "the {} steps before validation hold too little that varies", validation_from_));
+      if (!source_.Draw(Part::kTraining, options_.batch_sequences, seed, batch)) {
+        return absl::InvalidArgumentError("the traces hold too little that varies");
       }
       const auto loss =
           network_->TrainStep(batch.batch, batch.targets, LearningRate(options_, first + i));
@@ -304,8 +311,6 @@ class Run {
   const LstmTrainOptions& options_;
   models::LstmCard card_;
   SequenceSource source_;
-  int64_t validation_from_;
-  int64_t steps_;
   std::unique_ptr<LstmNetwork> network_;
   const std::function<void(const TrainProgress&)>& progress_;
   std::vector<SequenceBatch> validation_;
@@ -316,13 +321,13 @@ class Run {
 }  // namespace
 
 absl::StatusOr<models::LstmCard> TrainLstm(
-    const SeriesSet& set, const LstmTrainOptions& options,
+    std::span<const SeriesSet> sets, const LstmTrainOptions& options,
     const std::function<void(const TrainProgress&)>& progress) {
-  if (absl::Status status = Check(set, options); !status.ok()) return status;
-  const models::LstmCard card = NewCard(set, options);
+  if (absl::Status status = Check(sets, options); !status.ok()) return status;
+  const models::LstmCard card = NewCard(sets, options);
   auto network = LstmNetwork::Create(card.shape(), options.seed, options.threads);
   if (!network.ok()) return network.status();
-  return Run(set, options, card, *std::move(network), progress).Go();
+  return Run(sets, options, card, *std::move(network), progress).Go();
 }
 
 }  // namespace foreshadow::training

@@ -1,9 +1,10 @@
 // Trains the LSTM: draws sequences, steps the network, keeps the best weights, can be killed and
-// resumed at any epoch with the same result. Deterministic in (series, options) on one machine.
+// resumed at any epoch with the same result. Deterministic in (sets, options) on one machine.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <span>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -24,7 +25,7 @@ struct LstmTrainOptions {
   int epochs_max = 20;
   int patience_epochs = 5;         // without a better validation loss: stop
   double learning_rate = 3e-3;     // peak; rises over the first half epoch, then falls as a cosine
-  double validation_share = 0.15;  // of the time, the latest part
+  double validation_share = 0.15;  // see SequenceSource
   uint64_t seed = 1;
   int threads = 1;      // of torch; more pay off for wide networks only
   bool fresh = false;   // ignore a checkpoint instead of resuming it
@@ -47,7 +48,7 @@ struct TrainProgress {
 // FAILED_PRECONDITION when the checkpoint is of another run. The model is in options.out when it
 // returns; the card is returned.
 absl::StatusOr<models::LstmCard> TrainLstm(
-    const SeriesSet& set, const LstmTrainOptions& options,
+    std::span<const SeriesSet> sets, const LstmTrainOptions& options,
     const std::function<void(const TrainProgress&)>& progress);
 
 }  // namespace foreshadow::training

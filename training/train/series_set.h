@@ -18,8 +18,10 @@ struct SeriesSet {
   int64_t steps = 0;
   std::vector<models::SignalKind> signals;  // [series]
   std::vector<std::string> accounts;        // [series]
-  std::vector<float> values;                // [steps][series], NaN = missing
-  std::vector<int64_t> file_starts;         // [file] first step of each trace read
+  std::vector<int32_t> applications;        // [series] in the names, -1 = unknown
+  std::vector<std::string> application_names;
+  std::vector<float> values;         // [steps][series], NaN = missing
+  std::vector<int64_t> file_starts;  // [file] first step of each trace read
 
   int64_t series() const { return static_cast<int64_t>(signals.size()); }
   int64_t TimeMs(int64_t step) const { return start_ms + step * step_ms; }
@@ -34,5 +36,10 @@ struct SeriesSet {
 // them lacks are missing, series without any sample are left out. Errors as ReadTrace's, and
 // INVALID_ARGUMENT naming the file whose step differs, or that starts before its predecessor ends.
 absl::StatusOr<SeriesSet> ReadSeries(std::span<const std::string> paths);
+
+// Reads traces into as few sets as they make: one that goes on after the one before it, with at
+// least one of its accounts, continues that set, any other begins a new one. Errors as ReadTrace's,
+// and INVALID_ARGUMENT naming the file whose step differs.
+absl::StatusOr<std::vector<SeriesSet>> ReadSeriesSets(std::span<const std::string> paths);
 
 }  // namespace foreshadow::training

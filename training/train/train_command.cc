@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -31,13 +32,14 @@ std::string CommandLine(const LstmArguments& a) {
   std::string line = "foreshadow train lstm";
   for (const std::string& trace : a.traces) line += " " + trace;
   const LstmTrainOptions& o = a.train;
-  return line + fmt::format(
-                    " --out {} --hidden {} --layers {} --window {} --scored {} --batch {} "
-                    "--epoch-batches {} --epochs {} --patience {} --learning-rate {} --validation "
-                    "{} --seed {} --threads {}",
-                    o.out, o.hidden, o.layers, o.window_steps, o.scored_steps, o.batch_sequences,
-                    o.epoch_batches, o.epochs_max, o.patience_epochs, o.learning_rate,
-                    o.validation_share, o.seed, o.threads);
+  return line +
+         fmt::format(
+             " --out {} --horizon {} --hidden {} --layers {} --window {} --scored {} --batch {} "
+             "--epoch-batches {} --epochs {} --patience {} --learning-rate {} --validation "
+             "{} --seed {} --threads {}",
+             o.out, o.horizon_steps, o.hidden, o.layers, o.window_steps, o.scored_steps,
+             o.batch_sequences, o.epoch_batches, o.epochs_max, o.patience_epochs, o.learning_rate,
+             o.validation_share, o.seed, o.threads);
 }
 
 double ShortScore(const models::LstmCard& card, const std::string& model) {
@@ -69,14 +71,16 @@ void PrintResult(const LstmArguments& a, const models::LstmCard& card) {
       ShortScore(card, "last-value"));
 }
 
-// Scores the new model beside last value on the part kept for validation, into its card.
+// Scores the new model beside last value on the latest part of the first set, which chose its best
+// epoch, into its card.
 absl::Status AddScores(const SeriesSet& set, const LstmArguments& a, models::LstmCard& card) {
   auto lstm = models::LoadLstm(a.train.out, a.train.threads);
   if (!lstm.ok()) return lstm.status();
   BacktestOptions options;
-  options.first_step = (card.training.validation_from_ms - set.start_ms) / set.step_ms;
-  options.horizon_steps = card.spec.horizon_steps;
-  options.stride_steps = card.spec.horizon_steps;
+  options.first_step =
+      set.steps - static_cast<int64_t>(static_cast<double>(set.steps) * a.train.validation_share);
+  options.horizon_steps = std::min(card.spec.horizon_steps, card.spec.hour_steps());
+  options.stride_steps = options.horizon_steps;
   ProgressBar bar("scores");
   const auto result =
       Backtest(set, {*lstm, models::MakeLevel(models::LevelKind::kLastValue)}, options,
@@ -95,12 +99,15 @@ absl::Status AddScores(const SeriesSet& set, const LstmArguments& a, models::Lst
 }
 
 absl::Status RunLstm(LstmArguments& a) {
-  const auto set = ReadSeries(a.traces);
-  if (!set.ok()) return set.status();
-  a.train.trace = a.traces.front();
+  const auto sets = ReadSeriesSets(a.traces);
+  if (!sets.ok()) return sets.status();
+  for (const std::string& trace : a.traces) {
+    a.train.trace +=
+        (a.train.trace.empty() ? "" : ", ") + std::filesystem::path(trace).filename().string();
+  }
   a.train.command = CommandLine(a);
   ProgressBar bar("train lstm");
-  auto card = TrainLstm(*set, a.train, [&bar](const TrainProgress& p) {
+  auto card = TrainLstm(*sets, a.train, [&bar](const TrainProgress& p) {
     std::string note = fmt::format("epoch {}/{}  loss {:.4f}", p.epoch, p.epochs_max, p.train_loss);
     if (!std::isnan(p.validation_loss)) {
       note += fmt::format("  validation {:.4f}, best {:.4f}", p.validation_loss, p.best_loss);
@@ -110,7 +117,7 @@ absl::Status RunLstm(LstmArguments& a) {
              static_cast<int64_t>(p.epochs_max) * p.epoch_batches, note);
   });
   if (!card.ok()) return card.status();
-  const absl::Status status = AddScores(*set, a, *card);
+  const absl::Status status = AddScores(sets->front(), a, *card);
   if (!status.ok()) return status;
   PrintResult(a, *card);
   return absl::OkStatus();
@@ -121,7 +128,8 @@ void AddLstm(CLI::App& train) {
   LstmTrainOptions& o = arguments->train;
   CLI::App& command = *train.add_subcommand(
       "lstm",
-      "Train the LSTM on one trace, or on several that follow each other in time.\n"
+      "Train the LSTM on traces. One that goes on where the one before it ended, with the same\n"
+      "accounts, continues it; any other is learned from beside it.\n"
       "Killed, it goes on from its last epoch when the same command is run again.");
   command.add_option("trace", arguments->traces, "Trace CSV, may be gzipped")
       ->required()
