@@ -100,14 +100,8 @@ void DrawWeights(Net& net, uint64_t seed) {
 }
 
 // A view of the caller's array, which torch only reads.
-torch::Tensor View(std::span<const float> values, torch::IntArrayRef sizes) {
+torch::Tensor HostView(std::span<const float> values, torch::IntArrayRef sizes) {
   return torch::from_blob(const_cast<float*>(values.data()), sizes, torch::kFloat32);
-}
-
-// The lanes of a view's last side that are sequences.
-torch::Tensor Lanes(const LstmBatch& batch, std::span<const float> values,
-                    torch::IntArrayRef sizes) {
-  return View(values, sizes).narrow(-1, 0, batch.sequences);
 }
 
 template <typename Function>
@@ -122,13 +116,24 @@ auto Guarded(const char* what, Function function) -> decltype(function()) {
 }  // namespace
 
 struct LstmNetwork::Impl {
-  explicit Impl(const LstmShape& shape) : net(std::make_shared<Net>(shape)) {}
+  Impl(const LstmShape& shape, Device on)
+      : net(std::make_shared<Net>(shape)),
+        device(on == Device::kGpu ? torch::kCUDA : torch::kCPU) {}
+
+  torch::Tensor View(std::span<const float> values, torch::IntArrayRef sizes) const {
+    return HostView(values, sizes).to(device);
+  }
+  // The lanes of a view's last side that are sequences.
+  torch::Tensor Lanes(const LstmBatch& batch, std::span<const float> values,
+                      torch::IntArrayRef sizes) const {
+    return View(values, sizes).narrow(-1, 0, batch.sequences);
+  }
 
   torch::Tensor Forward(const LstmBatch& batch) const {
     const LstmShape& s = net->shape;
     const auto index = [&](std::span<const int64_t> values) {
-      return torch::from_blob(const_cast<int64_t*>(values.data()), {batch.sequences},
-                              torch::kInt64);
+      return torch::from_blob(const_cast<int64_t*>(values.data()), {batch.sequences}, torch::kInt64)
+          .to(device);
     };
     return net->forward(
         Lanes(batch, batch.features, {batch.steps, s.features, batch.width}).permute({0, 2, 1}),
@@ -161,7 +166,26 @@ struct LstmNetwork::Impl {
     return (pinball * tame * weight).sum() / (weight.sum() * net->shape.quantiles);
   }
 
+  // The mean of the gradients and of the loss over the group's ranks.
+  absl::StatusOr<float> Share(float loss, ProcessGroup& group) const {
+    std::vector<torch::Tensor> parts;
+    for (const torch::Tensor& weight : net->parameters()) parts.push_back(weight.grad().flatten());
+    auto shared = torch::cat(parts).to(torch::kCPU);
+    shared = torch::cat({shared, torch::full({1}, loss)}).contiguous();
+    const absl::Status status =
+        group.Sum({shared.data_ptr<float>(), static_cast<size_t>(shared.numel())});
+    if (!status.ok()) return status;
+    shared.div_(group.size());
+    int64_t at = 0;
+    for (torch::Tensor& weight : net->parameters()) {
+      weight.mutable_grad().copy_(shared.narrow(0, at, weight.numel()).view(weight.sizes()));
+      at += weight.numel();
+    }
+    return shared[at].item<float>();
+  }
+
   std::shared_ptr<Net> net;
+  torch::Device device;
   std::unique_ptr<torch::optim::AdamW> optimizer;  // made by the first step of training
 
   torch::optim::AdamW& Optimizer() {
@@ -176,7 +200,7 @@ struct LstmNetwork::Impl {
 namespace {
 
 Tensor CopyOut(const std::string& name, const torch::Tensor& tensor) {
-  const auto flat = tensor.detach().contiguous();
+  const auto flat = tensor.detach().to(torch::kCPU).contiguous();
   const float* data = flat.data_ptr<float>();
   return {name, flat.sizes().vec(), std::vector<float>(data, data + flat.numel())};
 }
@@ -213,7 +237,7 @@ absl::Status CopyIn(const std::vector<Tensor>& from,
     const auto found =
         std::find_if(from.begin(), from.end(), [&name](const Tensor& t) { return t.name == name; });
     torch::Tensor target = tensor;
-    target.copy_(View(found->values, tensor.sizes()));
+    target.copy_(HostView(found->values, tensor.sizes()));
   }
   return absl::OkStatus();
 }
@@ -230,26 +254,32 @@ LstmNetwork::LstmNetwork(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 LstmNetwork::~LstmNetwork() = default;
 
 absl::StatusOr<std::unique_ptr<LstmNetwork>> LstmNetwork::Create(const LstmShape& shape,
-                                                                 uint64_t seed, int threads) {
+                                                                 uint64_t seed, int threads,
+                                                                 Device device) {
   using Result = absl::StatusOr<std::unique_ptr<LstmNetwork>>;
   FORESHADOW_CHECK(shape.features > 0 && shape.candidates > 0 && shape.signal_kinds > 0);
   FORESHADOW_CHECK(shape.median > 0 && shape.median < shape.quantiles - 1);
   return Guarded("create", [&]() -> Result {
     at::set_num_threads(threads);
     at::globalContext().setDeterministicAlgorithms(true, /*warn_only=*/false);
-    auto impl = std::make_unique<Impl>(shape);
+    at::globalContext().setAllowTF32CuBLAS(true);
+    at::globalContext().setAllowTF32CuDNN(true);
+    auto impl = std::make_unique<Impl>(shape, device);
     DrawWeights(*impl->net, seed);
+    impl->net->to(impl->device);
     impl->net->eval();
     return std::unique_ptr<LstmNetwork>(new LstmNetwork(std::move(impl)));
   });
 }
+
+bool LstmNetwork::HasGpu() { return torch::cuda::is_available(); }
 
 const LstmShape& LstmNetwork::shape() const { return impl_->net->shape; }
 
 absl::Status LstmNetwork::Forecast(const LstmBatch& batch, std::span<float> quantiles) const {
   return Guarded("forecast", [&]() -> absl::Status {
     c10::InferenceMode inference;
-    const auto result = impl_->Forward(batch).contiguous();
+    const auto result = impl_->Forward(batch).to(torch::kCPU).contiguous();
     FORESHADOW_CHECK(result.numel() == std::ssize(quantiles));
     std::copy_n(result.data_ptr<float>(), quantiles.size(), quantiles.data());
     return absl::OkStatus();
@@ -264,15 +294,16 @@ absl::StatusOr<float> LstmNetwork::Loss(const LstmBatch& batch, const LstmTarget
 }
 
 absl::StatusOr<float> LstmNetwork::TrainStep(const LstmBatch& batch, const LstmTargets& targets,
-                                             double learning_rate) {
+                                             double learning_rate, ProcessGroup* group) {
   return Guarded("train", [&]() -> absl::StatusOr<float> {
     torch::optim::AdamW& optimizer = impl_->Optimizer();
-    for (auto& group : optimizer.param_groups()) group.options().set_lr(learning_rate);
+    for (auto& weights : optimizer.param_groups()) weights.options().set_lr(learning_rate);
     optimizer.zero_grad();
     const auto loss = impl_->Loss(batch, targets);
-    const auto value = loss.item<float>();
-    if (!std::isfinite(value)) return value;
     loss.backward();
+    absl::StatusOr<float> value = loss.item<float>();
+    if (group != nullptr) value = impl_->Share(*value, *group);
+    if (!value.ok() || !std::isfinite(*value)) return value;
     torch::nn::utils::clip_grad_norm_(impl_->net->parameters(), kGradientNormMax);
     optimizer.step();
     return value;

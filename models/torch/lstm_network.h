@@ -19,6 +19,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "models/file/safetensors.h"
+#include "models/torch/process_group.h"
 
 namespace foreshadow::models {
 
@@ -57,13 +58,18 @@ struct LstmTargets {
   std::span<const float> weights;  // [horizon] of the loss
 };
 
+enum class Device : uint8_t { kCpu, kGpu };
+
 // Uses of one network must not overlap, but for Forecast and Loss, which may run on any number of
 // threads at once. Torch's errors come back as INTERNAL.
 class LstmNetwork {
  public:
-  // Weights drawn from the seed; the process's torch threads are set to `threads`.
+  // Weights drawn from the seed; the process's torch threads are set to `threads`. On the GPU it
+  // computes in TF32.
   static absl::StatusOr<std::unique_ptr<LstmNetwork>> Create(const LstmShape& shape, uint64_t seed,
-                                                             int threads);
+                                                             int threads,
+                                                             Device device = Device::kCpu);
+  static bool HasGpu();
   ~LstmNetwork();
 
   const LstmShape& shape() const;
@@ -76,9 +82,10 @@ class LstmNetwork {
   // distance.
   absl::StatusOr<float> Loss(const LstmBatch& batch, const LstmTargets& targets) const;
 
-  // One AdamW step, gradient norm cut to 1; the loss before it.
+  // One AdamW step, gradient norm cut to 1; the loss before it. With a group, gradients and loss
+  // are the means over its ranks, so that networks that began alike stay alike.
   absl::StatusOr<float> TrainStep(const LstmBatch& batch, const LstmTargets& targets,
-                                  double learning_rate);
+                                  double learning_rate, ProcessGroup* group = nullptr);
 
   std::vector<Tensor> Weights() const;
   // INVALID_ARGUMENT names a tensor that is missing, superfluous or of another shape.

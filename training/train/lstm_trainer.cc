@@ -4,6 +4,7 @@
 #include <zlib.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
@@ -119,11 +120,11 @@ double LearningRate(const LstmTrainOptions& o, int64_t batch) {
 // All options that shape the weights: a checkpoint of others is refused.
 std::string RunKey(const LstmTrainOptions& o, const models::LstmCard& card) {
   return fmt::format(
-      "{} step {} horizon {} window {} hidden {} layers {} batch {} scored {} epoch {}x{} lr {} "
+      "{} step {} horizon {} window {} hidden {} layers {} batch {}x{} scored {} epoch {}x{} lr {} "
       "validation {} seed {}",
       card.training.fingerprint, card.spec.step_ms, card.spec.horizon_steps, o.window_steps,
-      o.hidden, o.layers, o.batch_sequences, o.scored_steps, o.epochs_max, o.epoch_batches,
-      o.learning_rate, o.validation_share, o.seed);
+      o.hidden, o.layers, o.batch_sequences, o.group != nullptr ? o.group->size() : 1,
+      o.scored_steps, o.epochs_max, o.epoch_batches, o.learning_rate, o.validation_share, o.seed);
 }
 
 void Append(const std::string& prefix, std::vector<Tensor> from, std::vector<Tensor>& to) {
@@ -226,25 +227,46 @@ class Run {
     }
     const std::string key = RunKey(options_, card_);
     absl::Status status = LoadCheckpoint(options_, key, standing_, *network_);
+    if (status.ok()) status = ExpectSameEpoch();
     if (status.ok()) status = DrawValidation();
     std::ofstream log;
-    if (status.ok()) status = OpenLog(options_, standing_.epoch, log);
+    if (status.ok() && IsFirst()) status = OpenLog(options_, standing_.epoch, log);
     resumed_ = standing_.epoch > 0;
     while (status.ok() && standing_.epoch < options_.epochs_max &&
            standing_.epoch - standing_.best_epoch < options_.patience_epochs) {
       status = OneEpoch(log);
-      if (status.ok()) status = SaveCheckpoint(options_, key, standing_, *network_);
+      if (status.ok() && IsFirst()) status = SaveCheckpoint(options_, key, standing_, *network_);
     }
     if (!status.ok()) return status;
     card_.training.epochs = standing_.epoch;
     card_.training.best_epoch = standing_.best_epoch;
     card_.training.validation_loss = standing_.best_loss;
-    status = models::SaveLstm(options_.out, card_, standing_.best_weights);
+    if (IsFirst()) status = models::SaveLstm(options_.out, card_, standing_.best_weights);
     if (!status.ok()) return status;
     return card_;
   }
 
  private:
+  int rank() const { return options_.group != nullptr ? options_.group->rank() : 0; }
+  int ranks() const { return options_.group != nullptr ? options_.group->size() : 1; }
+  bool IsFirst() const { return rank() == 0; }
+
+  // Ranks that began at different epochs would train different networks.
+  absl::Status ExpectSameEpoch() const {
+    if (options_.group == nullptr) return absl::OkStatus();
+    std::vector<float> epochs(static_cast<size_t>(ranks()));
+    epochs[rank()] = static_cast<float>(standing_.epoch);
+    if (absl::Status status = options_.group->Sum(epochs); !status.ok()) return status;
+    for (int other = 0; other < ranks(); ++other) {
+      if (epochs[other] == epochs[0]) continue;
+      return absl::FailedPreconditionError(
+          fmt::format("{}: rank 0 finds epoch {} there and rank {} finds {}: all ranks must see "
+                      "one folder",
+                      options_.out, epochs[0], other, epochs[other]));
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status DrawValidation() {
     validation_.resize(kValidationBatches);
     for (int i = 0; i < kValidationBatches; ++i) {
@@ -266,7 +288,11 @@ class Run {
       if (!loss.ok()) return loss.status();
       sum += *loss;
     }
-    return sum / kValidationBatches;
+    if (options_.group == nullptr) return sum / kValidationBatches;
+    // The ranks' own figures may differ in the last digit; when to stop, they must agree on.
+    std::array mean = {static_cast<float>(sum / kValidationBatches / ranks())};
+    if (absl::Status status = options_.group->Sum(mean); !status.ok()) return status;
+    return mean[0];
   }
 
   absl::Status OneEpoch(std::ofstream& log) {
@@ -274,12 +300,13 @@ class Run {
     double sum = 0;
     SequenceBatch batch;
     for (int i = 0; i < options_.epoch_batches; ++i) {
-      const uint64_t seed = options_.seed * 1'000'003 + static_cast<uint64_t>(first + i);
+      const uint64_t seed =
+          options_.seed * 1'000'003 + static_cast<uint64_t>((first + i) * ranks() + rank());
       if (!source_.Draw(Part::kTraining, options_.batch_sequences, seed, batch)) {
         return absl::InvalidArgumentError("the traces hold too little that varies");
       }
-      const auto loss =
-          network_->TrainStep(batch.batch, batch.targets, LearningRate(options_, first + i));
+      const auto loss = network_->TrainStep(batch.batch, batch.targets,
+                                            LearningRate(options_, first + i), options_.group);
       if (!loss.ok()) return loss.status();
       if (!std::isfinite(*loss)) {
         return absl::InternalError(
@@ -300,6 +327,7 @@ class Run {
       standing_.best_epoch = standing_.epoch;
       standing_.best_weights = network_->Weights();
     }
+    if (!IsFirst()) return absl::OkStatus();
     log << fmt::format("{},{:.6g},{:.6f},{:.6f},{:.6f}\n", standing_.epoch,
                        LearningRate(options_, first + options_.epoch_batches - 1),
                        sum / options_.epoch_batches, *loss, standing_.best_loss)
@@ -325,7 +353,7 @@ absl::StatusOr<models::LstmCard> TrainLstm(
     const std::function<void(const TrainProgress&)>& progress) {
   if (absl::Status status = Check(sets, options); !status.ok()) return status;
   const models::LstmCard card = NewCard(sets, options);
-  auto network = LstmNetwork::Create(card.shape(), options.seed, options.threads);
+  auto network = LstmNetwork::Create(card.shape(), options.seed, options.threads, options.device);
   if (!network.ok()) return network.status();
   return Run(sets, options, card, *std::move(network), progress).Go();
 }

@@ -27,8 +27,12 @@ struct LstmTrainOptions {
   double learning_rate = 3e-3;     // peak; rises over the first half epoch, then falls as a cosine
   double validation_share = 0.15;  // see SequenceSource
   uint64_t seed = 1;
-  int threads = 1;      // of torch; more pay off for wide networks only
-  bool fresh = false;   // ignore a checkpoint instead of resuming it
+  int threads = 1;     // of torch; more pay off for wide networks only
+  bool fresh = false;  // ignore a checkpoint instead of resuming it
+  models::Device device = models::Device::kCpu;
+  // Trains together with other processes, each with batches of its own; all see one `out`, which
+  // rank 0 writes. Null = alone.
+  models::ProcessGroup* group = nullptr;
   std::string trace;    // for the card: where the series came from,
   std::string command;  // and how the model was made
 };

@@ -3,7 +3,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -23,6 +26,7 @@ namespace {
 
 struct LstmArguments {
   std::vector<std::string> traces;
+  std::string device = "auto";
   LstmTrainOptions train;
   bool json = false;
 };
@@ -98,7 +102,53 @@ absl::Status AddScores(const SeriesSet& set, const LstmArguments& a, models::Lst
   return models::SaveLstmCard(a.train.out, card);
 }
 
+// A whole number out of the environment; `otherwise` where the variable is not set.
+absl::StatusOr<int> FromEnvironment(const char* name, int min, int max, int otherwise) {
+  const char* text = std::getenv(name);
+  if (text == nullptr) return otherwise;
+  int value = 0;
+  const char* end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, value);
+  if (error != std::errc() || rest != end || value < min || value > max) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} is '{}': allowed is {} to {}", name, text, min, max));
+  }
+  return value;
+}
+
+// The group that torchrun's environment variables tell of; null = this process is alone.
+absl::StatusOr<std::unique_ptr<models::ProcessGroup>> JoinGroup() {
+  constexpr int kRanksMax = 4'096;
+  const auto size = FromEnvironment("WORLD_SIZE", 1, kRanksMax, 1);
+  if (!size.ok()) return size.status();
+  if (*size == 1) return nullptr;
+  const auto rank = FromEnvironment("RANK", 0, *size - 1, -1);
+  if (!rank.ok()) return rank.status();
+  const auto port = FromEnvironment("MASTER_PORT", 1, 65'535, -1);
+  if (!port.ok()) return port.status();
+  const char* host = std::getenv("MASTER_ADDR");
+  if (host == nullptr || *rank < 0 || *port < 0) {
+    return absl::InvalidArgumentError(
+        "WORLD_SIZE is above 1: RANK, MASTER_ADDR and MASTER_PORT are needed as well");
+  }
+  return models::ProcessGroup::Join({*rank, *size, host, *port});
+}
+
+absl::StatusOr<models::Device> ChooseDevice(const std::string& name) {
+  const bool has_gpu = models::LstmNetwork::HasGpu();
+  if (name == "gpu" && !has_gpu) {
+    return absl::FailedPreconditionError("device is gpu: torch finds none here");
+  }
+  return name == "cpu" || !has_gpu ? models::Device::kCpu : models::Device::kGpu;
+}
+
 absl::Status RunLstm(LstmArguments& a) {
+  const auto device = ChooseDevice(a.device);
+  if (!device.ok()) return device.status();
+  a.train.device = *device;
+  const auto group = JoinGroup();
+  if (!group.ok()) return group.status();
+  a.train.group = group->get();
   const auto sets = ReadSeriesSets(a.traces);
   if (!sets.ok()) return sets.status();
   for (const std::string& trace : a.traces) {
@@ -117,6 +167,7 @@ absl::Status RunLstm(LstmArguments& a) {
              static_cast<int64_t>(p.epochs_max) * p.epoch_batches, note);
   });
   if (!card.ok()) return card.status();
+  if (*group != nullptr && (*group)->rank() > 0) return absl::OkStatus();
   const absl::Status status = AddScores(sets->front(), a, *card);
   if (!status.ok()) return status;
   PrintResult(a, *card);
@@ -130,6 +181,8 @@ void AddLstm(CLI::App& train) {
       "lstm",
       "Train the LSTM on traces. One that goes on where the one before it ended, with the same\n"
       "accounts, continues it; any other is learned from beside it.\n"
+      "Started several times with RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT set, as torchrun\n"
+      "does, the processes train one model together.\n"
       "Killed, it goes on from its last epoch when the same command is run again.");
   command.add_option("trace", arguments->traces, "Trace CSV, may be gzipped")
       ->required()
@@ -161,6 +214,9 @@ void AddLstm(CLI::App& train) {
       .add_option("--threads", o.threads,
                   "For matrix products; more than 1 pay off for wide networks only")
       ->capture_default_str();
+  command.add_option("--device", arguments->device, "auto takes the GPU where there is one")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "cpu", "gpu"}));
   command.add_flag("--fresh", o.fresh, "Start anew even where there is a checkpoint");
   command.add_flag("--json", arguments->json, "Print the result as JSON");
   SetRun(command, [arguments] { return RunLstm(*arguments); });

@@ -1,7 +1,10 @@
 // Training: the same seed gives the same weights, a kill in the middle changes nothing, and what
 // cannot be trained on is named.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -130,6 +133,98 @@ TEST_F(LstmTraining, KilledAndResumedEndsAtTheSameWeights) {
   ExpectSameWeights(folder_ + "/killed", folder_ + "/whole");
   EXPECT_EQ(*models::ReadWholeFile(folder_ + "/killed/training.csv", 1 << 20),
             *models::ReadWholeFile(folder_ + "/whole/training.csv", 1 << 20));
+}
+
+// Ranks are processes of their own, over real sockets; a port that is free is sought by binding it.
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof(address);
+  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+TEST_F(LstmTraining, RanksThatTrainTogetherEndAtTheSameWeights) {
+  const int port = FreePort();
+  std::vector<pid_t> children;
+  for (int rank = 0; rank < 2; ++rank) {
+    children.push_back(fork());
+    ASSERT_GE(children.back(), 0);
+    if (children.back() != 0) continue;
+    const auto group = models::ProcessGroup::Join({rank, 2, "127.0.0.1", port});
+    if (!group.ok()) _exit(2);
+    LstmTrainOptions options = Options("together");
+    options.group = group->get();
+    // Rank 1 keeps what it ends with, which nothing but its own training made.
+    const auto card = TrainLstm({&set_, 1}, options, kSilent);
+    if (!card.ok()) _exit(3);
+    const double loss = card->training.validation_loss;
+    const bool kept =
+        models::ReplaceFile(folder_ + "/loss" + std::to_string(rank), std::to_string(loss)).ok();
+    _exit(kept ? 0 : 4);
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_EQ(WEXITSTATUS(status), 0);
+  }
+  EXPECT_EQ(*models::ReadWholeFile(folder_ + "/loss0", 100),
+            *models::ReadWholeFile(folder_ + "/loss1", 100));
+
+  EXPECT_TRUE(models::LoadLstm(folder_ + "/together", 1).ok());
+}
+
+// The mean of two equal gradients is the gradient: ranks that see one batch step as one alone does.
+TEST_F(LstmTraining, RanksThatSeeOneBatchStepAsOneAlone) {
+  const SequenceSource source({&set_, 1}, {}, {{}, 24, 6, 0.15});
+  SequenceBatch batch;
+  ASSERT_TRUE(source.Draw(Part::kTraining, 4, 5, batch));
+  models::LstmCard card;
+  card.hidden = 6;
+  const auto step = [&](models::ProcessGroup* group) {
+    auto network = models::LstmNetwork::Create(card.shape(), 3, 1);
+    EXPECT_TRUE((*network)->TrainStep(batch.batch, batch.targets, 1e-2, group).ok());
+    return (*network)->Weights();
+  };
+  const int port = FreePort();
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  const auto group = models::ProcessGroup::Join({child == 0 ? 1 : 0, 2, "127.0.0.1", port});
+  if (child == 0) {
+    if (group.ok()) step(group->get());
+    _exit(group.ok() ? 0 : 2);
+  }
+  ASSERT_TRUE(group.ok()) << group.status();
+  const auto shared = step(group->get());
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  ASSERT_EQ(WEXITSTATUS(status), 0);
+  const auto alone = step(nullptr);
+  for (size_t i = 0; i < alone.size(); ++i) EXPECT_EQ(shared[i].values, alone[i].values);
+}
+
+TEST_F(LstmTraining, ARankThatGoesAwayEndsTheOthersWithAnError) {
+  const int port = FreePort();
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const auto group = models::ProcessGroup::Join({1, 2, "127.0.0.1", port});
+    _exit(group.ok() ? 9 : 2);
+  }
+  const auto group = models::ProcessGroup::Join({0, 2, "127.0.0.1", port});
+  ASSERT_TRUE(group.ok()) << group.status();
+  LstmTrainOptions options = Options("left");
+  options.group = group->get();
+  const auto card = TrainLstm({&set_, 1}, options, kSilent);
+  EXPECT_EQ(card.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(card.status().message()), HasSubstr("rank 0 of 2 lost the others"));
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 9);
 }
 
 TEST_F(LstmTraining, RefusesTheCheckpointOfAnotherRun) {
