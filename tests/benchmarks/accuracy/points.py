@@ -17,16 +17,16 @@ SEED = 5
 # What a series must have to be drawn: samples in its window and in the test, and change before it.
 SAMPLES_MIN_SHARE = 0.5
 
-# How many series a signal (0 = all) and how far apart the origins: odd numbers of hours, so that
-# they meet different hours of the day. The peers take about 25 minutes for them on one core.
+# How many series a signal (0 = all), and how many steps from one origin to the next, such that they
+# meet many times of day. The peers take about ten minutes of processor time for them.
 SAMPLES = {
-    "bitbrains-unseen": (20, 132),
-    "bitbrains-seen": (10, 264),
-    "planetlab": (200, 33),
-    "google2011": (60, 33),
+    "bitbrains-unseen": (12, 198),
+    "bitbrains-seen": (6, 396),
+    "planetlab": (120, 33),
+    "google2011": (30, 33),
     "worldcup98": (0, 66),
     "nasa_http": (0, 66),
-    "twitter_sample": (0, 66),
+    "twitter_sample": (0, 33),
 }
 
 
