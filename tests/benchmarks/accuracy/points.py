@@ -21,12 +21,12 @@ SAMPLES_MIN_SHARE = 0.5
 # meet many times of day. The peers take about ten minutes of processor time for them.
 SAMPLES = {
     "bitbrains-unseen": (12, 198),
-    "bitbrains-seen": (6, 396),
-    "planetlab": (120, 33),
+    "bitbrains-seen": (4, 396),
+    "planetlab": (60, 33),
     "google2011": (30, 33),
     "worldcup98": (0, 66),
     "nasa_http": (0, 66),
-    "twitter_sample": (0, 33),
+    "twitter_sample": (0, 66),
 }
 
 

@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <map>
 #include <random>
@@ -197,6 +198,25 @@ TEST(Backtest, EndsWithTheErrorOfTheSink) {
   EXPECT_EQ(result.status().message(), "disk is full");
 }
 
+TEST(Backtest, TellsModelsTheApplications) {
+  SeriesSet set = Noise(2, 90);
+  set.applications = {-1, 0};
+  set.application_names = {"web"};
+  class Asks : public Ten {
+   public:
+    absl::Status Forecast(const models::History& history, int steps,
+                          QuantileBlock& out) const override {
+      EXPECT_THAT(history.applications, testing::ElementsAre(-1, 0));
+      EXPECT_THAT(history.application_names, testing::ElementsAre("web"));
+      return Ten::Forecast(history, steps, out);
+    }
+  };
+  BacktestOptions options;
+  options.first_step = 60;
+  options.horizon_steps = 3;
+  EXPECT_TRUE(Backtest(set, {std::make_shared<Asks>()}, options, kSilent).ok());
+}
+
 // The table's figures again, from the CSV alone and by their definitions.
 TEST(Backtest, ScoresAreThoseOfItsCsv) {
   const SeriesSet set = Noise(4, 700);
@@ -270,6 +290,17 @@ TEST(Backtest, ScoresAreThoseOfItsCsv) {
     }
     EXPECT_NEAR(score.mase, mase / static_cast<double>(sums.errors.size()), 1e-6);
   }
+}
+
+TEST(SeriesSet, ReadsTheApplications) {
+  const std::string path = testing::TempDir() + "applications.csv";
+  std::ofstream(path) << "timestamp,cell,account,application,cpu,memory,network,storage,"
+                         "mutation_rate\n0,c,a,web,1,2,,,\n0,c,b,,1,,,,\n300000,c,a,web,1,2,,,\n";
+  const auto set = ReadSeries(std::vector{path});
+  ASSERT_TRUE(set.ok()) << set.status();
+  EXPECT_THAT(set->accounts, testing::ElementsAre("a", "a", "b"));
+  EXPECT_THAT(set->applications, testing::ElementsAre(0, 0, -1));
+  EXPECT_THAT(set->application_names, testing::ElementsAre("web"));
 }
 
 TEST(Backtest, NamesOptionsThatDoNotFit) {
