@@ -1,4 +1,4 @@
-# Debian packages, and libtorch from the wheel that script/setup unpacks into .deps.
+# Debian packages, and libtorch and Arrow from the wheels that script/setup unpacks into .deps.
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(Protobuf REQUIRED)
@@ -16,8 +16,8 @@ find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 
 set(FORESHADOW_DEPS ${PROJECT_SOURCE_DIR}/.deps CACHE PATH "Where script/setup unpacked libtorch")
-if(NOT EXISTS ${FORESHADOW_DEPS}/torch/lib/libtorch_cpu.so)
-  message(FATAL_ERROR "libtorch is not in ${FORESHADOW_DEPS}: run script/setup first")
+if(NOT EXISTS ${FORESHADOW_DEPS}/torch/lib/libtorch_cpu.so OR NOT EXISTS ${FORESHADOW_DEPS}/pyarrow)
+  message(FATAL_ERROR "libtorch or Arrow is not in ${FORESHADOW_DEPS}: run script/setup first")
 endif()
 
 # Debian's KissFFT ships a CMake package that does not find its own library.
@@ -44,6 +44,13 @@ target_link_options(torch::torch INTERFACE
   "LINKER:-rpath,${FORESHADOW_DEPS}/torch/lib"
   "LINKER:-rpath,${FORESHADOW_DEPS}/nvidia/cu13/lib"
   "LINKER:-rpath-link,${FORESHADOW_DEPS}/nvidia/cu13/lib")
+
+# Arrow C++ and its Parquet reader, out of pyarrow's wheel: Debian has neither.
+file(GLOB ARROW_LIBRARIES ${FORESHADOW_DEPS}/pyarrow/libarrow.so.* ${FORESHADOW_DEPS}/pyarrow/libparquet.so.*)
+add_library(arrow::parquet INTERFACE IMPORTED)
+target_include_directories(arrow::parquet SYSTEM INTERFACE ${FORESHADOW_DEPS}/pyarrow/include)
+target_link_libraries(arrow::parquet INTERFACE ${ARROW_LIBRARIES})
+target_link_options(arrow::parquet INTERFACE "LINKER:-rpath,${FORESHADOW_DEPS}/pyarrow")
 
 # libcsv comes without a CMake or pkg-config file.
 find_library(CSV_LIBRARY csv REQUIRED)

@@ -8,6 +8,7 @@
 #include <limits>
 #include <unordered_map>
 
+#include "training/io/parquet.h"
 #include "training/io/text_writer.h"
 
 namespace foreshadow::training {
@@ -72,6 +73,27 @@ absl::StatusOr<TraceReader> TraceReader::Open(const std::string& path) {
   return TraceReader(*std::move(csv));
 }
 
+namespace {
+
+// What every row must be, wherever it comes from.
+absl::Status CheckRow(const TraceRow& row, int64_t time_before_ms, CsvPlace place) {
+  if (row.time_ms < time_before_ms) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}:{}: column \"timestamp\": {} ms is older than the row before, {} ms; a trace "
+        "is in time order",
+        place.file, place.line, row.time_ms, time_before_ms));
+  }
+  const std::array<std::string_view, 3> names = {row.cell, row.account, row.application};
+  for (size_t i = 0; i < names.size(); ++i) {
+    place.column = kColumns[i + 1];
+    const absl::Status status = CheckName(names[i], i != 2, place);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<bool> TraceReader::Next() {
   auto more = csv_.Next();
   if (!more.ok() || !*more) return more;
@@ -83,18 +105,9 @@ absl::StatusOr<bool> TraceReader::Next() {
   CsvPlace place{path(), line(), kColumns[0]};
   auto time_ms = ParseTime(fields[0], place);
   if (!time_ms.ok()) return time_ms.status();
-  if (*time_ms < row_.time_ms) {
-    return absl::InvalidArgumentError(fmt::format(
-        "{}:{}: column \"timestamp\": \"{}\" is older than the row before; a trace is in "
-        "time order",
-        path(), line(), fields[0]));
-  }
+  const int64_t time_before_ms = row_.time_ms;
   row_ = {*time_ms, fields[1], fields[2], fields[3], {}};
-  for (size_t i = 1; i < kFirstSignal; ++i) {
-    place.column = kColumns[i];
-    const absl::Status status = CheckName(fields[i], i != 3, place);
-    if (!status.ok()) return status;
-  }
+  if (absl::Status status = CheckRow(row_, time_before_ms, place); !status.ok()) return status;
   for (size_t i = kFirstSignal; i < kColumns.size(); ++i) {
     place.column = kColumns[i];
     auto value = ParseValue(fields[i], place, false);
@@ -114,8 +127,8 @@ struct Rows {
   std::unordered_map<std::string, size_t> index;
 };
 
-absl::Status AddRow(const TraceReader& reader, Rows& rows, Trace& trace) {
-  const TraceRow& row = reader.row();
+absl::Status AddRow(const TraceRow& row, const std::string& path, int64_t line, Rows& rows,
+                    Trace& trace) {
   const auto [entry, added] = rows.index.try_emplace(std::string(row.account), rows.index.size());
   const size_t account = entry->second;
   if (added) {
@@ -125,12 +138,11 @@ absl::Status AddRow(const TraceReader& reader, Rows& rows, Trace& trace) {
   }
   const TraceAccount& known = trace.accounts[account];
   if (known.cell != row.cell || known.application != row.application) {
-    return absl::InvalidArgumentError(
-        fmt::format("{}:{}: account \"{}\" is in cell \"{}\" with application \"{}\" here, in "
-                    "\"{}\" with \"{}\" "
-                    "before; an account keeps both throughout a trace",
-                    reader.path(), reader.line(), known.id, row.cell, row.application, known.cell,
-                    known.application));
+    return absl::InvalidArgumentError(fmt::format(
+        "{}:{}: account \"{}\" is in cell \"{}\" with application \"{}\" here, in "
+        "\"{}\" with \"{}\" "
+        "before; an account keeps both throughout a trace",
+        path, line, known.id, row.cell, row.application, known.cell, known.application));
   }
   if (rows.times_ms.empty() || rows.times_ms.back() != row.time_ms) {
     rows.times_ms.push_back(row.time_ms);
@@ -138,9 +150,8 @@ absl::Status AddRow(const TraceReader& reader, Rows& rows, Trace& trace) {
     std::fill(rows.seen.begin(), rows.seen.end(), false);
   }
   if (rows.seen[account]) {
-    return absl::InvalidArgumentError(fmt::format("{}:{}: account \"{}\" twice at {} ms",
-                                                  reader.path(), reader.line(), known.id,
-                                                  row.time_ms));
+    return absl::InvalidArgumentError(
+        fmt::format("{}:{}: account \"{}\" twice at {} ms", path, line, known.id, row.time_ms));
   }
   rows.seen[account] = true;
   std::vector<float>& values = rows.values.back();
@@ -182,17 +193,27 @@ absl::Status SetGrid(const std::string& path, std::span<const int64_t> times_ms,
 }  // namespace
 
 absl::StatusOr<Trace> ReadTrace(const std::string& path) {
-  auto reader = TraceReader::Open(path);
-  if (!reader.ok()) return reader.status();
   Rows rows;
   Trace trace;
-  auto more = reader->Next();
-  for (; more.ok() && *more; more = reader->Next()) {
-    const absl::Status status = AddRow(*reader, rows, trace);
-    if (!status.ok()) return status;
+  absl::Status status = absl::OkStatus();
+  if (IsParquet(path)) {
+    int64_t time_before_ms = std::numeric_limits<int64_t>::min();
+    status = ReadParquetRows(path, [&](const TraceRow& row, int64_t number) {
+      const absl::Status sound = CheckRow(row, time_before_ms, {path, number, ""});
+      time_before_ms = row.time_ms;
+      return sound.ok() ? AddRow(row, path, number, rows, trace) : sound;
+    });
+  } else {
+    auto reader = TraceReader::Open(path);
+    if (!reader.ok()) return reader.status();
+    auto more = reader->Next();
+    for (; more.ok() && *more && status.ok(); more = reader->Next()) {
+      status = AddRow(reader->row(), path, reader->line(), rows, trace);
+    }
+    if (status.ok()) status = more.status();
   }
-  if (!more.ok()) return more.status();
-  const absl::Status status = SetGrid(path, rows.times_ms, trace);
+  if (!status.ok()) return status;
+  status = SetGrid(path, rows.times_ms, trace);
   if (!status.ok()) return status;
   trace.values.assign(static_cast<size_t>(trace.steps * trace.series()), kMissing);
   for (size_t i = 0; i < rows.times_ms.size(); ++i) {

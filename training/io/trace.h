@@ -74,7 +74,8 @@ struct Trace {
   }
 };
 
-// Reads all of a trace. Besides TraceReader's errors: an account twice at one time, an account that
+// Reads all of a trace, CSV or (by its name) Parquet. Besides the errors of TraceReader and of
+// training/io/parquet.h: an account twice at one time, an account that
 // changes its cell or application, times off the grid (the step is the smallest distance that
 // occurs), fewer than two times.
 absl::StatusOr<Trace> ReadTrace(const std::string& path);
