@@ -305,6 +305,42 @@ struct StreamStrayArgs {
   Stream stream = nullptr;
 };
 
+// --- One step of the LSTM network: see docs/kernels-lstm.md
+// ---------------------------------------
+
+// Sizes of a network of models/torch/lstm_network.h.
+struct LstmModel {
+  int32_t features = 0;
+  int32_t contexts = 0;   // kinds of series, each with its embedding
+  int32_t embedding = 0;  // inputs that say the context
+  int32_t hidden = 0;     // width of a layer
+  int32_t layers = 0;
+  int32_t dense = 0;
+  int32_t horizon_steps = 0;
+  int32_t candidates = 0;
+  int32_t spreads = 0;
+  int32_t quantiles = 0;
+  int32_t median = 0;  // which quantile it is
+};
+
+// Takes one step of every series in; a new series has a state of zeros. Inputs are finite: what is
+// not spoils the series it belongs to, and no other.
+struct LstmStepArgs {
+  LstmModel model;
+  std::span<const float> weights;     // LstmPlan::weights (kernels/algo/lstm_plan.h)
+  StepMajor<const float> features;    // [features][series]
+  std::span<const int32_t> contexts;  // [series] 0..contexts-1
+  StepMajor<float> hidden;            // [layers * hidden][series], in and out
+  StepMajor<float> cell;              // likewise
+  // The forecast from here, of the first `steps` of the horizon; it costs what is asked for.
+  int32_t steps = 0;                  // 0 = none is wanted: the rest is not looked at
+  StepMajor<const float> candidates;  // [steps * candidates][series], scaled
+  StepMajor<const float> spreads;     // [spreads][series], logarithms
+  StepMajor<float> quantiles;         // [steps * quantiles][series], scaled, ascending
+  std::span<std::byte> workspace;
+  Stream stream = nullptr;
+};
+
 // --- The backends --------------------------------------------------------------------------------
 
 struct Ops {
@@ -352,6 +388,9 @@ struct Ops {
   void (*stream_start)(const StreamStartArgs& args);
   void (*stream_update)(const StreamUpdateArgs& args);
   void (*stream_stray)(const StreamStrayArgs& args);
+
+  size_t (*lstm_step_workspace_bytes)(const LstmModel& model, int steps);
+  void (*lstm_step)(const LstmStepArgs& args);
 };
 
 // The CPU backend, its instruction set chosen at first use. Never null.

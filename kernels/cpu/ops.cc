@@ -6,6 +6,7 @@
 
 #include "kernels/algo/mstl.h"
 #include "kernels/algo/stl_plan.h"
+#include "kernels/cpu/lstm.h"
 #include "kernels/cpu/numbers.h"
 #include "kernels/cpu/patterns.h"
 #include "kernels/cpu/scores.h"
@@ -51,6 +52,8 @@ const Ops& CpuOps() {
     filled.stream_start = cpu::StreamStart;
     filled.stream_update = cpu::StreamUpdate;
     filled.stream_stray = cpu::StreamStray;
+    filled.lstm_step_workspace_bytes = cpu::LstmStepWorkspaceBytes;
+    filled.lstm_step = cpu::LstmStep;
     filled.rolling_quantiles_workspace_bytes = cpu::RollingQuantilesWorkspaceBytes;
     filled.rolling_quantiles = cpu::RollingQuantiles;
     filled.autoregression_workspace_bytes = cpu::AutoregressionWorkspaceBytes;

@@ -42,6 +42,8 @@ void StreamUpdate(const StreamUpdateArgs& args);
 template <typename Device>
 void StreamStray(const StreamStrayArgs& args);
 template <typename Device>
+void LstmStep(const LstmStepArgs& args);
+template <typename Device>
 size_t RollingQuantilesWorkspaceBytes(const RollingQuantileArgs& args);
 template <typename Device>
 void RollingQuantiles(const RollingQuantileArgs& args);
@@ -73,6 +75,8 @@ void SetDrivers(Ops& ops) {
   ops.stream_start = StreamStart<Device>;
   ops.stream_update = StreamUpdate<Device>;
   ops.stream_stray = StreamStray<Device>;
+  ops.lstm_step_workspace_bytes = [](const LstmModel&, int) { return size_t{0}; };
+  ops.lstm_step = LstmStep<Device>;
   ops.rolling_quantiles_workspace_bytes = RollingQuantilesWorkspaceBytes<Device>;
   ops.rolling_quantiles = RollingQuantiles<Device>;
   ops.autoregression_workspace_bytes = AutoregressionWorkspaceBytes<Device>;

@@ -1,0 +1,12 @@
+// One step of the LSTM network on the CPU, a series a SIMD lane. See kernels/ops.h for the
+// contract.
+#pragma once
+
+#include "kernels/ops.h"
+
+namespace foreshadow::kernels::cpu {
+
+size_t LstmStepWorkspaceBytes(const LstmModel& model, int steps);
+void LstmStep(const LstmStepArgs& args);
+
+}  // namespace foreshadow::kernels::cpu
