@@ -1,8 +1,10 @@
 #include "models/torch/lstm_network.h"
 
+#include <dlfcn.h>
 #include <torch/torch.h>
 
 #include <cmath>
+#include <filesystem>
 #include <random>
 #include <utility>
 
@@ -16,6 +18,12 @@ constexpr double kGradientNormMax = 1.0;
 constexpr double kWeightDecay = 1e-4;
 constexpr float kTargetMax = 200;  // deviations: keeps one freak from ruling the mean loss
 constexpr float kOffsetMax = 4;    // deviations: farther off its level, a series weighs less
+
+// [layers][sequences][hidden]
+struct State {
+  torch::Tensor hidden;
+  torch::Tensor cell;
+};
 
 struct Net : torch::nn::Module {
   explicit Net(const LstmShape& s)
@@ -38,7 +46,7 @@ struct Net : torch::nn::Module {
   // [scored][sequences][horizon][quantiles]
   torch::Tensor forward(const torch::Tensor& features, const torch::Tensor& signals,
                         const torch::Tensor& applications, const torch::Tensor& candidates,
-                        const torch::Tensor& spreads, int64_t stride) {
+                        const torch::Tensor& spreads, int64_t stride, State& state) {
     const int64_t steps = features.size(0);
     const int64_t sequences = features.size(1);
     const int64_t scored = candidates.size(0);
@@ -46,8 +54,11 @@ struct Net : torch::nn::Module {
     const auto input = torch::cat(
         {features, kind.unsqueeze(0).expand({steps, sequences, 2 * shape.embedding})}, 2);
     const int64_t first = steps - 1 - (scored - 1) * stride;
-    const auto state = std::get<0>(lstm(input)).slice(0, first, steps, stride);
-    const auto seen = torch::cat({state, input.slice(0, first, steps, stride)}, 2);
+    const auto [output, last] =
+        lstm(input, torch::make_optional(std::tuple(state.hidden, state.cell)));
+    state = {std::get<0>(last), std::get<1>(last)};
+    const auto seen = torch::cat(
+        {output.slice(0, first, steps, stride), input.slice(0, first, steps, stride)}, 2);
     const auto raw = head(torch::relu(dense(seen)))
                          .view({scored, sequences, shape.horizon_steps, HeadRow(shape)});
     const auto parts =
@@ -129,7 +140,20 @@ struct LstmNetwork::Impl {
     return View(values, sizes).narrow(-1, 0, batch.sequences);
   }
 
-  torch::Tensor Forward(const LstmBatch& batch) const {
+  State Zero(int64_t sequences) const {
+    const auto zero = torch::zeros({net->shape.layers, sequences, net->shape.hidden}, device);
+    return {zero, zero};
+  }
+
+  // A server's streams never end, so every other sequence begins in the state that another one
+  // ended in: what a state remembers of a foreign past must fade.
+  State Begin(int64_t sequences) const {
+    if (!ended.hidden.defined() || ended.hidden.size(1) != sequences) return Zero(sequences);
+    const auto even = torch::arange(sequences, device).remainder(2).eq(0).view({1, -1, 1});
+    return {ended.hidden.roll(1, 1) * even, ended.cell.roll(1, 1) * even};
+  }
+
+  torch::Tensor Run(const LstmBatch& batch, State& state) const {
     const LstmShape& s = net->shape;
     const auto index = [&](std::span<const int64_t> values) {
       return torch::from_blob(const_cast<int64_t*>(values.data()), {batch.sequences}, torch::kInt64)
@@ -139,7 +163,7 @@ struct LstmNetwork::Impl {
         Lanes(batch, batch.features, {batch.steps, s.features, batch.width}).permute({0, 2, 1}),
         index(batch.signals), index(batch.applications), Candidates(batch).permute({0, 3, 1, 2}),
         Lanes(batch, batch.spreads, {batch.scored, s.spreads, batch.width}).permute({0, 2, 1}),
-        batch.stride);
+        batch.stride, state);
   }
 
   // [scored][horizon][candidates][sequences]
@@ -149,8 +173,9 @@ struct LstmNetwork::Impl {
                  {batch.scored, s.horizon_steps, s.candidates, batch.width});
   }
 
-  torch::Tensor Loss(const LstmBatch& batch, const LstmTargets& targets) const {
-    const auto quantiles = Forward(batch);
+  // `state` is where the sequences begin, and after it where they ended.
+  torch::Tensor Loss(const LstmBatch& batch, const LstmTargets& targets, State& state) const {
+    const auto quantiles = Run(batch, state);
     const int horizon = net->shape.horizon_steps;
     const auto actual = Lanes(batch, targets.values, {batch.scored, horizon, batch.width})
                             .permute({0, 2, 1})
@@ -186,6 +211,7 @@ struct LstmNetwork::Impl {
 
   std::shared_ptr<Net> net;
   torch::Device device;
+  State ended;  // of the batch trained on last; none at an epoch's start
   std::unique_ptr<torch::optim::AdamW> optimizer;  // made by the first step of training
 
   torch::optim::AdamW& Optimizer() {
@@ -272,14 +298,21 @@ absl::StatusOr<std::unique_ptr<LstmNetwork>> LstmNetwork::Create(const LstmShape
   });
 }
 
-bool LstmNetwork::HasGpu() { return torch::cuda::is_available(); }
+bool LstmNetwork::HasGpu() {
+  // Torch's CUDA half is not linked: CPU nodes lack the libraries that it needs. Once loaded it
+  // stays.
+  static const bool loaded = std::filesystem::exists("/dev/nvidiactl") &&
+                             dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) != nullptr;
+  return loaded && torch::cuda::is_available();
+}
 
 const LstmShape& LstmNetwork::shape() const { return impl_->net->shape; }
 
 absl::Status LstmNetwork::Forecast(const LstmBatch& batch, std::span<float> quantiles) const {
   return Guarded("forecast", [&]() -> absl::Status {
     c10::InferenceMode inference;
-    const auto result = impl_->Forward(batch).to(torch::kCPU).contiguous();
+    State state = impl_->Zero(batch.sequences);
+    const auto result = impl_->Run(batch, state).to(torch::kCPU).contiguous();
     FORESHADOW_CHECK(result.numel() == std::ssize(quantiles));
     std::copy_n(result.data_ptr<float>(), quantiles.size(), quantiles.data());
     return absl::OkStatus();
@@ -289,7 +322,8 @@ absl::Status LstmNetwork::Forecast(const LstmBatch& batch, std::span<float> quan
 absl::StatusOr<float> LstmNetwork::Loss(const LstmBatch& batch, const LstmTargets& targets) const {
   return Guarded("loss", [&]() -> absl::StatusOr<float> {
     c10::InferenceMode inference;
-    return impl_->Loss(batch, targets).item<float>();
+    State state = impl_->Zero(batch.sequences);
+    return impl_->Loss(batch, targets, state).item<float>();
   });
 }
 
@@ -299,7 +333,9 @@ absl::StatusOr<float> LstmNetwork::TrainStep(const LstmBatch& batch, const LstmT
     torch::optim::AdamW& optimizer = impl_->Optimizer();
     for (auto& weights : optimizer.param_groups()) weights.options().set_lr(learning_rate);
     optimizer.zero_grad();
-    const auto loss = impl_->Loss(batch, targets);
+    State state = impl_->Begin(batch.sequences);
+    const auto loss = impl_->Loss(batch, targets, state);
+    impl_->ended = {state.hidden.detach(), state.cell.detach()};
     loss.backward();
     absl::StatusOr<float> value = loss.item<float>();
     if (group != nullptr) value = impl_->Share(*value, *group);
@@ -309,6 +345,8 @@ absl::StatusOr<float> LstmNetwork::TrainStep(const LstmBatch& batch, const LstmT
     return value;
   });
 }
+
+void LstmNetwork::BeginEpoch() { impl_->ended = {}; }
 
 std::vector<Tensor> LstmNetwork::Weights() const {
   std::vector<Tensor> weights;

@@ -82,8 +82,12 @@ class LstmNetwork {
   // distance.
   absl::StatusOr<float> Loss(const LstmBatch& batch, const LstmTargets& targets) const;
 
+  // Training starts from no state: call it wherever a checkpoint may be.
+  void BeginEpoch();
+
   // One AdamW step, gradient norm cut to 1; the loss before it. With a group, gradients and loss
-  // are the means over its ranks, so that networks that began alike stay alike.
+  // are the means over its ranks, so that networks that began alike stay alike. Half of the
+  // sequences begin in states that those of the batch before ended in.
   absl::StatusOr<float> TrainStep(const LstmBatch& batch, const LstmTargets& targets,
                                   double learning_rate, ProcessGroup* group = nullptr);
 

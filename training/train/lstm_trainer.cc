@@ -25,7 +25,7 @@ using nlohmann::ordered_json;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kLearningRateEnd = 0.02;  // of the peak, at the last epoch
-constexpr int kValidationBatches = 12;
+constexpr int kValidationBatches = 24;
 constexpr uint64_t kValidationSeed = 0x76616c;  // apart from all seeds of training
 
 // Where training stands between two epochs; what a checkpoint keeps beside the tensors.
@@ -299,6 +299,7 @@ class Run {
     const int64_t first = static_cast<int64_t>(standing_.epoch) * options_.epoch_batches;
     double sum = 0;
     SequenceBatch batch;
+    network_->BeginEpoch();
     for (int i = 0; i < options_.epoch_batches; ++i) {
       const uint64_t seed =
           options_.seed * 1'000'003 + static_cast<uint64_t>((first + i) * ranks() + rank());

@@ -11,6 +11,7 @@ namespace foreshadow::training {
 namespace {
 
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
+constexpr double kSetPower = 0.4;      // a set's share of the sequences goes by its samples to this
 constexpr int kTriesPerSequence = 50;  // before a part of the data is taken as unusable
 constexpr int kScoredStride = 3;  // neighbours tell much the same, and each costs a whole horizon
 constexpr int kMemoryDays = 8;    // run through before the window: seasons are settled then
@@ -53,7 +54,7 @@ SequenceSource::SequenceSource(std::span<const SeriesSet> sets,
     for (int64_t day = 0; day * settings.spec.day_steps() < from.steps; ++day) {
       set.drivers.push_back(FindDrivers(from, day * settings.spec.day_steps()));
     }
-    weights_.push_back(std::sqrt(samples));
+    weights_.push_back(std::pow(samples, kSetPower));
     sets_.push_back(std::move(set));
   }
 }

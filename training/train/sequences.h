@@ -37,8 +37,8 @@ enum class Part : uint8_t { kTraining, kValidation };
 // Owns a copy of the values, one series after the other. Any thread.
 //
 // Kept for validation is the latest share of each set's time; of a set too short for that, a share
-// of its series. Sets are drawn from by the square root of their samples, so that a large one does
-// not drown the others.
+// of its series. Sets are drawn from by a root of their samples, so that a large one does not drown
+// the others.
 class SequenceSource {
  public:
   // `application_names` are those of the model's card.

@@ -31,10 +31,15 @@ struct LstmArguments {
   bool json = false;
 };
 
-// The command that makes the same model again, for its card.
+std::string NameOf(const std::string& path) {
+  return std::filesystem::path(path).filename().string();
+}
+
+// The command that makes the same model again, for its card; where the files were is nobody's
+// business.
 std::string CommandLine(const LstmArguments& a) {
   std::string line = "foreshadow train lstm";
-  for (const std::string& trace : a.traces) line += " " + trace;
+  for (const std::string& trace : a.traces) line += " " + NameOf(trace);
   const LstmTrainOptions& o = a.train;
   return line +
          fmt::format(

@@ -2,19 +2,20 @@
 """Turns the public traces into the long traces that `foreshadow` reads, split into what models may
 learn from and what they are scored on.
 
-    make_traces.py DATA OUT [--sets bitbrains,planetlab,google2011,requests]
+    make_traces.py DATA OUT [--sets bitbrains,planetlab,google2011,requests,aggregates]
 
 DATA has bitbrains/2013-07, planetlab, google2011 and requests: matrices (a row a machine, a column a
 step of 300 s) and counts a minute. Writes OUT/train/*.csv.gz, OUT/test/*.csv.gz and OUT/split.json,
 which names each test's trace and how many of its last steps are scored. This is the one place where
 the split is made:
 
-  bitbrains  train: machines whose row in cpu_pct is not a multiple of 5, steps before the last 1,152
-             (4 days). test bitbrains-unseen: the other machines, bitbrains-seen: the same machines,
-             both on the last 1,152 steps.
+  bitbrains  train: machines whose row in cpu_pct is not a multiple of 5, steps before the last 1,440
+             (5 days, which hold the demo's replay). test bitbrains-unseen: the other machines,
+             bitbrains-seen: the same machines, both on the last 1,152 steps.
   planetlab  train: all days but the last, a file each. test: the second half of the last day.
   google2011 train: rows that are not a multiple of 5. test: the others, second half of the day.
   requests   train: the first three quarters of each series. test: the last quarter.
+  aggregates train only: datacentre (Azure, Google), bizitobs' orders, nab.
 
 Signals: cpu is percent as published; memory in bytes; network in bytes/s, received and sent; disk
 writes in KB/s stand in for the mutation rate. Requests, bytes and messages a second are under
@@ -31,10 +32,12 @@ import json
 import pathlib
 
 STEP_MS = 300_000
+AGGREGATES_START_MS = 1_577_923_200_000  # 2020-01-02T00:00Z: their dates differ or are not told
 DAY = 288  # steps
 UNSEEN_EVERY = 5
 BITBRAINS_START_MS = 1_372_629_600_000  # 2013-06-30T22:00Z: midnight in Amsterdam
 BITBRAINS_TEST_STEPS = 4 * DAY
+BITBRAINS_UNLEARNED_STEPS = 5 * DAY
 GOOGLE_START_MS = 1_304_294_400_000  # 2011-05-02T00:00Z: its month; the day is not told
 TWITTER_START_MS = 1_627_776_000_000  # 2021-08-01T00:00Z: likewise
 HALF_DAY_STEPS = DAY // 2
@@ -42,7 +45,7 @@ REQUESTS_TEST_SHARE = 4  # one in so many steps, the last
 MINUTES_MIN = 3  # of a step's five, to count as a sample
 
 SIGNALS = ("cpu", "memory", "network", "storage", "mutation_rate")
-SETS = ("bitbrains", "planetlab", "google2011", "requests")
+SETS = ("bitbrains", "planetlab", "google2011", "requests", "aggregates")
 
 
 def unseen(row):
@@ -111,7 +114,7 @@ def bitbrains(data, out):
             signals["mutation_rate"] = writes[vm]
         groups[unseen(row)][f"vm-{vm}"] = signals
     steps = len(next(iter(cpu.values())))
-    learned = range(steps - BITBRAINS_TEST_STEPS)
+    learned = range(steps - BITBRAINS_UNLEARNED_STEPS)
     write_trace(out / "train" / "bitbrains.csv.gz", BITBRAINS_START_MS, groups[False], learned)
     tests = {}
     for name, kept in (("bitbrains-unseen", True), ("bitbrains-seen", False)):
@@ -187,6 +190,47 @@ def requests(data, out):
         write_trace(out / "train" / f"{name}.csv.gz", start_ms, accounts, learned)
         write_trace(out / "test" / f"{name}.csv.gz", start_ms, accounts, range(steps))
     return tests
+
+
+def aggregates(data, out):
+    """Whole data centres and services, to learn from only: sums are smoother than their parts."""
+    def read(path):
+        with gzip.open(data / path, "rt", newline="") as file:
+            return list(csv.DictReader(file))
+
+    def trace(name, start_ms, accounts):
+        steps = max(len(fields) for signals in accounts.values() for fields in signals.values())
+        for signals in accounts.values():
+            for fields in signals.values():
+                fields += [""] * (steps - len(fields))
+        write_trace(out / "train" / f"{name}.csv.gz", start_ms, accounts, range(steps))
+
+    azure = read("datacentre/azure2019_300s.csv.gz")
+    google = read("datacentre/google2019_300s.csv.gz")
+    trace("datacentre", AGGREGATES_START_MS, {
+        "azure2019": {"cpu": [r["cpu_usage"] for r in azure],
+                      "memory": [r["assigned_mem"] for r in azure]},
+        "google2019": {"cpu": [r["avg_cpu"] for r in google],
+                       "memory": [r["avg_mem"] for r in google]}})
+    orders = read("bizitobs/l2c_300s.csv.gz")
+    trace("orders", AGGREGATES_START_MS, {
+        column: {"network": [r[column] for r in orders]}
+        for column in orders[0] if column not in ("timestamp", "step")})
+    services = {}
+    for path in sorted((data / "nab").glob("*/*.csv.gz")):
+        rows = read(path.relative_to(data))
+        at = {}  # the sample of each step, the latest where there are two
+        for row in rows:
+            time = datetime.datetime.fromisoformat(row["timestamp"])
+            at[int(time.timestamp()) * 1000 // STEP_MS] = row["value"]
+        if len(at) < len(rows) // 2:
+            continue  # not at 300 s
+        first = min(at)
+        kind = "cpu" if "cpu" in path.name else "network"
+        services[path.name.split(".")[0]] = {kind: [at.get(t, "")
+                                                    for t in range(first, max(at) + 1)]}
+    trace("services", AGGREGATES_START_MS, services)
+    return {}
 
 
 def make_traces(data, out, sets=SETS):
