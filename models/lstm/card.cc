@@ -170,6 +170,12 @@ absl::StatusOr<LstmCard> CardFromJson(const std::string& text) {
     if (!check.ok()) return check;
   }
   card.spec.step_ms = step_ms;
+  if (3'600'000 % step_ms != 0 || card.spec.horizon_steps >= card.spec.day_steps()) {
+    return absl::InvalidArgumentError(
+        fmt::format("step_ms is {} and horizon_steps {}: allowed are steps that divide an hour and "
+                    "horizons below a day",
+                    step_ms, card.spec.horizon_steps));
+  }
   if (json.contains("training") && json["training"].is_object()) {
     card.training = TrainingFromJson(json["training"]);
   }

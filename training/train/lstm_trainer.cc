@@ -49,6 +49,13 @@ absl::Status Check(std::span<const SeriesSet> sets, const LstmTrainOptions& o) {
     if (set.series() == 0) return wrong("number of series", 0, "1 or more");
   }
   if (sets.empty()) return wrong("number of traces", 0, "1 or more");
+  models::FeatureSpec spec{sets.front().step_ms, o.horizon_steps};
+  if (spec.step_ms < 1'000 || 3'600'000 % spec.step_ms != 0) {
+    return wrong("step_ms of the traces", spec.step_ms, "1000 or more that divide an hour");
+  }
+  if (o.horizon_steps < 0 || o.horizon_steps >= spec.day_steps()) {
+    return wrong("horizon_steps", o.horizon_steps, "0 to less than a day");
+  }
   if (o.window_steps < 1 || o.window_steps > models::kWindowStepsMax) {
     return wrong("window_steps", o.window_steps, "1 to 2016");
   }

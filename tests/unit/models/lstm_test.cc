@@ -379,6 +379,11 @@ TEST_F(LstmFiles, RefuseAWidthThatIsNone) {
   EXPECT_THAT(Error(), HasSubstr("hidden is -7: allowed is 1 to 1024"));
 }
 
+TEST_F(LstmFiles, RefuseAnIntervalThatDividesNoHour) {
+  EditCard("\"step_ms\": 300000", "\"step_ms\": 420000");
+  EXPECT_THAT(Error(), HasSubstr("step_ms is 420000"));
+}
+
 TEST_F(LstmFiles, RefuseWeightsOfAnotherShape) {
   EditCard("\"hidden\": 7", "\"hidden\": 8");
   EXPECT_THAT(Error(), testing::AllOf(HasSubstr("weights.safetensors"), HasSubstr("tensor '")));

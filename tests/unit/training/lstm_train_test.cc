@@ -267,6 +267,14 @@ TEST_F(LstmTraining, NamesWhatCannotBeTrainedOn) {
   options.validation_share = 0.9;
   EXPECT_THAT(std::string(TrainLstm({&set_, 1}, options, kSilent).status().message()),
               HasSubstr("validation_share is 0.9"));
+  options = Options("a");
+  options.horizon_steps = 288;
+  EXPECT_THAT(std::string(TrainLstm({&set_, 1}, options, kSilent).status().message()),
+              HasSubstr("horizon_steps is 288"));
+  SeriesSet odd = set_;
+  odd.step_ms = 420'000;
+  EXPECT_THAT(std::string(TrainLstm({&odd, 1}, Options("a"), kSilent).status().message()),
+              HasSubstr("step_ms of the traces is 420000"));
   SeriesSet constant = set_;
   std::ranges::fill(constant.values, 4.0f);
   EXPECT_THAT(std::string(TrainLstm({&constant, 1}, Options("a"), kSilent).status().message()),
