@@ -31,6 +31,7 @@ constexpr float kPriorWeight = 3;            // worth so many samples
 constexpr float kScaleShareMin = 1e-5f;      // of the level: what float differences can hold
 constexpr float kScaleMin = 1e-6f;           // for series at zero
 constexpr float kAgeStepsMax = 12;
+constexpr float kDamping = 0.9f;  // of a slope, from step to step
 constexpr float kSeasonDays = 7;  // days that a season's mean is worth
 
 // A state's arrays as the tiles see them.
@@ -127,6 +128,7 @@ FORESHADOW_TILE void AdvanceTile(const FeatureView& v, const float* samples, int
     row(kPeak)[i] = there ? MaxOf(kScaleDecay * row(kPeak)[i], off) : row(kPeak)[i];
     row(kShortStepSum)[i] = step_decay * row(kShortStepSum)[i] + step * step_keep;
     row(kShortStepWeight)[i] = step_decay * row(kShortStepWeight)[i] + step_keep;
+    row(kSlopeSum)[i] = step_decay * row(kSlopeSum)[i] + (value - last) * step_keep;
     row(kLongStepSum)[i] = long_decay * row(kLongStepSum)[i] + step * step_keep;
     row(kLongStepWeight)[i] = long_decay * row(kLongStepWeight)[i] + step_keep;
     const float level_decay = there ? kLevelDecay : 1.0f;
@@ -274,11 +276,41 @@ FORESHADOW_TILE float DriverAt(const FeatureView& v, const Driver& driver, int a
   return Missing(sample) ? 0.0f : AsinhOf((sample - level) / scale);
 }
 
+// A tile's series in a nutshell.
+template <int kTile>
+struct Summary {
+  float level[kTile];
+  float scale[kTile];
+  float inverse[kTile];  // of the scale
+  float trend[kTile];
+  float slope[kTile];       // mean rise a step, of late
+  float season_now[kTile];  // 0 = not known
+};
+
+template <int kTile>
+FORESHADOW_TILE void Summarize(const FeatureView& v, int64_t first, Summary<kTile>& all) {
+  const auto row = [&](int field) { return v.rows + field * v.width + first; };
+  const float* const season = v.season + v.phase * v.width + first;
+  FORESHADOW_LANES
+  for (int i = 0; i < kTile; ++i) {
+    const float weight = row(kLevelWeight)[i];
+    const float level = weight > 0 ? row(kLevelSum)[i] / weight : 0.0f;
+    const float count = row(kDayCount)[i];
+    const float steps = row(kShortStepWeight)[i];
+    all.level[i] = level;
+    all.scale[i] = ScaleOf(row(kDeviationSum)[i], row(kDeviationWeight)[i], level);
+    all.inverse[i] = 1 / all.scale[i];
+    all.trend[i] = count > 0 ? row(kDaySum)[i] / count : level;
+    all.slope[i] = steps > 0 ? row(kSlopeSum)[i] / steps : 0.0f;
+    all.season_now[i] = Otherwise(season[i], 0.0f);
+  }
+}
+
 // The candidates of one step ahead, in the series' scale.
 template <int kTile>
-FORESHADOW_TILE void WriteCandidates(const FeatureView& v, const Hour<kTile>& hour,
-                                     const float* trend, const float* level, const float* inverse,
-                                     int ahead, int64_t first, float* out) {
+FORESHADOW_TILE void WriteCandidates(const FeatureView& v, const Summary<kTile>& all,
+                                     const Hour<kTile>& hour, int ahead, float damped_steps,
+                                     int64_t first, float* out) {
   const int64_t at = PhaseRow(v, ahead) * v.width + first;
   const float* const day = v.day + at;
   const float* const season = v.season + at;
@@ -286,15 +318,22 @@ FORESHADOW_TILE void WriteCandidates(const FeatureView& v, const Hour<kTile>& ho
   FORESHADOW_LANES
   for (int i = 0; i < kTile; ++i) {
     const float yesterday = Otherwise(day[i], hour.median[i]);
-    const float seasonal = Otherwise(trend[i] + season[i], yesterday);
-    const float moved = Otherwise(hour.mean[i] + season[i] - hour.season[i], hour.mean[i]);
-    out[0 * v.width + i] = (last[i] - level[i]) * inverse[i];
-    out[1 * v.width + i] = (hour.mean[i] - level[i]) * inverse[i];
-    out[2 * v.width + i] = (hour.median[i] - level[i]) * inverse[i];
-    out[3 * v.width + i] = 0;
-    out[4 * v.width + i] = (yesterday - level[i]) * inverse[i];
-    out[5 * v.width + i] = (seasonal - level[i]) * inverse[i];
-    out[6 * v.width + i] = (moved - level[i]) * inverse[i];
+    const float seasonal = Otherwise(all.trend[i] + season[i], yesterday);
+    const float hour_moved = Otherwise(hour.mean[i] + season[i] - hour.season[i], hour.mean[i]);
+    const float last_moved = Otherwise(last[i] + season[i] - all.season_now[i], last[i]);
+    const float drift = last[i] + damped_steps * all.slope[i];
+    const auto put = [&](int candidate, float value) {
+      out[candidate * v.width + i] = (value - all.level[i]) * all.inverse[i];
+    };
+    put(0, last[i]);
+    put(1, hour.mean[i]);
+    put(2, hour.median[i]);
+    put(3, all.level[i]);
+    put(4, yesterday);
+    put(5, seasonal);
+    put(6, hour_moved);
+    put(7, last_moved);
+    put(8, drift);
   }
 }
 
@@ -303,34 +342,23 @@ FORESHADOW_TILE void WriteCandidates(const FeatureView& v, const Hour<kTile>& ho
 template <int kTile>
 FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, const float* clock,
                                   int64_t first, const FeatureOutput& out) {
-  alignas(64) float level[kTile];
-  alignas(64) float scale[kTile];
-  alignas(64) float inverse[kTile];
-  alignas(64) float trend[kTile];
+  Summary<kTile> all;
   Hour<kTile> hour;
   const auto row = [&](int field) { return v.rows + field * v.width + first; };
   const float* const last = row(kLast);
-  FORESHADOW_LANES
-  for (int i = 0; i < kTile; ++i) {
-    const float weight = row(kLevelWeight)[i];
-    level[i] = weight > 0 ? row(kLevelSum)[i] / weight : 0.0f;
-    scale[i] = ScaleOf(row(kDeviationSum)[i], row(kDeviationWeight)[i], level[i]);
-    inverse[i] = 1 / scale[i];
-    const float count = row(kDayCount)[i];
-    trend[i] = count > 0 ? row(kDaySum)[i] / count : level[i];
-  }
+  Summarize<kTile>(v, first, all);
   SummarizeHour<kTile>(v, first, hour);
 
   if (out.levels != nullptr) {
     FORESHADOW_LANES
     for (int i = 0; i < kTile; ++i) {
-      out.levels[first + i] = level[i];
-      out.scales[first + i] = scale[i];
+      out.levels[first + i] = all.level[i];
+      out.scales[first + i] = all.scale[i];
     }
   }
   const auto log_share = [&](float sum, float weight, int i) {
     const float spread = weight > 0 ? sum / weight : 0.0f;
-    return LogOf(MaxOf(spread * inverse[i], kSpreadShareMin));
+    return LogOf(MaxOf(spread * all.inverse[i], kSpreadShareMin));
   };
   if (out.spreads != nullptr) {
     float* const spread = out.spreads + first;
@@ -343,8 +371,12 @@ FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, c
     }
   }
   if (out.candidates != nullptr) {
+    float damped_steps = 0;  // sum of the damping's powers
+    float power = 1;
     for (int ahead = 1; ahead <= out.steps; ++ahead) {
-      WriteCandidates<kTile>(v, hour, trend, level, inverse, ahead, first,
+      power *= kDamping;
+      damped_steps += power;
+      WriteCandidates<kTile>(v, all, hour, ahead, damped_steps, first,
                              out.candidates + (ahead - 1) * kCandidates * v.width + first);
     }
   }
@@ -352,16 +384,18 @@ FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, c
 
   float* const feature = out.features + first;
   const auto put = [&](int index, int i, float value) { feature[index * v.width + i] = value; };
-  const auto scaled = [&](float value, int i) { return AsinhOf((value - level[i]) * inverse[i]); };
+  const auto scaled = [&](float value, int i) {
+    return AsinhOf((value - all.level[i]) * all.inverse[i]);
+  };
   FORESHADOW_LANES
   for (int i = 0; i < kTile; ++i) {
     const float age = row(kAge)[i];
     put(0, i, scaled(last[i], i));
     put(1, i, MinOf(age, kAgeStepsMax) * (1 / kAgeStepsMax));
-    put(2, i, AsinhOf((last[i] - row(kBeforeLast)[i]) * inverse[i]));
+    put(2, i, AsinhOf((last[i] - row(kBeforeLast)[i]) * all.inverse[i]));
     put(3, i, scaled(hour.mean[i], i));
     put(4, i, scaled(hour.median[i], i));
-    put(5, i, AsinhOf(hour.spread[i] * inverse[i]));
+    put(5, i, AsinhOf(hour.spread[i] * all.inverse[i]));
     put(6, i, scaled(hour.max[i], i));
     put(7, i, scaled(hour.min[i], i));
   }
@@ -377,7 +411,7 @@ FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, c
     const float* const season = v.season + at;
     FORESHADOW_LANES
     for (int i = 0; i < kTile; ++i) {
-      put(12 + k, i, scaled(trend[i] + Otherwise(season[i], 0.0f), i));
+      put(12 + k, i, scaled(all.trend[i] + Otherwise(season[i], 0.0f), i));
     }
   }
   const int64_t next = PhaseRow(v, 1) * v.width + first;
@@ -385,19 +419,19 @@ FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, c
   for (int i = 0; i < kTile; ++i) {
     const float yesterday = Otherwise(row(kYesterdayNow)[i], hour.median[i]);
     const float season = Otherwise(row(kSeasonNow)[i], 0.0f);
-    const float size = level[i] < 0 ? -level[i] : level[i];
+    const float size = all.level[i] < 0 ? -all.level[i] : all.level[i];
     const float deviations = row(kDeviationWeight)[i];
     const float rms = deviations > 0 ? sqrtf(row(kSquareSum)[i] / deviations) : 0.0f;
     const float short_weight = row(kShortWeight)[i];
-    const float short_level = short_weight > 0 ? row(kShortSum)[i] / short_weight : level[i];
-    put(15, i, scaled(trend[i], i));
-    put(16, i, AsinhOf((last[i] - trend[i] - season) * inverse[i]));
+    const float short_level = short_weight > 0 ? row(kShortSum)[i] / short_weight : all.level[i];
+    put(15, i, scaled(all.trend[i], i));
+    put(16, i, AsinhOf((last[i] - all.trend[i] - season) * all.inverse[i]));
     put(17, i, Missing(v.day[next + i]) ? 0.0f : 1.0f);
     put(18, i, Missing(v.season[next + i]) ? 0.0f : 1.0f);
-    put(19, i, AsinhOf((last[i] - yesterday) * inverse[i]));
-    put(20, i, 0.25f * LogOf((size + scale[i]) * inverse[i]));
-    put(21, i, LogOf(rms * inverse[i] + 1));
-    put(22, i, 0.5f * AsinhOf(row(kPeak)[i] * inverse[i]));
+    put(19, i, AsinhOf((last[i] - yesterday) * all.inverse[i]));
+    put(20, i, 0.25f * LogOf((size + all.scale[i]) * all.inverse[i]));
+    put(21, i, LogOf(rms * all.inverse[i] + 1));
+    put(22, i, 0.5f * AsinhOf(row(kPeak)[i] * all.inverse[i]));
     put(23, i, scaled(short_level, i));
     put(24, i, 0.25f * log_share(row(kShortStepSum)[i], row(kShortStepWeight)[i], i));
     put(25, i, 0.25f * log_share(row(kLongStepSum)[i], row(kLongStepWeight)[i], i));
@@ -413,6 +447,7 @@ FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, c
     const Driver driver = drivers != nullptr ? drivers[first + i] : Driver{};
     for (int k = 0; k < 3; ++k) put(30 + k, i, DriverAt(v, driver, kDriverAhead[k]));
     put(33, i, driver.series < 0 ? 0.0f : driver.correlation);
+    put(34, i, AsinhOf(all.slope[i] * all.inverse[i]));
   }
 }
 

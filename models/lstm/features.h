@@ -27,14 +27,16 @@ inline constexpr auto kFeatureNames = std::to_array<std::string_view>({
     "trend",       "remainder",    "has_yesterday", "has_season",         "since_yesterday",
     "level_share", "tail",         "peak",          "short_level",        "short_step",
     "long_step",   "day_sin",      "day_cos",       "week_sin",           "week_cos",
-    "driver_1",    "driver_3",     "driver_12",     "driver_correlation",
+    "driver_1",    "driver_3",     "driver_12",     "driver_correlation", "slope",
 });
 inline constexpr int kFeatures = static_cast<int>(kFeatureNames.size());
 
 // The median of each step is a mixture of these, plus what the network adds. "season" is trend plus
-// season, "hour_season" the last hour's mean moved as the season moves.
-inline constexpr auto kCandidateNames = std::to_array<std::string_view>(
-    {"last_value", "hour_mean", "hour_median", "level", "yesterday", "season", "hour_season"});
+// season, "hour_season" and "last_season" the last hour's mean and the last value moved as the
+// season moves, "drift" the last value and a damped trend (Gardner and McKenzie 1985).
+inline constexpr auto kCandidateNames =
+    std::to_array<std::string_view>({"last_value", "hour_mean", "hour_median", "level", "yesterday",
+                                     "season", "hour_season", "last_season", "drift"});
 inline constexpr int kCandidates = static_cast<int>(kCandidateNames.size());
 
 // What the network measures its own offset and gaps in, so that a series that rests is forecast as
@@ -69,6 +71,7 @@ enum FeatureRow : int {
   kShortStepWeight,
   kLongStepSum,
   kLongStepWeight,
+  kSlopeSum,
   kPeak,
   kLast,
   kBeforeLast,

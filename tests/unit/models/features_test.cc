@@ -74,6 +74,10 @@ class Reference {
     named["peak"] = 0.5 * std::asinh(peak / scale);
     named["tail"] = std::log(std::sqrt(square / weight) / scale + 1);
     const double last = present_.back();
+    Series rises;
+    for (size_t i = 1; i < present_.size(); ++i) rises.push_back(present_[i] - present_[i - 1]);
+    slope = Decayed(rises, 6);
+    named["slope"] = std::asinh(slope / scale);
     Describe(last, Decayed(steps, 6), Decayed(steps, kDay));
     named["short_level"] = Scaled(Decayed(present_, 3));
     const double before_last = present_.size() > 1 ? present_[present_.size() - 2] : last;
@@ -85,6 +89,7 @@ class Reference {
 
   double level = 0;
   double scale = 0;
+  double slope = 0;
   Named named;
   std::vector<Series> candidates;  // [step][candidate]
   Series spreads;
@@ -162,13 +167,17 @@ class Reference {
     named["short_step"] = 0.25 * share(short_step);
     named["long_step"] = 0.25 * share(long_step);
     spreads = {0, share(spread), share(short_step), share(long_step)};
+    double damped_steps = 0;
     for (int h = 1; h <= 12; ++h) {
+      damped_steps += std::pow(0.9, h);
       const double season = Season(now + h, now);
+      const double from_last = last + season - or_zero(Season(now, now));
       const double decomposed = std::isnan(season) ? yesterday(h) : trend + season;
       const double moved = mean + season - hour_season;
       candidates.push_back({});
-      for (const double x : {last, mean, median, level, yesterday(h), decomposed,
-                             std::isnan(moved) ? mean : moved}) {
+      for (const double x :
+           {last, mean, median, level, yesterday(h), decomposed, std::isnan(moved) ? mean : moved,
+            std::isnan(from_last) ? last : from_last, last + damped_steps * slope}) {
         candidates.back().push_back((x - level) / scale);
       }
     }
