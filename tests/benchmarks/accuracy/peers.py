@@ -136,32 +136,21 @@ def of_intervals(made):
     return np.column_stack(columns)
 
 
-class AutoArima:
-    """The order is chosen anew once a day of a series; at the origins between, the model chosen takes in
-    the new samples."""
+def auto_arima(y, steps):
+    """Chosen and fitted anew at each origin: statsforecast's forward, which carries a model on over new
+    samples, runs away where the model has a drift."""
+    from statsforecast.models import AutoARIMA
 
-    def __init__(self):
-        self.model = None
-        self.series = None
-        self.fitted_at = 0
-
-    def __call__(self, y, steps, series, origin, _):
-        from statsforecast.models import AutoARIMA
-
-        if series == self.series and origin - self.fitted_at < DAY:
-            return of_intervals(self.model.forward(y=y, h=steps, level=INTERVALS))
-        self.model = AutoARIMA(season_length=1).fit(y)
-        self.series, self.fitted_at = series, origin
-        return of_intervals(self.model.predict(h=steps, level=INTERVALS))
+    return of_intervals(AutoARIMA(season_length=1).fit(y).predict(h=steps, level=INTERVALS))
 
 
-def auto_ets(y, steps, *_):
+def auto_ets(y, steps):
     from statsforecast.models import AutoETS
 
     return of_intervals(AutoETS(season_length=1).fit(y).predict(h=steps, level=INTERVALS))
 
 
-def mstl_ets(y, steps, *_):
+def mstl_ets(y, steps):
     from statsforecast.models import MSTL, AutoETS
 
     if len(y) < 2 * DAY:
@@ -170,7 +159,7 @@ def mstl_ets(y, steps, *_):
     return of_intervals(model.fit(y).predict(h=steps, level=INTERVALS))
 
 
-def prophet(y, steps, _, __, end_ms):
+def prophet(y, steps, end_ms):
     from prophet import Prophet
 
     step = pd.Timedelta(milliseconds=300_000)
@@ -183,25 +172,25 @@ def prophet(y, steps, _, __, end_ms):
     return np.quantile(model.predictive_samples(future)["yhat"], LEVELS, axis=1).T
 
 
-def simple(quantiles):
-    return lambda y, steps, *_: quantiles(y, steps)
+def timeless(quantiles):
+    return lambda y, steps, _: quantiles(y, steps)
 
 
 def peers():
     """{name: (package or None, revision of our use of it, function)}."""
     return {
-        "last value": (None, 1, simple(empirical(last_value, 1))),
-        "last value, normal": (None, 1, simple(normal(last_value, 7, np.sqrt))),
-        "last-hour mean": (None, 1, simple(empirical(last_hour_mean, 1))),
-        "last-hour mean, normal": (None, 1, simple(normal(last_hour_mean, 7, flat))),
-        "last-hour median": (None, 1, simple(empirical(last_hour_median, 1))),
-        "last-hour median, normal": (None, 1, simple(normal(last_hour_median, 7, flat))),
-        "seasonal naive": (None, 1, simple(empirical(seasonal_naive, 2))),
-        "seasonal naive, normal": (None, 1, simple(normal(seasonal_naive, 7, flat))),
-        "AutoETS": ("statsforecast", 1, auto_ets),
-        "MSTL+AutoETS": ("statsforecast", 1, mstl_ets),
+        "last value": (None, 1, timeless(empirical(last_value, 1))),
+        "last value, normal": (None, 1, timeless(normal(last_value, 7, np.sqrt))),
+        "last-hour mean": (None, 1, timeless(empirical(last_hour_mean, 1))),
+        "last-hour mean, normal": (None, 1, timeless(normal(last_hour_mean, 7, flat))),
+        "last-hour median": (None, 1, timeless(empirical(last_hour_median, 1))),
+        "last-hour median, normal": (None, 1, timeless(normal(last_hour_median, 7, flat))),
+        "seasonal naive": (None, 1, timeless(empirical(seasonal_naive, 2))),
+        "seasonal naive, normal": (None, 1, timeless(normal(seasonal_naive, 7, flat))),
+        "AutoETS": ("statsforecast", 1, timeless(auto_ets)),
+        "MSTL+AutoETS": ("statsforecast", 1, timeless(mstl_ets)),
         "Prophet": ("prophet", 1, prophet),
-        "AutoARIMA": ("statsforecast", 1, AutoArima()),
+        "AutoARIMA": ("statsforecast", 2, timeless(auto_arima)),
     }
 
 
@@ -229,8 +218,7 @@ def forecast_all(points, trace, name, peer, path):
                 end_ms = trace.start_ms + (origin - 1) * trace.step_ms
                 window = values[max(0, origin - points["window_steps"]):origin]
                 try:
-                    made = peer(filled(window), points["horizon_steps"], (account, signal), origin,
-                                end_ms)
+                    made = peer(filled(window), points["horizon_steps"], end_ms)
                 except Exception as error:  # of any kind: the packages raise many
                     failed[type(error).__name__ + ": " + str(error)[:60]] = (account, signal, origin)
                     continue

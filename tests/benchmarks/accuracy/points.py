@@ -102,7 +102,6 @@ def make_points(name, trace_path, test_steps, path):
     series_per_signal, stride = SAMPLES[name]
     points = {
         "test": name,
-        "trace": str(trace_path),
         "fingerprint": hashlib.sha256(trace_path.read_bytes()).hexdigest(),
         "series_per_signal": series_per_signal,
         "seed": SEED,
@@ -114,12 +113,13 @@ def make_points(name, trace_path, test_steps, path):
     if path.exists():
         kept = json.loads(path.read_text(encoding="ascii"))
         if all(kept.get(key) == value for key, value in points.items()):
-            return kept
+            return {**kept, "trace": str(trace_path)}
     trace = read_trace(trace_path)
     series, points["origins"] = draw(trace, test_steps, series_per_signal, stride)
     first, day = trace.steps - test_steps, DAY_MS // trace.step_ms
     points["series"] = [list(key) for key in series]
     points["scales"] = [scale(trace.series[key], first, day) for key in series]
     path.parent.mkdir(parents=True, exist_ok=True)
+    points["trace"] = str(trace_path)
     path.write_text(json.dumps(points), encoding="ascii")
     return points
