@@ -21,7 +21,6 @@ import points as points_module
 import scores as scores_module
 
 FOLDER = pathlib.Path(__file__).resolve().parent
-BEGIN, END = "<!-- accuracy: made by accuracy.py --update -->\n", "<!-- accuracy: end -->\n"
 ORIGIN_STEPS = 3  # from one forecast to the next for `auto`, which learns from all of them
 DISTANCES = {"5-15 min": (1, 3), "60 min": (12, 12)}
 MIXED = "auto"
@@ -54,11 +53,12 @@ def traces_of(data, work):
     """{test: {"trace", "test_steps"}}; makes the traces unless these are there."""
     out = work / "traces"
     made_from = out / "made_from"
-    key = fingerprint([path for name in make_traces.SETS for path in (data / name).rglob("*.gz")]
+    sets = [name for name in make_traces.SETS if (data / name).is_dir()]
+    key = fingerprint([path for name in sets for path in (data / name).rglob("*.gz")]
                       + [FOLDER / "make_traces.py"])
     if not made_from.exists() or made_from.read_text(encoding="ascii") != key:
         say(f"making traces in {out}")
-        make_traces.make_traces(data, out)
+        make_traces.make_traces(data, out, sets)
         made_from.write_text(key, encoding="ascii")
     with open(out / "split.json", encoding="ascii") as file:
         return {name: {**test, "trace": out / test["trace"]}
@@ -220,11 +220,18 @@ def render(results):
     return "\n".join(parts) + "\n"
 
 
-def update(page, text):
-    old = page.read_text(encoding="utf-8")
-    before, rest = old.split(BEGIN)
-    after = rest.split(END)[1]
-    page.write_text(before + BEGIN + "\n" + text + "\n" + END + after, encoding="utf-8")
+def markers(script):
+    """The lines of a page between which a script puts its tables."""
+    return f"<!-- made by {script} --update -->\n", f"<!-- end of {script} -->\n"
+
+
+def update(page, script, text):
+    begin, end = markers(script)
+    parts = page.read_text(encoding="utf-8").split(begin)
+    if len(parts) != 2 or parts[1].count(end) != 1:
+        raise ValueError(f"{page}: not one {begin.strip()} with one {end.strip()} behind it")
+    after = parts[1].split(end)[1]
+    page.write_text(parts[0] + begin + "\n" + text + "\n" + end + after, encoding="utf-8")
 
 
 def main():
@@ -246,7 +253,7 @@ def main():
     text = render(results)
     print(text)
     if options.update:
-        update(options.update, text)
+        update(options.update, "accuracy.py", text)
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ class Traces(unittest.TestCase):
                 file.write(f"{vm}," + ",".join("" if v is None else str(v) for v in values) + "\n")
 
     def test_bitbrains_keeps_machines_and_days_from_training(self):
-        steps = make_traces.BITBRAINS_TEST_STEPS + 10
+        steps = make_traces.BITBRAINS_UNLEARNED_STEPS + 10
         machine = {vm: [1000 * vm + t for t in range(steps)] for vm in (3, 5, 6, 7, 9, 11)}
         machine[5][4] = None
         self.matrix("bitbrains/2013-07/cpu_pct", list(machine.items()))
@@ -209,11 +209,13 @@ class Page(unittest.TestCase):
     def test_only_what_is_between_the_markers_changes(self):
         with tempfile.TemporaryDirectory() as name:
             page = pathlib.Path(name) / "page.md"
-            page.write_text("above\n" + accuracy.BEGIN + "old\n" + accuracy.END + "below\n")
-            accuracy.update(page, "new\n")
-            accuracy.update(page, "newer\n")
-            self.assertEqual(page.read_text(),
-                             "above\n" + accuracy.BEGIN + "\nnewer\n\n" + accuracy.END + "below\n")
+            begin, end = accuracy.markers("accuracy.py")
+            page.write_text("above\n" + begin + "old\n" + end + "below\n")
+            accuracy.update(page, "accuracy.py", "new\n")
+            accuracy.update(page, "accuracy.py", "newer\n")
+            self.assertEqual(page.read_text(), "above\n" + begin + "\nnewer\n\n" + end + "below\n")
+            with self.assertRaises(ValueError):
+                accuracy.update(page, "gift_eval.py", "none\n")
 
 
 @unittest.skipUnless(np, "needs numpy, scipy and pandas")

@@ -2,6 +2,7 @@
 """GIFT-Eval's protocol for Bitbrains, 5 minutes, short term, on the end of the training part.
 
     gift_eval.py DATA --foreshadow BIN [--model-folder FOLDER] [--models lstm,auto,...] [--work FOLDER]
+                 [--update docs/benchmarks.md]
 
 48 steps ahead, 18 windows back to back over the last 864 steps of bitbrains/2013-07, every machine, two
 variates: CPU in MHz and in percent. By the benchmark's definitions (Aksu et al. 2024, as gluonts
@@ -29,6 +30,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
+import accuracy
 import make_traces
 
 HORIZON_STEPS = 48
@@ -37,6 +39,7 @@ DAY = 288
 LEVELS = np.arange(1, 10) / 10
 WINDOW_STEPS = 2016  # of history for our models
 WARM_UP_STEPS = 288  # more, from which `auto` learns
+BASELINES = ("last value", "seasonal naive")
 
 
 def capacities(path, vms, steps):
@@ -116,7 +119,8 @@ def baselines(values):
         known = carried_on(values[:, :start])
         last.append(np.repeat(known[:, -1:], HORIZON_STEPS, axis=1)[..., None] + 0 * z)
         made = known[:, start - DAY:start - DAY + HORIZON_STEPS]
-        deviation = np.sqrt(np.nanmean((known[:, DAY:] - known[:, :-DAY]) ** 2, axis=1))
+        change = np.nan_to_num(known[:, DAY:] - known[:, :-DAY])
+        deviation = np.sqrt(np.mean(change ** 2, axis=1))
         seasonal.append(made[..., None] + deviation[:, None, None] * z)
     return {"last value": np.stack(last, axis=1), "seasonal naive": np.stack(seasonal, axis=1)}
 
@@ -186,7 +190,8 @@ def render(scores):
     lines = ["| 48 steps | MASE | CRPS | MASE / seasonal naive | CRPS / seasonal naive | ND |",
              "| --- | --- | --- | --- | --- | --- |"]
     for model, s in sorted(scores.items(), key=lambda item: item[1]["crps"]):
-        lines.append(f"| {model} | {s['mase']:.3f} | {s['crps']:.3f} | {s['mase_ratio']:.3f} | "
+        label = model if model in BASELINES else f"`{model}`"
+        lines.append(f"| {label} | {s['mase']:.3f} | {s['crps']:.3f} | {s['mase_ratio']:.3f} | "
                      f"{s['crps_ratio']:.3f} | {s['nd']:.3f} |")
     return "\n".join(lines)
 
@@ -196,18 +201,22 @@ def main():
     parser.add_argument("data", type=pathlib.Path)
     parser.add_argument("--foreshadow", help="the program; without it, the baselines alone")
     parser.add_argument("--model-folder", help="of our trained models; default: the program's own")
-    parser.add_argument("--models", default="lstm")
+    parser.add_argument("--models", default="auto", help="names, with commas between")
     parser.add_argument("--origins", type=int, default=4,
                         help="forecasts a window that `auto` learns from, a divisor of 48")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("build/accuracy"))
     parser.add_argument("--json", type=pathlib.Path, help="all figures, into this file")
+    parser.add_argument("--update", type=pathlib.Path, help="the page that takes the table")
     options = parser.parse_args()
     names, values = read_variates(options.data)
     forecasts = baselines(values)
     if options.foreshadow:
         forecasts.update(ours(options, names, values))
     scores = score(values, forecasts)
-    print(render(scores))
+    text = render(scores)
+    print(text)
+    if options.update:
+        accuracy.update(options.update, "gift_eval.py", text + "\n")
     if options.json:
         options.json.write_text(json.dumps(scores, indent=1) + "\n", encoding="ascii")
 
