@@ -22,6 +22,8 @@ inline constexpr std::array<float, 9> kQuantileLevels = {0.05f, 0.1f,  0.25f,  0
                                                          0.9f,  0.95f, 0.975f, 0.99f};
 inline constexpr int kQuantiles = static_cast<int>(kQuantileLevels.size());
 inline constexpr int kMedian = 3;  // index of the level 0.5
+inline constexpr int kLow80 = 1;   // of 0.1 and 0.9, between which 80 % are to be
+inline constexpr int kHigh80 = 5;
 
 // The series whose moves show in another one a little later, such as the mutation rate of the same
 // account in its CPU; found by kernels::Ops::lags.
@@ -76,11 +78,19 @@ class Forecaster {
  public:
   virtual ~Forecaster() = default;
   virtual std::string_view name() const = 0;
+  // Its number in the registry that it was loaded from (models/versions); 0 = it has none.
+  virtual int version() const { return 0; }
   // Longest horizon it can forecast at this sampling interval, in steps; 0 = not that interval.
   virtual int MaxSteps(int64_t step_ms) const = 0;
   // Fills `out` (resized here) for `steps` steps. Series it has no answer for get kCannot or
   // kNoHistory; an error means that the whole call failed and `out` is not to be used.
   virtual absl::Status Forecast(const History& history, int steps, QuantileBlock& out) const = 0;
 };
+
+// The model and its version, as answers and records name it: "lstm@2", or "lstm" without one.
+inline std::string Label(std::string_view name, int version) {
+  return std::string(name) + (version == 0 ? "" : "@" + std::to_string(version));
+}
+inline std::string Label(const Forecaster& model) { return Label(model.name(), model.version()); }
 
 }  // namespace foreshadow::models

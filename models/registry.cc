@@ -14,22 +14,60 @@
 
 namespace foreshadow::models {
 
+namespace {
+
+// What serves, or else what did before; nullptr when neither loads.
+std::shared_ptr<const Forecaster> LoadServing(const std::string& folder,
+                                              std::vector<std::string>& notes) {
+  const auto versions = ReadVersions(TrainedFolder(folder));
+  if (!versions.ok()) {
+    notes.push_back(fmt::format("lstm is left out: {}", std::string(versions.status().message())));
+    return nullptr;
+  }
+  // Where nothing is said to serve, trying the folder itself tells what is missing.
+  auto serving = LoadVersion(folder, std::max(versions->serving, kPlainVersion));
+  if (serving.ok()) return *serving;
+  const std::string why(serving.status().message());
+  auto before = versions->before == kNoVersion ? serving : LoadVersion(folder, versions->before);
+  notes.push_back(before.ok() ? fmt::format("{} does not load and {} serves: {}",
+                                            Label("lstm", versions->serving), Label(**before), why)
+                              : fmt::format("lstm is left out: {}", why));
+  return before.ok() ? *before : nullptr;
+}
+
+}  // namespace
+
+std::string TrainedFolder(const std::string& folder) { return folder + "/lstm"; }
+
+absl::StatusOr<std::shared_ptr<const Forecaster>> LoadVersion(const std::string& folder,
+                                                              int version) {
+  return LoadLstm(VersionFolder(TrainedFolder(folder), version), /*threads=*/0, version);
+}
+
+std::vector<std::shared_ptr<const Forecaster>> RankModels(
+    std::shared_ptr<const Forecaster> trained) {
+  std::vector<std::shared_ptr<const Forecaster>> models;
+  if (trained != nullptr) models.push_back(std::move(trained));
+  models.push_back(MakeLevel(LevelKind::kLastHourMedian));
+  models.push_back(MakeLevel(LevelKind::kLastHourMean));
+  models.push_back(MakeSeasonalNaive());
+  models.push_back(MakeLevel(LevelKind::kLastValue));
+  return models;
+}
+
 RankedModels LoadModels(const std::string& folder) {
   RankedModels ranked;
-  if (!folder.empty()) {
-    auto lstm = LoadLstm(folder + "/lstm", /*threads=*/0);
-    if (lstm.ok()) {
-      ranked.models.push_back(*std::move(lstm));
-    } else {
-      ranked.notes.push_back(
-          fmt::format("lstm is left out: {}", std::string(lstm.status().message())));
-    }
-  }
-  ranked.models.push_back(MakeLevel(LevelKind::kLastHourMedian));
-  ranked.models.push_back(MakeLevel(LevelKind::kLastHourMean));
-  ranked.models.push_back(MakeSeasonalNaive());
-  ranked.models.push_back(MakeLevel(LevelKind::kLastValue));
+  ranked.models = RankModels(folder.empty() ? nullptr : LoadServing(folder, ranked.notes));
   return ranked;
+}
+
+absl::StatusOr<int> AddModel(const std::string& folder, const std::string& from, const Note& note) {
+  const auto loads = [](const std::string& model) {
+    return LoadLstm(model, /*threads=*/1).status();
+  };
+  if (absl::Status status = loads(from); !status.ok()) return status;
+  // And so must the copy: `from` may be written to meanwhile.
+  return AddVersion(TrainedFolder(folder), from, loads, note);
 }
 
 std::string InstalledModels() {

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "models/forecaster.h"
+#include "models/versions/versions.h"
 
 namespace foreshadow::models {
 
@@ -15,10 +16,27 @@ struct RankedModels {
   std::vector<std::string> notes;  // what could not be loaded, and why: for the log
 };
 
-// All models for serving, best first. `folder` holds the trained ones, as docs/models.md describes;
-// empty = none. A model that does not load is left out and named in the notes: the simple ones are
-// always there.
+// All models for serving, best first. `folder` is the registry of the trained ones, as
+// docs/registry.md describes; empty = none. Where the version that serves does not load, the one
+// before is taken; a model of which none loads is left out. Both are named in the notes: the simple
+// models are always there.
 RankedModels LoadModels(const std::string& folder);
+
+// The same list around a trained model that is loaded already; nullptr = none.
+std::vector<std::shared_ptr<const Forecaster>> RankModels(
+    std::shared_ptr<const Forecaster> trained);
+
+// The only trained model so far is the LSTM; its folder in the registry.
+std::string TrainedFolder(const std::string& folder);
+
+// One version of it (models/versions).
+absl::StatusOr<std::shared_ptr<const Forecaster>> LoadVersion(const std::string& folder,
+                                                              int version);
+
+// Takes the model folder `from` (card.json, weights.safetensors) into the registry as its
+// candidate; returns the number it got. One that does not load is refused: the error names file and
+// field.
+absl::StatusOr<int> AddModel(const std::string& folder, const std::string& from, const Note& note);
 
 // The folder of the models that come with the program: models/default beside or above it; "" =
 // none.

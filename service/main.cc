@@ -17,6 +17,7 @@
 #include "service/rpc/cell_fleet.h"
 #include "service/rpc/server.h"
 #include "service/serving/engine.h"
+#include "service/serving/model_watch.h"
 
 namespace foreshadow {
 namespace {
@@ -92,13 +93,12 @@ int Run(const Flags& flags) {
   if (!store.ok()) return Fail(store.status());
   const std::string model_dir =
       config->model_dir.empty() ? models::InstalledModels() : config->model_dir;
-  models::RankedModels ranked = models::LoadModels(model_dir);
-  for (const std::string& note : ranked.notes) spdlog::warn("{}", note);
+  ModelWatch models(model_dir, config->settings.tick.step_ms, config->auto_promote_hours);
 
-  auto engine = Engine::Create(*config, std::move(ranked.models), **store);
+  auto engine = Engine::Create(*config, models.models(), **store);
   if (!engine.ok()) return Fail(engine.status());
   const std::unique_ptr<Hands> hands = rpc::MakeCellFleet(config->cells, **engine);
-  (*engine)->Start(hands.get());
+  (*engine)->Start(hands.get(), &models);
   const absl::Status served = Serve(flags, signals, **engine);
   (*engine)->Stop();  // its thread uses the hands
   return served.ok() ? 0 : Fail(served);

@@ -9,6 +9,7 @@
 #include "training/demo/demo.h"
 #include "training/forecast/forecast.h"
 #include "training/import/import.h"
+#include "training/model/model_command.h"
 #include "training/patterns/patterns.h"
 #include "training/synth/synth.h"
 #include "training/train/train_command.h"
@@ -29,6 +30,7 @@ int main(int argc, char** argv) {
   foreshadow::training::AddForecast(app);
   foreshadow::training::AddBacktest(app);
   foreshadow::training::AddTrain(app);
+  foreshadow::training::AddModelCommand(app);
   foreshadow::training::AddBench(app);
 
   try {

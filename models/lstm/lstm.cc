@@ -46,6 +46,7 @@ class Lstm : public Forecaster {
       : card_(card), network_(std::move(network)), threads_(threads) {}
 
   std::string_view name() const override { return "lstm"; }
+  int version() const override { return card_.registry_version; }
 
   int MaxSteps(int64_t step_ms) const override {
     return step_ms == card_.spec.step_ms ? card_.spec.horizon_steps : 0;
@@ -203,9 +204,11 @@ absl::StatusOr<LstmCard> LoadLstmCard(const std::string& folder) {
   return card;
 }
 
-absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads) {
-  const auto card = LoadLstmCard(folder);
+absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads,
+                                                           int version) {
+  auto card = LoadLstmCard(folder);
   if (!card.ok()) return card.status();
+  card->registry_version = version;
   const auto file = ReadSafetensors(WeightsPath(folder));
   if (!file.ok()) return file.status();
   // Torch gets one thread: the chunks are shared out among ours.

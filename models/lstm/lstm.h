@@ -15,8 +15,10 @@ namespace foreshadow::models {
 // names the file and the field. `threads` of the machine serve one Forecast, 0 = one per core.
 //
 // Answers at the sampling interval it was trained at only. A series without a sample gets
-// kNoHistory; one with fewer than kSamplesMin, or silent for an hour, kCannot.
-absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads);
+// kNoHistory; one with fewer than kSamplesMin, or silent for an hour, kCannot. `version` is the
+// number it is to go by.
+absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads,
+                                                           int version = 0);
 
 // Makes a Forecaster of a network in hand.
 std::shared_ptr<const Forecaster> MakeLstm(const LstmCard& card,

@@ -40,6 +40,7 @@ std::vector<Section> Sections(Config& c) {
   PlanSettings& plan = c.settings.plan;
   ShadowSettings& shadow = c.settings.shadow;
   LearnSettings& learn = c.settings.learn;
+  MonitorSettings& monitor = c.settings.monitor;
   return {
       {"server",
        {{"listen", &c.listen},
@@ -77,6 +78,8 @@ std::vector<Section> Sections(Config& c) {
         {"split_step", &learn.split_step, 0.01, 1},
         {"split_max", &learn.split_max, 0.01, 1},
         {"decrease_factor", &learn.decrease_factor, 0, 0.99}}},
+      {"monitor", {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650}}},
+      {"models", {{"auto_promote_hours", &c.auto_promote_hours, 0, 24 * 366}}},
   };
 }
 

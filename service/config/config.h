@@ -25,7 +25,8 @@ struct CellConfig {
 struct Config {
   std::string listen = "127.0.0.1:7420";  // port 0: any free one
   std::string data_dir;
-  std::string model_dir;  // "" = the one installed beside the program
+  std::string model_dir;           // registry of models; "" = the one installed beside the program
+  int32_t auto_promote_hours = 0;  // a candidate that is better after that long serves; 0 = never
   std::string log_level = "info";
   Clock clock = Clock::kWall;
   int64_t watermark_delay_ms = 5'000;  // wall clock: how long a step waits for late samples

@@ -33,7 +33,7 @@ std::vector<models::QuantileBlock> RunModels(const models::History& history, int
     const absl::Status status = models[m]->Forecast(history, steps, blocks[m]);
     if (status.ok()) continue;
     blocks[m] = {};
-    alerts.push_back(fmt::format("model {} failed and was passed over: {}", models[m]->name(),
+    alerts.push_back(fmt::format("model {} failed and was passed over: {}", models::Label(*models[m]),
                                  std::string(status.message())));
   }
   return blocks;
@@ -98,7 +98,7 @@ ForecastTable ForecastAndMix(const models::History& history, int steps, const Mo
   ForecastTable table;
   table.made_at_ms = history.end_ms;
   table.step_ms = history.step_ms;
-  for (const auto& model : models) table.models.emplace_back(model->name());
+  for (const auto& model : models) table.models.push_back(models::Label(*model));
   const std::vector<int64_t> chosen = WithSamples(history.values);
   std::vector<models::QuantileBlock> blocks;
   if (!chosen.empty()) blocks = RunModelsOn(chosen, history, steps, models, alerts);

@@ -56,22 +56,31 @@ void FollowOverload(bool over, int64_t now_ms, int64_t step_ms, CellWatch& watch
 
 }  // namespace
 
-void ScoreForecasts(const WindowView& window, std::span<const float> naive_scale,
-                    const ForecastMemory& memory, Scores& scores) {
+std::array<TickLosses, kSignals> ScoreForecasts(const WindowView& window,
+                                                std::span<const float> naive_scale,
+                                                const ForecastMemory& memory, Scores& scores) {
+  std::array<TickLosses, kSignals> losses;
   for (const ForecastMemory::Made& made : memory.made) {
     const int64_t ahead = (window.end_ms - made.made_at_ms) / window.step_ms;
     if (ahead < 1 || ahead > made.first.steps) continue;
     for (int64_t s = 0; s < made.first.series; ++s) {
       const float value = window.at(0, s);
       const auto quantiles = made.first.at(s, static_cast<int>(ahead - 1));
-      const bool counts = s % kSignals < kResources && naive_scale[s] > 0;
-      if (!counts || std::isnan(value) || std::isnan(quantiles[0])) continue;
+      if (!(naive_scale[s] > 0) || std::isnan(value) || std::isnan(quantiles[0])) continue;
+      const float loss = static_cast<float>(models::MeanPinball(value, quantiles)) / naive_scale[s];
+      if (ahead == 1) {
+        TickLosses& tick = losses[s % kSignals];
+        ++tick.count;
+        tick.missed += value < quantiles[models::kLow80] || value > quantiles[models::kHigh80];
+        tick.pinball_sum += loss;
+      }
+      if (s % kSignals >= kResources) continue;
       scores.scaled_error_sum += std::abs(value - quantiles[models::kMedian]) / naive_scale[s];
-      const auto loss = static_cast<float>(models::MeanPinball(value, quantiles));
-      scores.scaled_pinball_sum += loss / naive_scale[s];
+      scores.scaled_pinball_sum += loss;
       ++scores.scored_count;
     }
   }
+  return losses;
 }
 
 void JudgeCells(const std::vector<CellDemand>& demand, std::vector<CellForecast> forecasts,

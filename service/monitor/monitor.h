@@ -2,21 +2,25 @@
 // follows warnings until they come true or not, and counts overload with and without shadows.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "service/forecast/forecast.h"
 #include "service/history/window.h"
+#include "service/monitor/drift.h"
 #include "service/plan/demand.h"
 #include "service/plan/risk.h"
 #include "service/tick/types.h"
 
 namespace foreshadow {
 
-// Scores the forecasts whose time has come against the newest step of the window.
-void ScoreForecasts(const WindowView& window, std::span<const float> naive_scale,
-                    const ForecastMemory& memory, Scores& scores);
+// Scores the forecasts whose time has come against the newest step of the window; returns what
+// those of one step ahead lost, by signal.
+std::array<TickLosses, kSignals> ScoreForecasts(const WindowView& window,
+                                                std::span<const float> naive_scale,
+                                                const ForecastMemory& memory, Scores& scores);
 // Judges likewise the cells' forecasts, `forecasts` being the newest ones to remember.
 void JudgeCells(const std::vector<CellDemand>& demand, std::vector<CellForecast> forecasts,
                 int64_t now_ms, int64_t step_ms, CellErrorMemory& memory);

@@ -1,5 +1,7 @@
 #include "service/rpc/convert.h"
 
+#include "service/evaluate/evaluate.h"
+
 namespace foreshadow::rpc {
 
 grpc::Status ToGrpc(const absl::Status& status) {
@@ -103,6 +105,33 @@ v1::Scores ToProto(const Scores& scores) {
   proto.set_forecast_pinball_loss(scores.pinball());
   proto.set_alarms(scores.alarms);
   proto.set_alarms_false(scores.alarms_false);
+  return proto;
+}
+
+v1::ModelEvaluation ToProto(const Evaluation& e) {
+  v1::ModelEvaluation proto;
+  proto.set_candidate(e.candidate);
+  proto.set_against(e.against);
+  proto.set_verdict(Name(VerdictOf(e)));
+  proto.set_words(Words(e));
+  proto.set_since_ms(e.since_ms);
+  proto.set_until_ms(e.until_ms);
+  proto.set_ticks(static_cast<uint64_t>(e.ticks));
+  proto.set_forecasts_count(e.scored);
+  proto.set_unanswered_count(e.unanswered);
+  const auto fill = [&](const EvaluatedModel& model, v1::ModelFigures* to) {
+    const EvaluationFigures figures = FiguresOf(e, model);
+    to->set_mase(figures.mase);
+    to->set_pinball_loss(figures.pinball);
+    to->set_crps(figures.crps);
+    to->set_coverage_80(figures.coverage_80);
+  };
+  fill(e.of_candidate, proto.mutable_of_candidate());
+  fill(e.of_against, proto.mutable_of_against());
+  const Interval interval = MeanInterval(e.difference);
+  proto.set_difference(interval.mean);
+  proto.set_difference_low(interval.low);
+  proto.set_difference_high(interval.high);
   return proto;
 }
 

@@ -19,6 +19,7 @@ v1::CellRisk ToProto(const CellRisk& risk, const Fleet& fleet);
 v1::Shadow ToProto(const Shadow& shadow, const Fleet& fleet);
 v1::Action ToProto(const Action& action);
 v1::Scores ToProto(const Scores& scores);
+v1::ModelEvaluation ToProto(const Evaluation& evaluation);
 v1::Plan ToProto(const TickReport& report);
 v1::Explanation ToProto(const Explanation& explanation, const Fleet& fleet);
 

@@ -307,14 +307,14 @@ class ForecastsService : public v1::Forecasts::Service {
     if (absl::Status status = CheckSize(carried.history.values.series, *ask); !status.ok()) {
       return status;
     }
-    ModelList models = engine_.models();
+    ModelList models = *engine_.models();
     if (!request.model().empty() && request.model() != "auto") {
       const auto first = std::find_if(models.begin(), models.end(), [&](const auto& model) {
-        return model->name() == request.model();
+        return model->name() == request.model() || models::Label(*model) == request.model();
       });
       if (first == models.end()) {
         std::string known = "auto";
-        for (const auto& model : models) known += ", " + std::string(model->name());
+        for (const auto& model : models) known += ", " + models::Label(*model);
         return Invalid(fmt::format("model = \"{}\": must be one of {}", request.model(), known));
       }
       models.erase(models.begin(), first);

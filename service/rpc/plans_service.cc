@@ -33,13 +33,16 @@ class PlansService : public v1::Plans::Service {
     response->set_series_count(static_cast<uint64_t>(fleet->series_count()));
     response->set_mode(Name(engine_.config().settings.shadow.mode));
     response->set_compute(std::string(kernels::CpuOps().name));
-    for (const auto& model : engine_.models()) response->add_models(std::string(model->name()));
+    for (const auto& model : *engine_.models()) response->add_models(models::Label(*model));
     const auto report = engine_.report();
     if (report == nullptr) return grpc::Status::OK;
     response->set_last_tick_ms(report->tick_ms);
     response->set_last_tick_duration_ms(report->duration_ms);
     response->set_paused(report->paused);
     *response->mutable_scores() = ToProto(report->scores);
+    if (!report->evaluation.candidate.empty()) {
+      *response->mutable_evaluation() = ToProto(report->evaluation);
+    }
     for (const StageTime& time : report->stages) {
       v1::StageTime* stage = response->add_stages();
       stage->set_stage(time.stage);

@@ -23,12 +23,18 @@ int64_t WallNowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-// An alert that stands is logged once, not at every tick.
-void LogNewAlerts(const TickReport* before, const TickReport& report) {
+bool Has(const TickReport* report, const std::string& alert) {
+  return report != nullptr && std::ranges::find(report->alerts, alert) != report->alerts.end();
+}
+
+// An alert that stands is logged once, not at every tick, and once more when it is over.
+void LogAlerts(const TickReport* before, const TickReport& report) {
   for (const std::string& alert : report.alerts) {
-    const bool stands = before != nullptr && std::find(before->alerts.begin(), before->alerts.end(),
-                                                       alert) != before->alerts.end();
-    if (!stands) spdlog::warn("{}", alert);
+    if (!Has(before, alert)) spdlog::warn("{}", alert);
+  }
+  if (before == nullptr) return;
+  for (const std::string& alert : before->alerts) {
+    if (!Has(&report, alert)) spdlog::info("no longer: {}", alert);
   }
 }
 
@@ -42,9 +48,9 @@ std::vector<Cell> CellsOf(const Config& config) {
 
 Engine::Engine(Config config, ModelList models, HistoryStore& store)
     : config_(std::move(config)),
-      models_(std::move(models)),
       store_(store),
       fleet_(std::make_shared<const Fleet>(Fleet{CellsOf(config_), {}})),
+      models_(std::make_shared<const ModelList>(std::move(models))),
       world_(
           store, config_.settings.tick.seed, [this] { return fleet(); },
           [this](const Action& action) {
@@ -88,8 +94,9 @@ absl::Status Engine::Load() {
   return absl::OkStatus();
 }
 
-void Engine::Start(Hands* hands) {
+void Engine::Start(Hands* hands, ModelSource* source) {
   hands_ = hands;
+  source_ = source;
   if (config_.clock == Clock::kWall) thread_ = std::thread([this] { RunWallClock(); });
 }
 
@@ -226,6 +233,11 @@ bool Engine::stopping() const {
   return stopping_;
 }
 
+std::shared_ptr<const ModelList> Engine::models() const {
+  const std::lock_guard lock(mutex_);
+  return models_;
+}
+
 std::shared_ptr<const TickReport> Engine::report() const {
   const std::lock_guard lock(mutex_);
   return report_;
@@ -328,8 +340,15 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
   auto inbox = TakeInbox(step_ms);
   if (!inbox.ok()) return inbox.status();
   world_.SetTick(step_ms, commands_taken_);
-  Inbox told{{}, {}, inbox->outcomes, inbox->reports, inbox->commands};
-  auto report = Tick(*state_, *std::move(inbox), models_, config_.settings, world_);
+  Inbox told{{}, {}, inbox->outcomes, inbox->reports, inbox->commands, {}};
+  ModelSource::Served served{models(), nullptr};
+  if (source_ != nullptr) {
+    served = source_->Poll(inbox->alerts);
+    const std::lock_guard lock(mutex_);
+    models_ = served.models;
+  }
+  auto report = Tick(*state_, *std::move(inbox), *served.models, config_.settings, world_,
+                     served.candidate.get());
   if (!report.ok()) {
     PutBack(std::move(told));
     return report.status();
@@ -340,8 +359,9 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     const std::lock_guard lock(mutex_);
     before.swap(report_);
   }
-  LogNewAlerts(before.get(), **report);
+  LogAlerts(before.get(), **report);
   changed_.notify_all();
+  if (served.candidate != nullptr) source_->Evaluated((*report)->evaluation);
   if (absl::Status status = ForgetOldSamples(step_ms); !status.ok()) {
     spdlog::error("old samples are kept for now: {}", std::string(status.message()));
   }

@@ -36,6 +36,21 @@ class Hands {
   virtual void WaitUntilIdle() = 0;
 };
 
+// Where trained models come from.
+class ModelSource {
+ public:
+  struct Served {
+    std::shared_ptr<const ModelList> models;              // never null
+    std::shared_ptr<const models::Forecaster> candidate;  // null = none
+  };
+  virtual ~ModelSource() = default;
+  // Between two ticks, on their thread: what to serve with from here on. What stands in the way of
+  // another version goes to `alerts`.
+  virtual Served Poll(std::vector<std::string>& alerts) = 0;
+  // After a tick that evaluated the candidate.
+  virtual void Evaluated(const Evaluation& evaluation) = 0;
+};
+
 struct IngestResult {
   std::string error;  // of the batch as a whole
   int64_t accepted_count = 0;
@@ -51,8 +66,9 @@ class Engine {
                                                         HistoryStore& store);
   ~Engine();
 
-  // Begins to tick (wall clock). `hands` outlives the engine, or nullptr: nothing is carried out.
-  void Start(Hands* hands);
+  // Begins to tick (wall clock). Both outlive the engine; without `hands` nothing is carried out,
+  // without `source` the models stay what they are.
+  void Start(Hands* hands, ModelSource* source = nullptr);
   // Finishes the tick in progress and starts no other. Idempotent.
   void Stop();
 
@@ -80,7 +96,7 @@ class Engine {
 
   bool stopping() const;
   const Config& config() const { return config_; }
-  const ModelList& models() const { return models_; }
+  std::shared_ptr<const ModelList> models() const;  // of the newest tick
   HistoryStore& store() const { return store_; }
 
  private:
@@ -94,11 +110,11 @@ class Engine {
   absl::Status ForgetOldSamples(int64_t now_ms);
 
   const Config config_;
-  const ModelList models_;
   HistoryStore& store_;
   Hands* hands_ = nullptr;
+  ModelSource* source_ = nullptr;
 
-  mutable std::mutex mutex_;  // the inbox, the fleet, the report
+  mutable std::mutex mutex_;  // the inbox, the fleet, the models, the report
   mutable std::condition_variable changed_;
   Inbox inbox_;
   bool window_in_store_ = true;  // the next tick reads the window's samples from the history
@@ -106,6 +122,7 @@ class Engine {
   uint64_t commands_taken_ = 0;  // number of the newest that a tick has in hand
   std::shared_ptr<const Fleet> fleet_;
   std::unordered_map<std::string, int32_t> account_index_;
+  std::shared_ptr<const ModelList> models_;
   std::shared_ptr<const TickReport> report_;
   bool stopping_ = false;
 

@@ -222,6 +222,96 @@ Scores ScoresFrom(const json& j) {
   return s;
 }
 
+json ToJson(const EvaluatedModel& m) {
+  return {{"scaled_error_sum", m.scaled_error_sum},
+          {"scaled_pinball_sum", m.scaled_pinball_sum},
+          {"inside_80", m.inside_80},
+          {"pinball_sum", m.pinball_sum}};
+}
+
+EvaluatedModel EvaluatedFrom(const json& j) {
+  EvaluatedModel m;
+  j.at("scaled_error_sum").get_to(m.scaled_error_sum);
+  j.at("scaled_pinball_sum").get_to(m.scaled_pinball_sum);
+  j.at("inside_80").get_to(m.inside_80);
+  j.at("pinball_sum").get_to(m.pinball_sum);
+  return m;
+}
+
+json ToJson(const Evaluation& e) {
+  return {{"candidate", e.candidate},
+          {"against", e.against},
+          {"serving", e.serving},
+          {"since_ms", e.since_ms},
+          {"until_ms", e.until_ms},
+          {"ticks", e.ticks},
+          {"scored", e.scored},
+          {"unanswered", e.unanswered},
+          {"actual_sum", e.actual_sum},
+          {"of_candidate", ToJson(e.of_candidate)},
+          {"of_against", ToJson(e.of_against)},
+          {"batch_count", e.difference.batch_count},
+          {"means", e.difference.means},
+          {"open_sum", e.difference.open_sum},
+          {"open_count", e.difference.open_count}};
+}
+
+Evaluation EvaluationFrom(const json& j) {
+  Evaluation e;
+  j.at("candidate").get_to(e.candidate);
+  j.at("against").get_to(e.against);
+  j.at("serving").get_to(e.serving);
+  j.at("since_ms").get_to(e.since_ms);
+  j.at("until_ms").get_to(e.until_ms);
+  j.at("ticks").get_to(e.ticks);
+  j.at("scored").get_to(e.scored);
+  j.at("unanswered").get_to(e.unanswered);
+  j.at("actual_sum").get_to(e.actual_sum);
+  e.of_candidate = EvaluatedFrom(j.at("of_candidate"));
+  e.of_against = EvaluatedFrom(j.at("of_against"));
+  j.at("batch_count").get_to(e.difference.batch_count);
+  j.at("means").get_to(e.difference.means);
+  j.at("open_sum").get_to(e.difference.open_sum);
+  j.at("open_count").get_to(e.difference.open_count);
+  return e;
+}
+
+json ToJson(const DriftTest& t) {
+  return {{"sums", t.sums}, {"excess", t.excess}, {"since_ms", t.since_ms}};
+}
+
+DriftTest DriftTestFrom(const json& j) {
+  DriftTest t;
+  j.at("sums").get_to(t.sums);
+  j.at("excess").get_to(t.excess);
+  j.at("since_ms").get_to(t.since_ms);
+  return t;
+}
+
+json ToJson(const DriftWatches& watches) {
+  json all;
+  for (int signal = 0; signal < kSignals; ++signal) {
+    const DriftWatch& w = watches[signal];
+    all[Name(static_cast<SignalKind>(signal))] = {{"usual_loss", w.usual_loss},
+                                                  {"ticks", w.ticks},
+                                                  {"coverage", ToJson(w.coverage)},
+                                                  {"loss", ToJson(w.loss)}};
+  }
+  return all;
+}
+
+DriftWatches DriftFrom(const json& j) {
+  DriftWatches watches;
+  for (int signal = 0; signal < kSignals; ++signal) {
+    const json& w = j.at(Name(static_cast<SignalKind>(signal)));
+    w.at("usual_loss").get_to(watches[signal].usual_loss);
+    w.at("ticks").get_to(watches[signal].ticks);
+    watches[signal].coverage = DriftTestFrom(w.at("coverage"));
+    watches[signal].loss = DriftTestFrom(w.at("loss"));
+  }
+  return watches;
+}
+
 json WatchesToJson(const std::vector<CellWatch>& watches, const Fleet& fleet) {
   json all = json::array();
   for (size_t c = 0; c < watches.size(); ++c) {
@@ -272,6 +362,9 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   }
   d.watches = WatchesFrom(j.at("watches"), ids);
   d.scores = ScoresFrom(j.at("scores"));
+  // Absent in what earlier versions of the program left.
+  if (j.contains("evaluation")) d.evaluation = EvaluationFrom(j.at("evaluation"));
+  if (j.contains("drift")) d.drift = DriftFrom(j.at("drift"));
   j.at("next_action_id").get_to(d.next_action_id);
   j.at("last_tick_ms").get_to(d.last_tick_ms);
   j.at("paused").get_to(d.paused);
@@ -293,6 +386,8 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"open", open},
               {"watches", WatchesToJson(decisions.watches, fleet)},
               {"scores", ToJson(decisions.scores)},
+              {"evaluation", ToJson(decisions.evaluation)},
+              {"drift", ToJson(decisions.drift)},
               {"next_action_id", decisions.next_action_id},
               {"last_tick_ms", decisions.last_tick_ms},
               {"paused", decisions.paused}}

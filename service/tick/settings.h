@@ -49,12 +49,17 @@ struct LearnSettings {
   double decrease_factor = 0.5;  // when the target is in danger or the source is safe
 };
 
+struct MonitorSettings {
+  int32_t drift_false_alarm_days = 30;  // at least that long between two for nothing, on average
+};
+
 struct Settings {
   TickSettings tick;
   AnalyzeSettings analyze;
   PlanSettings plan;
   ShadowSettings shadow;
   LearnSettings learn;
+  MonitorSettings monitor;
 };
 
 }  // namespace foreshadow

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "service/analyze/analyze.h"
+#include "service/evaluate/evaluate.h"
 #include "service/forecast/forecast.h"
 #include "service/history/window.h"
 #include "service/plan/risk.h"
@@ -27,9 +28,10 @@ struct State {
   PatternMemory patterns;
   ForecastMemory forecasts;
   CellErrorMemory cell_errors;  // of the cell-wide forecasts
+  EvaluationMemory candidate;   // its forecasts that wait for their samples
   Decisions decisions;
   std::unordered_set<uint64_t> started;  // actions that this process has begun to carry out
-  bool warmed = false;  // the mixture and cell errors have learned from the past
+  bool warmed = false;                   // the mixture and cell errors have learned from the past
 };
 
 }  // namespace foreshadow

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "service/analyze/analyze.h"
+#include "service/evaluate/evaluate.h"
 #include "service/forecast/forecast.h"
 #include "service/ingest/absorb.h"
 #include "service/learn/learn.h"
@@ -139,7 +140,8 @@ StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& 
 
 absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox,
                                                        const ModelList& models,
-                                                       const Settings& settings, World& world) {
+                                                       const Settings& settings, World& world,
+                                                       const models::Forecaster* candidate) {
   auto report = std::make_shared<TickReport>();
   StageClock clock(world, *report);
   const int64_t now_ms = world.NowMs();
@@ -148,6 +150,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
       static_cast<int64_t>(world.Random() % static_cast<uint64_t>(settings.tick.step_ms));
   Decisions next = state.decisions;
   Changes changes;
+  changes.alerts = std::move(inbox.alerts);
 
   // 1 ingest: who is there, what the cells and operators said
   state.fleet = AbsorbAccounts(inbox.accounts, state.fleet, state.account_index);
@@ -193,7 +196,16 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("route");
 
   // 8 monitor
-  ScoreForecasts(window, state.patterns.naive_scale, state.forecasts, next.scores);
+  const auto losses =
+      ScoreForecasts(window, state.patterns.naive_scale, state.forecasts, next.scores);
+  WatchDrift(losses, now_ms, step_ms, settings.monitor.drift_false_alarm_days, next.drift,
+             changes.alerts);
+  if (candidate != nullptr) {
+    Evaluate(window, state.patterns.period_steps, state.patterns.naive_scale, models, *candidate,
+             state.candidate, next.evaluation, changes.alerts);
+  } else {
+    next.evaluation = {};
+  }
   JudgeCells(demand, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
   WatchCells(fleet, demand, plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms,
              next.watches, next.scores);
@@ -224,6 +236,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   report->shadows = state.decisions.shadows;
   report->actions = ActionsToShow(state.decisions, changes);
   report->scores = state.decisions.scores;
+  report->evaluation = state.decisions.evaluation;
   report->paused = state.decisions.paused;
   report->alerts = std::move(changes.alerts);
   return std::shared_ptr<const TickReport>(std::move(report));

@@ -10,6 +10,8 @@
 
 #include "kernels/ops.h"
 #include "models/forecaster.h"
+#include "service/evaluate/evaluation.h"
+#include "service/monitor/drift.h"
 
 namespace foreshadow {
 
@@ -202,6 +204,8 @@ struct Decisions {
   std::vector<Explanation> open;   // actions that wait or are intended, with their evidence
   std::vector<CellWatch> watches;  // [cell]
   Scores scores;
+  Evaluation evaluation;  // of the candidate model, if there is one
+  DriftWatches drift;     // [signal]
   uint64_t next_action_id = 1;
   int64_t last_tick_ms = 0;
   bool paused = false;
@@ -236,6 +240,7 @@ struct Inbox {
   std::vector<Outcome> outcomes;
   std::vector<CellReport> reports;
   std::vector<Command> commands;
+  std::vector<std::string> alerts;  // of whoever feeds the tick, to be published with its own
 };
 
 // Written in one durable step before any action of the tick is carried out.
@@ -293,7 +298,7 @@ struct ForecastTable {
   int64_t made_at_ms = 0;
   int64_t step_ms = 0;
   models::QuantileBlock block;      // [series][step][quantile]
-  std::vector<std::string> models;  // names
+  std::vector<std::string> models;  // labels
   std::vector<uint8_t> model_of;    // [series] into models: what weighs most in the mixture
 };
 
@@ -319,6 +324,7 @@ struct TickReport {
   std::vector<Shadow> shadows;
   std::vector<Action> actions;  // decided or settled in this tick, and all open ones
   Scores scores;
+  Evaluation evaluation;
   bool paused = false;
   std::vector<std::string> alerts;
   std::vector<StageTime> stages;

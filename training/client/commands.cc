@@ -61,6 +61,7 @@ void PrintStatus(const v1::GetStatusResponse& s) {
   std::string models;
   for (const std::string& model : s.models()) models += (models.empty() ? "" : ", ") + model;
   fmt::print("models          {}\n", models);
+  if (s.has_evaluation()) fmt::print("candidate       {}\n", s.evaluation().words());
   if (s.last_tick_ms() == 0) {
     fmt::print("ticks           none yet\n");
     return;

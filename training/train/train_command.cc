@@ -15,8 +15,10 @@
 
 #include "models/level/level.h"
 #include "models/lstm/lstm.h"
+#include "models/registry.h"
 #include "training/backtest/backtest.h"
 #include "training/command.h"
+#include "training/model/model_command.h"
 #include "training/train/lstm_trainer.h"
 #include "training/train/progress_bar.h"
 #include "training/train/series_set.h"
@@ -28,6 +30,7 @@ struct LstmArguments {
   std::vector<std::string> traces;
   std::string device = "auto";
   LstmTrainOptions train;
+  std::string registry;
   bool json = false;
 };
 
@@ -176,7 +179,8 @@ absl::Status RunLstm(LstmArguments& a) {
   const absl::Status status = AddScores(sets->front(), a, *card);
   if (!status.ok()) return status;
   PrintResult(a, *card);
-  return absl::OkStatus();
+  if (a.registry.empty()) return absl::OkStatus();
+  return models::AddModel(a.registry, a.train.out, MakeNote("train lstm")).status();
 }
 
 void AddLstm(CLI::App& train) {
@@ -194,6 +198,9 @@ void AddLstm(CLI::App& train) {
       ->check(CLI::ExistingFile);
   command.add_option("--out", o.out, "Folder for the model, its log and its checkpoint")
       ->required();
+  command.add_option(
+      "--registry", arguments->registry,
+      "Model registry that gets the result as its candidate, see `foreshadow model`");
   command.add_option("--horizon", o.horizon_steps, "Steps to forecast; 0 = an hour")
       ->capture_default_str()
       ->check(CLI::Range(0, models::kHorizonStepsMaxLstm));

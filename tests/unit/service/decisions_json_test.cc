@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+
 #include "tests/unit/service/fleets.h"
 
 namespace foreshadow {
@@ -33,6 +35,14 @@ Decisions Some(const Fleet& fleet) {
   d.watches[1].warned_since_ms = 5;
   d.scores.lead_minutes = {5, 10};
   d.scores.scaled_error_sum = 0.1;
+  d.evaluation.candidate = "lstm@2";
+  d.evaluation.scored = 12;
+  d.evaluation.actual_sum[3] = 0.1;
+  d.evaluation.of_against.pinball_sum[1] = 1.0 / 3;
+  d.evaluation.difference = {24, {0.1, -1.0 / 7}, 0.3, 5};
+  d.drift[1].usual_loss = 0.7;
+  d.drift[4].loss.sums = {1, 2.5, 1e9};
+  d.drift[4].loss.since_ms = 66;
   d.next_action_id = 10;
   d.last_tick_ms = 77;
   d.paused = true;
@@ -55,6 +65,9 @@ TEST(DecisionsJson, RoundTripsBitForBit) {
   EXPECT_TRUE(dropped.empty());
   EXPECT_EQ(DecisionsToJson(*read, fleet), text);
   EXPECT_EQ(read->shadows[0].wanted_split, 1.0 / 3);
+  EXPECT_EQ(read->evaluation.difference.means[1], -1.0 / 7);
+  EXPECT_EQ(read->evaluation.of_against.pinball_sum[1], 1.0 / 3);
+  EXPECT_EQ(read->drift[4].loss.sums[2], 1e9);
   EXPECT_EQ(read->open[0].action.kind, ActionKind::kPause);
 }
 
@@ -69,6 +82,18 @@ TEST(DecisionsJson, NamesWhatNoLongerExists) {
   EXPECT_TRUE(read->shadows.empty());
   ASSERT_EQ(dropped.size(), 1u);
   EXPECT_EQ(dropped[0], "shadow shadow-3: account account-1");
+}
+
+TEST(DecisionsJson, OfAnEarlierProgramLackWhatItDidNotKnow) {
+  const Fleet fleet = TwoCells();
+  auto json = nlohmann::json::parse(DecisionsToJson(Some(fleet), fleet));
+  json.erase("evaluation");
+  json.erase("drift");
+  std::vector<std::string> dropped;
+  const auto read = DecisionsFromJson(json.dump(), fleet, dropped);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->evaluation.candidate, "");
+  EXPECT_EQ(read->next_action_id, 10u);
 }
 
 TEST(DecisionsJson, CorruptTextIsAnError) {
