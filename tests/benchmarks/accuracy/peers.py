@@ -136,12 +136,25 @@ def of_intervals(made):
     return np.column_stack(columns)
 
 
-def auto_arima(y, steps):
-    """Chosen and fitted anew at each origin: statsforecast's forward, which carries a model on over new
-    samples, runs away where the model has a drift."""
-    from statsforecast.models import AutoARIMA
+class AutoArima:
+    """The order is chosen at a series' first origin, which is slow; its coefficients are fitted anew at
+    each. (statsforecast's forward, which carries a model on over new samples, runs away where the model
+    has a drift.)"""
 
-    return of_intervals(AutoARIMA(season_length=1).fit(y).predict(h=steps, level=INTERVALS))
+    def __init__(self):
+        self.series, self.model = None, None
+
+    def __call__(self, y, steps, series, _):
+        from statsforecast.models import ARIMA, AutoARIMA
+
+        if series != self.series:
+            chosen = AutoARIMA(season_length=1).fit(y)
+            p, q, _, _, _, d, _ = chosen.model_["arma"]
+            self.series = series
+            self.model = ARIMA(order=(p, d, q), include_mean="intercept" in chosen.model_["coef"],
+                               include_drift="drift" in chosen.model_["coef"])
+            return of_intervals(chosen.predict(h=steps, level=INTERVALS))
+        return of_intervals(self.model.fit(y).predict(h=steps, level=INTERVALS))
 
 
 def auto_ets(y, steps):
@@ -159,7 +172,7 @@ def mstl_ets(y, steps):
     return of_intervals(model.fit(y).predict(h=steps, level=INTERVALS))
 
 
-def prophet(y, steps, end_ms):
+def prophet(y, steps, _, end_ms):
     from prophet import Prophet
 
     step = pd.Timedelta(milliseconds=300_000)
@@ -173,7 +186,7 @@ def prophet(y, steps, end_ms):
 
 
 def timeless(quantiles):
-    return lambda y, steps, _: quantiles(y, steps)
+    return lambda y, steps, *_: quantiles(y, steps)
 
 
 def peers():
@@ -190,7 +203,7 @@ def peers():
         "AutoETS": ("statsforecast", 1, timeless(auto_ets)),
         "MSTL+AutoETS": ("statsforecast", 1, timeless(mstl_ets)),
         "Prophet": ("prophet", 1, prophet),
-        "AutoARIMA": ("statsforecast", 2, timeless(auto_arima)),
+        "AutoARIMA": ("statsforecast", 2, AutoArima()),
     }
 
 
@@ -218,7 +231,8 @@ def forecast_all(points, trace, name, peer, path):
                 end_ms = trace.start_ms + (origin - 1) * trace.step_ms
                 window = values[max(0, origin - points["window_steps"]):origin]
                 try:
-                    made = peer(filled(window), points["horizon_steps"], end_ms)
+                    made = peer(filled(window), points["horizon_steps"], (account, signal),
+                                end_ms)
                 except Exception as error:  # of any kind: the packages raise many
                     failed[type(error).__name__ + ": " + str(error)[:60]] = (account, signal, origin)
                     continue
