@@ -164,6 +164,11 @@ def best_peer(result, figures, distance, figure):
     return min(result["peers"], key=lambda model: figures[model, distance][figure])
 
 
+def number(value):
+    """AutoETS's variances can overflow where its errors multiply."""
+    return f"{value:.3f}" if value < 100 else "> 99"
+
+
 def table(result):
     figures = figures_of(result)
     lines = ["| " + result["test"] + " | " + " | ".join(
@@ -172,7 +177,7 @@ def table(result):
         "| --- |" + " --- |" * (4 * len(DISTANCES))]
     shown = [model for model in result["ours"] if model not in SIMPLE]
     for model in sorted(shown, key=lambda m: (m != MIXED, m in FITTED)) + result["peers"]:
-        cells = [f"{figures[model, distance][figure]:.3f}" for figure in ("mase", "crps", "smape")
+        cells = [number(figures[model, distance][figure]) for figure in ("mase", "crps", "smape")
                  for distance in DISTANCES]
         cells += [f"{100 * figures[model, distance]['coverage_80']:.1f}" for distance in DISTANCES]
         label = f"`{model}`" if model in result["ours"] else model
