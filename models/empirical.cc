@@ -48,6 +48,71 @@ void WriteQuantiles(float point, const Offsets& offsets, std::span<float> row) {
   }
 }
 
+namespace {
+
+// Distances whose errors are measured.
+int NextAnchor(int anchor) { return anchor < 3 ? anchor + 1 : 2 * anchor; }
+
+}  // namespace
+
+void WriteByDistance(std::span<const float> points, std::span<const float> spread, float magnitude,
+                     const std::function<std::span<float>(int distance)>& errors_at, int64_t series,
+                     QuantileBlock& out) {
+  const auto steps = static_cast<int>(points.size());
+  int before = 0;
+  Offsets offsets_before{};
+  for (int anchor = 1; before < steps; anchor = NextAnchor(anchor)) {
+    const int end = std::min(anchor, steps);
+    const std::span<float> errors = errors_at(end);
+    Offsets offsets;
+    if (std::ssize(errors) >= kErrorsMin || before == 0) {
+      offsets = ErrorOffsets(errors, magnitude);
+    } else {
+      const float growth = spread[end - 1] / spread[before - 1];
+      for (int q = 0; q < kQuantiles; ++q) offsets[q] = growth * offsets_before[q];
+    }
+    for (int step = before; step < end; ++step) {
+      const float share = static_cast<float>(step + 1 - before) / static_cast<float>(end - before);
+      Offsets between;
+      for (int q = 0; q < kQuantiles; ++q) {
+        between[q] = offsets_before[q] + share * (offsets[q] - offsets_before[q]);
+      }
+      WriteQuantiles(points[step], between, out.at(series, step));
+    }
+    before = end;
+    offsets_before = offsets;
+  }
+}
+
+void ErrorsAhead(std::span<const float> errors, std::span<const float> weights, int distance,
+                 std::vector<float>& out) {
+  out.clear();
+  int64_t run = 0;  // errors without a gap up to this one
+  for (int64_t t = 0; t < std::ssize(errors); ++t) {
+    run = std::isnan(errors[t]) ? 0 : run + 1;
+    if (run < distance) continue;
+    float sum = 0;
+    for (int j = 0; j < distance; ++j) sum += weights[j] * errors[t - j];
+    if (std::isfinite(sum)) out.push_back(sum);
+  }
+}
+
+void WriteFromErrors(std::span<const float> points, std::span<const float> errors,
+                     std::span<const float> weights, float magnitude, std::vector<float>& scratch,
+                     int64_t series, QuantileBlock& out) {
+  std::vector<float> spread(points.size());
+  double variance = 0;
+  for (size_t step = 0; step < points.size(); ++step) {
+    variance += static_cast<double>(weights[step]) * weights[step];
+    spread[step] = static_cast<float>(std::sqrt(variance));
+  }
+  const auto errors_at = [&](int distance) -> std::span<float> {
+    ErrorsAhead(errors, weights, distance, scratch);
+    return scratch;
+  };
+  WriteByDistance(points, spread, magnitude, errors_at, series, out);
+}
+
 void WriteMissing(ForecastStatus status, int64_t series, QuantileBlock& out) {
   out.status[series] = status;
   for (int step = 0; step < out.steps; ++step) {

@@ -4,7 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
+#include <vector>
 
 #include "models/forecaster.h"
 
@@ -23,6 +25,27 @@ Offsets ErrorOffsets(std::span<float> errors, float magnitude);
 
 // point + offsets, cut to [0, largest float].
 void WriteQuantiles(float point, const Offsets& offsets, std::span<float> row);
+
+// The row of every step 1..points.size() of `series`: points[step - 1] with the quantiles of the
+// model's errors at that distance. Those of a few distances are asked for (`errors_at` gives errors
+// that this may reorder), between them is a line: neighbours differ little. Where too few were seen,
+// which is far ahead, those before grow as `spread` [steps] does.
+void WriteByDistance(std::span<const float> points, std::span<const float> spread, float magnitude,
+                     const std::function<std::span<float>(int distance)>& errors_at, int64_t series,
+                     QuantileBlock& out);
+
+// What a model that each error of one step moves would have erred by at a distance, had it stood
+// still at that many steps before (Hyndman, Koehler, Ord and Snyder 2008, section 6.1): error(t) +
+// sum of weights[j] error(t - j) for 0 < j < distance. One pass of the model so gives its held-out
+// errors at all distances. Windows with a gap (NaN) are left out; weights[0] is 1.
+void ErrorsAhead(std::span<const float> errors, std::span<const float> weights, int distance,
+                 std::vector<float>& out);
+
+// WriteByDistance for such a model; spread is that of independent errors. `errors` are those of one
+// step, oldest first; `scratch` is overwritten.
+void WriteFromErrors(std::span<const float> points, std::span<const float> errors,
+                     std::span<const float> weights, float magnitude, std::vector<float>& scratch,
+                     int64_t series, QuantileBlock& out);
 
 // Marks a series that has no answer.
 void WriteMissing(ForecastStatus status, int64_t series, QuantileBlock& out);

@@ -4,22 +4,18 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/algo/strength.h"
 #include "kernels/ops.h"
 #include "models/arima/choose.h"
-#include "models/empirical.h"
-#include "models/parallel.h"
+#include "models/fitted.h"
 
 namespace foreshadow::models {
 namespace {
 
-constexpr int kStepsMax = 2'016;  // a week of 5 min: as far as the hot window looks back
-constexpr int kSamplesMin = 10;
-constexpr int kErrorsMax = 576;  // two days of 5 min say how wide the quantiles are
+constexpr size_t kErrorsMax = 576;  // two days of 5 min say how wide the quantiles are
 constexpr int kSeasonsMin = 3;
 // Wang, Smith and Hyndman (2006); from here on forecast::nsdiffs takes a season seriously.
 constexpr double kStrengthMin = 0.64;
-constexpr int64_t kSilenceMs = 3'600'000;
-constexpr int64_t kDayMs = 86'400'000;
 constexpr int64_t kChunkSeries = 16;  // of one call of STL: a SIMD lane each
 
 // Scratch of one thread, reused from series to series.
@@ -30,7 +26,11 @@ struct Scratch {
   std::vector<double> samples;  // from the first that is there
   std::vector<double> season;   // last cycle; empty = none taken out
   double seasons = 0;           // how many of them the history has
-  std::vector<float> recent;
+  std::vector<float> column;
+  std::vector<float> errors;  // of one step
+  std::vector<float> ahead;   // of a distance
+  std::vector<float> points;  // [steps]
+  std::vector<float> weights;
   ArimaFitter fitter;
   ArimaSamples prepared;
   ArimaForecast forecast;
@@ -59,46 +59,23 @@ std::span<std::byte> Aligned(std::vector<std::byte>& memory, size_t bytes) {
   return std::span(memory).subspan((kAlignment - address % kAlignment) % kAlignment, bytes);
 }
 
-// 0 = no season, 1 = nothing but season (Wang, Smith and Hyndman 2006, section 3.1).
-double Strength(const Parts& parts, int64_t s) {
-  double count = 0;
-  double sums[2] = {};
-  double squares[2] = {};
-  for (int64_t t = 0; t < parts.observed.steps; ++t) {
-    const double rest = parts.remainder.at(t, s);
-    if (std::isnan(rest)) continue;
-    const double both = rest + parts.seasonal.at(t, s);
-    count += 1;
-    sums[0] += rest;
-    squares[0] += rest * rest;
-    sums[1] += both;
-    squares[1] += both * both;
-  }
-  const auto variance = [&](int i) { return squares[i] - sums[i] * sums[i] / count; };
-  return count > 0 && variance(1) > 0 ? std::max(0.0, 1 - variance(0) / variance(1)) : 0;
-}
-
 class Arima : public Forecaster {
  public:
   explicit Arima(int threads) : threads_(ThreadCount(threads)) {}
 
   std::string_view name() const override { return "arima"; }
-  int MaxSteps(int64_t step_ms) const override { return step_ms > 0 ? kStepsMax : 0; }
+  int MaxSteps(int64_t step_ms) const override { return step_ms > 0 ? kFittedStepsMax : 0; }
 
   absl::Status Forecast(const History& history, int steps, QuantileBlock& out) const override {
-    if (absl::Status status = CheckHistory(history, steps, kStepsMax); !status.ok()) return status;
-    out.Resize(history.values.series, steps);
-    std::vector<Scratch> scratch(static_cast<size_t>(threads_));
-    ForChunks(out.series, kChunkSeries, threads_, [&](int64_t first, int64_t last, int worker) {
-      ForecastChunk(history, first, last, scratch[worker], out);
-    });
-    return absl::OkStatus();
+    const auto work = [&](int64_t first, int64_t last, Scratch& scratch) {
+      ForecastChunk(history, first, last, scratch, out);
+    };
+    return ForecastFitted<Scratch>(history, steps, kChunkSeries, threads_, out, work);
   }
 
  private:
   static int PeriodOf(const History& history, int64_t s) {
-    const int64_t day = kDayMs / history.step_ms;
-    const int64_t period = history.periods[s] > 1 ? history.periods[s] : day;
+    const int64_t period = SeasonOf(history, s);
     return kSeasonsMin * period <= history.values.steps && period > 1 ? static_cast<int>(period)
                                                                       : 0;
   }
@@ -148,25 +125,19 @@ class Arima : public Forecaster {
   static void ForecastOne(const History& history, int64_t s, int period, const Parts& parts,
                           int64_t c, Scratch& scratch, QuantileBlock& out) {
     const int64_t steps = parts.observed.steps;
-    const auto missing = [&](int64_t t) { return std::isnan(parts.observed.at(t, c)); };
-    int64_t begin = 0;
-    while (begin < steps && missing(begin)) ++begin;
-    if (begin == steps) return WriteMissing(ForecastStatus::kNoHistory, s, out);
-    int64_t silent = 0;
-    while (missing(steps - 1 - silent)) ++silent;
-    int64_t there = 0;
-    for (int64_t t = begin; t < steps; ++t) there += missing(t) ? 0 : 1;
-    if (there < kSamplesMin || silent * history.step_ms > kSilenceMs) {
-      return WriteMissing(ForecastStatus::kCannot, s, out);
-    }
+    scratch.column.resize(static_cast<size_t>(steps));
+    CopyColumn(history, s, scratch.column);
+    const auto past = UsablePast(scratch.column, history.step_ms, s, out);
+    if (past.empty()) return;
+    const int64_t begin = steps - std::ssize(past);
     const bool strong = period > 0 && kSeasonsMin * period <= steps - begin &&
                         scratch.decomposed[c] == kernels::SeriesStatus::kOk &&
-                        Strength(parts, c) > kStrengthMin;
+                        kernels::SeasonalStrength(parts.seasonal, parts.remainder, c) > kStrengthMin;
     const bool take_out = strong && period > kSeasonMax;
     scratch.season.clear();
     scratch.samples.clear();
     for (int64_t t = begin; t < steps; ++t) {
-      const double value = parts.observed.at(t, c);
+      const double value = past[t - begin];
       scratch.samples.push_back(take_out ? value - parts.seasonal.at(t, c) : value);
     }
     if (take_out) {
@@ -179,7 +150,7 @@ class Arima : public Forecaster {
     const ArimaChoice choice =
         ChooseArima(scratch.samples, modelled, modelled > 0 && strong ? 1 : 0, scratch.fitter,
                     scratch.prepared);
-    if (!choice.found) return WriteWalk(parts, c, s, scratch, out);
+    if (!choice.found) return WriteWalk(past, s, scratch, out);
     scratch.fitter.Forecast(choice.fit, scratch.prepared, scratch.samples, out.steps,
                             scratch.forecast);
     Write(s, scratch, out);
@@ -187,44 +158,43 @@ class Arima : public Forecaster {
 
   static void Write(int64_t s, Scratch& scratch, QuantileBlock& out) {
     const ArimaForecast& f = scratch.forecast;
-    scratch.recent.clear();
-    for (auto e = f.errors.rbegin();
-         e != f.errors.rend() && std::ssize(scratch.recent) < kErrorsMax; ++e) {
-      if (!std::isnan(*e)) scratch.recent.push_back(static_cast<float>(*e));
-    }
     // A phase's season is a mean over n seasons: errors within them have the share 1 - 1/n of the
     // variance, those behind them 1 + 1/n.
     const double n = scratch.seasons;
     const double widened = scratch.season.empty() ? 1 : std::sqrt((n + 1) / (n - 1));
-    const Offsets offsets = ErrorOffsets(scratch.recent, 1);
+    const size_t count = std::min(kErrorsMax, f.errors.size());
+    scratch.errors.clear();
+    for (const double error : std::span(f.errors).last(count)) {
+      scratch.errors.push_back(static_cast<float>(error * widened));
+    }
+    scratch.weights.assign(f.weights.begin(), f.weights.end());
+    scratch.points.clear();
     for (int step = 0; step < out.steps; ++step) {
-      Offsets wider = offsets;
-      for (float& offset : wider) offset *= static_cast<float>(f.deviation[step] * widened);
       double point = f.mean[step];
       if (!scratch.season.empty()) {
         point += scratch.season[static_cast<size_t>(step) % scratch.season.size()];
       }
-      WriteQuantiles(static_cast<float>(std::clamp(point, -3e38, 3e38)), wider, out.at(s, step));
+      scratch.points.push_back(static_cast<float>(std::clamp(point, -3e38, 3e38)));
     }
+    WriteFromErrors(scratch.points, scratch.errors, scratch.weights, scratch.points[0],
+                    scratch.ahead, s, out);
   }
 
   // Of a constant and of what no model fits: the last sample carried on, with the errors of that.
-  static void WriteWalk(const Parts& parts, int64_t c, int64_t s, Scratch& scratch,
+  static void WriteWalk(std::span<const float> past, int64_t s, Scratch& scratch,
                         QuantileBlock& out) {
-    scratch.recent.clear();
+    scratch.errors.clear();
     float before = NAN;
-    for (int64_t t = 0; t < parts.observed.steps; ++t) {
-      const float value = parts.observed.at(t, c);
+    for (const float value : past) {
       if (std::isnan(value)) continue;
-      if (std::isfinite(value - before)) scratch.recent.push_back(value - before);
+      if (std::isfinite(value - before)) scratch.errors.push_back(value - before);
       before = value;
     }
-    const Offsets offsets = ErrorOffsets(scratch.recent, before);
-    for (int step = 0; step < out.steps; ++step) {
-      Offsets wider = offsets;
-      for (float& offset : wider) offset *= std::sqrt(static_cast<float>(step + 1));
-      WriteQuantiles(before, wider, out.at(s, step));
-    }
+    scratch.points.assign(static_cast<size_t>(out.steps), before);
+    scratch.weights.assign(scratch.points.size(), 1);
+    const size_t count = std::min(kErrorsMax, scratch.errors.size());
+    WriteFromErrors(scratch.points, std::span(scratch.errors).last(count), scratch.weights, before,
+                    scratch.ahead, s, out);
     out.status[s] = ForecastStatus::kFellBack;
   }
 

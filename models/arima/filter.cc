@@ -318,21 +318,8 @@ namespace {
 HWY_EXPORT(RunDifferenced);
 HWY_EXPORT(RunLevels);
 
-// value(t) = differenced(t) + sum over i of weights[i] value(t - 1 - i).
-void DifferenceWeights(const ArimaOrder& order, std::vector<double>& weights) {
-  // (1 - B)^d (1 - B^period)^D, from lag 0.
-  std::vector<double> factors(static_cast<size_t>(order.Levels()) + 1, 0.0);
-  factors[0] = 1;
-  const auto multiply = [&](int lag) {
-    for (int i = order.Levels(); i >= lag; --i) factors[i] -= factors[i - lag];
-  };
-  for (int i = 0; i < order.d; ++i) multiply(1);
-  for (int i = 0; i < order.seasonal_d; ++i) multiply(order.period);
-  weights.resize(static_cast<size_t>(order.Levels()));
-  for (int i = 0; i < order.Levels(); ++i) weights[i] = -factors[i + 1];
-}
-
 }  // namespace
+
 
 double ArimaFilter::Result::Squares(int lane) const {
   if (lane == 0) return gram[0].lane[0];
@@ -353,7 +340,7 @@ void ArimaFilter::SetModel(const ArimaOrder& order,
   m.gamma.resize(states + 1);
   for (auto* vector : {&m.state, &m.gain, &m.direction}) vector->resize(n);
   for (auto* matrix : {&m.rows, &m.covariance}) matrix->resize(n * n);
-  DifferenceWeights(order, m.difference);
+  m.difference = DifferenceWeights(order);
   std::array<double, kStatesMax + 1> psi;
   std::array<double, kStatesMax + 1> gamma;
   for (int lane = 0; lane < kLanes; ++lane) {

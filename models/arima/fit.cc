@@ -451,7 +451,14 @@ void ArimaFitter::Forecast(const ArimaFit& fit, const ArimaSamples& samples,
   out.errors.assign(static_cast<size_t>(samples.first_), kNan);
   for (size_t t = 0; t < used.size(); ++t) {
     out.errors.push_back((extended_[t] - predicted_[t]) * samples.scale_ /
-                         (deviation * std::sqrt(variance_[t])));
+                         std::sqrt(variance_[t]));
+  }
+  out.weights.resize(static_cast<size_t>(steps));
+  PsiWeights(Expand(fit.order, scaled), fit.order.ArLength(), fit.order.MaLength(), out.weights);
+  const std::vector<double> difference = DifferenceWeights(fit.order);
+  for (int step = 1; step < steps; ++step) {
+    const int known = std::min(step, fit.order.Levels());
+    for (int i = 0; i < known; ++i) out.weights[step] += difference[i] * out.weights[step - 1 - i];
   }
   out.mean.resize(static_cast<size_t>(steps));
   out.deviation.resize(static_cast<size_t>(steps));

@@ -59,7 +59,10 @@ struct ArimaFit {
 };
 
 struct ArimaForecast {
-  std::vector<double> errors;     // of one step, standardised; NaN where there is none
+  // Of one step, NaN where there is none. Where the past is not yet known, at the start and behind
+  // gaps, in proportion smaller, so that all have the variance of the errors.
+  std::vector<double> errors;
+  std::vector<double> weights;    // [steps] of past errors in a sample, by distance; 1 first
   std::vector<double> mean;       // [steps]
   std::vector<double> deviation;  // [steps]
 };

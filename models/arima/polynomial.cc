@@ -63,6 +63,20 @@ ArmaPolynomials Expand(const ArimaOrder& order, const ArimaCoefficients& c) {
   return out;
 }
 
+std::vector<double> DifferenceWeights(const ArimaOrder& order) {
+  // (1 - B)^d (1 - B^period)^D, from lag 0.
+  std::vector<double> factors(static_cast<size_t>(order.Levels()) + 1, 0.0);
+  factors[0] = 1;
+  const auto multiply = [&](int lag) {
+    for (int i = order.Levels(); i >= lag; --i) factors[i] -= factors[i - lag];
+  };
+  for (int i = 0; i < order.d; ++i) multiply(1);
+  for (int i = 0; i < order.seasonal_d; ++i) multiply(order.period);
+  std::vector<double> weights;
+  for (int i = 0; i < order.Levels(); ++i) weights.push_back(-factors[i + 1]);
+  return weights;
+}
+
 void PsiWeights(const ArmaPolynomials& poly, int ar, int ma, std::span<double> psi) {
   psi[0] = 1;
   for (int j = 1; j < std::ssize(psi); ++j) {

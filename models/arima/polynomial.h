@@ -4,6 +4,7 @@
 
 #include <array>
 #include <span>
+#include <vector>
 
 #include "models/arima/order.h"
 
@@ -36,6 +37,9 @@ bool ToPartials(std::span<double> values);
 bool RootsBeyond(std::span<const double> values, double radius);
 
 ArmaPolynomials Expand(const ArimaOrder& order, const ArimaCoefficients& coefficients);
+
+// value(t) = differenced(t) + sum over i of weights[i] value(t - 1 - i), [order.Levels()].
+std::vector<double> DifferenceWeights(const ArimaOrder& order);
 
 // Weights of past errors, psi[0] = 1, as many as fit, and autocovariances at lags 0, 1, ... as many
 // as fit (at most kStatesMax + 1), for errors of variance one. The autoregression is stationary.

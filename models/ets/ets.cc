@@ -5,29 +5,27 @@
 #include <limits>
 #include <vector>
 
-#include "models/empirical.h"
 #include "models/ets/smoothing.h"
-#include "models/parallel.h"
+#include "models/fitted.h"
 
 namespace foreshadow::models {
 namespace {
 
-constexpr int kStepsMax = 2'016;     // a week of 5 min: as far as the hot window looks back
 constexpr int64_t kScoredMax = 576;  // two days of 5 min choose model and parameters
 constexpr int64_t kWarmUp = 24;      // samples that the non-seasonal kinds start from
-constexpr int kSamplesMin = 10;
 constexpr int kSeasonsMin = 3;
 // Noise without a season differs from itself a season ago by twice the squares that a level leaves.
 constexpr double kSeasonWorthTrying = 1.8;
-constexpr int64_t kSilenceMs = 3'600'000;
-constexpr int64_t kDayMs = 86'400'000;
 constexpr int64_t kChunkSeries = 32;
 
 // Scratch of one thread, reused from series to series.
 struct Scratch {
   std::vector<float> column;
   std::vector<double> samples;
-  std::vector<float> recent;
+  std::vector<float> errors;   // of one step
+  std::vector<float> ahead;    // of a distance
+  std::vector<float> points;   // [steps]
+  std::vector<float> weights;  // [steps]
 };
 
 double MeanOf(std::span<const double> samples, double otherwise) {
@@ -92,54 +90,33 @@ class Ets : public Forecaster {
   explicit Ets(int threads) : threads_(ThreadCount(threads)) {}
 
   std::string_view name() const override { return "ets"; }
-  int MaxSteps(int64_t step_ms) const override { return step_ms > 0 ? kStepsMax : 0; }
+  int MaxSteps(int64_t step_ms) const override { return step_ms > 0 ? kFittedStepsMax : 0; }
 
   absl::Status Forecast(const History& history, int steps, QuantileBlock& out) const override {
-    if (absl::Status status = CheckHistory(history, steps, kStepsMax); !status.ok()) return status;
-    out.Resize(history.values.series, steps);
-    std::vector<Scratch> scratch(static_cast<size_t>(threads_));
-    ForChunks(out.series, kChunkSeries, threads_, [&](int64_t first, int64_t last, int worker) {
-      for (int64_t s = first; s < last; ++s) ForecastOne(history, s, scratch[worker], out);
-    });
-    return absl::OkStatus();
+    const auto work = [&](int64_t first, int64_t last, Scratch& scratch) {
+      for (int64_t s = first; s < last; ++s) ForecastOne(history, s, scratch, out);
+    };
+    return ForecastFitted<Scratch>(history, steps, kChunkSeries, threads_, out, work);
   }
 
  private:
   static void ForecastOne(const History& history, int64_t s, Scratch& scratch, QuantileBlock& out) {
     scratch.column.resize(static_cast<size_t>(history.values.steps));
     CopyColumn(history, s, scratch.column);
-    const auto first = std::ranges::find_if(scratch.column, [](float x) { return !std::isnan(x); });
-    if (first == scratch.column.end()) {
-      return WriteMissing(ForecastStatus::kNoHistory, s, out);
-    }
-    scratch.samples.assign(first, scratch.column.end());
-    int64_t silent = 0;
-    while (std::isnan(scratch.samples[scratch.samples.size() - 1 - static_cast<size_t>(silent)])) {
-      ++silent;
-    }
-    const auto there =
-        std::ranges::count_if(scratch.samples, [](double x) { return !std::isnan(x); });
-    if (there < kSamplesMin || silent * history.step_ms > kSilenceMs) {
-      return WriteMissing(ForecastStatus::kCannot, s, out);
-    }
-    const int64_t period = history.periods[s] > 1 ? history.periods[s] : kDayMs / history.step_ms;
-    WriteForecast(Choose(scratch.samples, period), s, scratch, out);
-  }
-
-  static void WriteForecast(const EtsFit& fit, int64_t s, Scratch& scratch, QuantileBlock& out) {
-    scratch.recent.clear();
-    for (const double error : fit.errors) {
-      if (!std::isnan(error)) scratch.recent.push_back(static_cast<float>(error));
-    }
-    const Offsets offsets = ErrorOffsets(scratch.recent, static_cast<float>(fit.state.level));
-    std::vector<double> spread(static_cast<size_t>(out.steps));
-    SpreadEts(fit.params, fit.state, spread);
+    const auto past = UsablePast(scratch.column, history.step_ms, s, out);
+    if (past.empty()) return;
+    scratch.samples.assign(past.begin(), past.end());
+    const EtsFit fit = Choose(scratch.samples, SeasonOf(history, s));
+    scratch.errors.assign(fit.errors.begin(), fit.errors.end());
+    scratch.points.resize(static_cast<size_t>(out.steps));
+    scratch.weights.resize(scratch.points.size());
+    WeightsEts(fit.params, fit.state, scratch.weights);
     for (int step = 0; step < out.steps; ++step) {
-      Offsets wider = offsets;
-      for (float& offset : wider) offset *= static_cast<float>(spread[step]);
       const double point = ForecastEts(fit.params, fit.state, step + 1);
-      WriteQuantiles(static_cast<float>(std::min(point, 3e38)), wider, out.at(s, step));
+      scratch.points[step] = static_cast<float>(std::clamp(point, -3e38, 3e38));
     }
+    WriteFromErrors(scratch.points, scratch.errors, scratch.weights,
+                    static_cast<float>(fit.state.level), scratch.ahead, s, out);
   }
 
   int threads_;

@@ -83,20 +83,19 @@ double ForecastEts(const EtsParams& p, const EtsState& state, int step) {
   return state.level + damped * state.trend + season;
 }
 
-void SpreadEts(const EtsParams& p, const EtsState& state, std::span<double> out) {
+void WeightsEts(const EtsParams& p, const EtsState& state, std::span<float> out) {
   const size_t period = state.season.size();
-  double variance = 1;
   double damped = 0;
   double factor = 1;
   for (size_t j = 0; j < out.size(); ++j) {
+    double weight = 1;
     if (j > 0) {
       factor *= p.phi;
       damped += factor;
-      double weight = p.alpha + p.alpha * p.beta * damped;
+      weight = p.alpha + p.alpha * p.beta * damped;
       if (period > 0 && j % period == 0) weight += p.gamma * (1 - p.alpha);
-      variance += weight * weight;
     }
-    out[j] = std::sqrt(variance);
+    out[j] = static_cast<float>(weight);
   }
 }
 

@@ -31,8 +31,9 @@ double SmoothEts(const EtsParams& params, std::span<const double> samples, int64
 
 double ForecastEts(const EtsParams& params, const EtsState& state, int step);  // 1 = next
 
-// Standard deviation of the forecast's error at each step, in those of one step, for 1..out.size().
-void SpreadEts(const EtsParams& params, const EtsState& state, std::span<double> out);
+// How much an error of one step moves the forecasts behind it: out[j] of the sample j steps on,
+// out[0] = 1. The error at a distance is the sum of weights and errors between.
+void WeightsEts(const EtsParams& params, const EtsState& state, std::span<float> out);
 
 enum class EtsKind : uint8_t { kSimple, kDampedTrend, kSeasonal };
 

@@ -21,6 +21,8 @@ struct Scratch {
   std::vector<float> levels;   // what the model says at each step
   std::vector<float> errors;
   std::vector<float> recent;
+  std::vector<float> points;
+  std::vector<float> spread;
 };
 
 float Median(std::span<float> values) {
@@ -65,9 +67,6 @@ void FillErrors(int64_t first, int64_t lag, Scratch& scratch) {
   }
 }
 
-// Distances whose errors are measured: neighbours differ little, so between them is a line.
-int NextAnchor(int anchor) { return anchor < 3 ? anchor + 1 : 2 * anchor; }
-
 class Level : public Forecaster {
  public:
   explicit Level(LevelKind kind) : kind_(kind) {}
@@ -91,7 +90,7 @@ class Level : public Forecaster {
     out.Resize(history.values.series, steps);
     const History newest = Newest(history, steps);
     const auto length = static_cast<size_t>(newest.values.steps);
-    Scratch scratch{std::vector<float>(length), std::vector<float>(length), {}, {}};
+    Scratch scratch{std::vector<float>(length), std::vector<float>(length), {}, {}, {}, {}};
     for (int64_t s = 0; s < out.series; ++s) ForecastOne(newest, s, scratch, out);
     return absl::OkStatus();
   }
@@ -120,29 +119,16 @@ class Level : public Forecaster {
     FillLevels(kind_, window, first, scratch);
     const float level = scratch.levels.back();
 
-    int before = 0;
-    Offsets offsets_before{};
-    for (int anchor = 1; before < out.steps; anchor = NextAnchor(anchor)) {
-      FillErrors(first, anchor + age, scratch);
-      Offsets offsets;
-      if (std::ssize(scratch.errors) >= kErrorsMin || before == 0) {
-        offsets = ErrorOffsets(scratch.errors, level);
-      } else {  // too far to have been seen: grows like a random walk's
-        const float growth = std::sqrt(static_cast<float>(anchor) / static_cast<float>(before));
-        for (int q = 0; q < kQuantiles; ++q) offsets[q] = growth * offsets_before[q];
-      }
-      for (int step = before; step < std::min(anchor, out.steps); ++step) {
-        const float share =
-            static_cast<float>(step + 1 - before) / static_cast<float>(anchor - before);
-        Offsets between;
-        for (int q = 0; q < kQuantiles; ++q) {
-          between[q] = offsets_before[q] + share * (offsets[q] - offsets_before[q]);
-        }
-        WriteQuantiles(level, between, out.at(s, step));
-      }
-      before = anchor;
-      offsets_before = offsets;
+    scratch.points.assign(static_cast<size_t>(out.steps), level);
+    scratch.spread.resize(scratch.points.size());
+    for (int step = 0; step < out.steps; ++step) {  // as a random walk's
+      scratch.spread[step] = std::sqrt(static_cast<float>(step + 1));
     }
+    const auto errors_at = [&](int distance) -> std::span<float> {
+      FillErrors(first, distance + age, scratch);
+      return scratch.errors;
+    };
+    WriteByDistance(scratch.points, scratch.spread, level, errors_at, s, out);
   }
 
   LevelKind kind_;

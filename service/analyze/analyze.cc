@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "kernels/algo/strength.h"
 #include "kernels/ops.h"
 
 namespace foreshadow {
@@ -52,24 +53,6 @@ void CopyColumn(StepMajor<const float> from, int64_t from_series, StepMajor<floa
   for (int64_t step = 0; step < from.steps; ++step) {
     to.at(step, to_series) = from.at(step, from_series);
   }
-}
-
-// Variance of value(step) over the steps that are not missing.
-template <typename Value>
-double Variance(int64_t steps, Value value) {
-  double sum = 0;
-  double square = 0;
-  int64_t count = 0;
-  for (int64_t step = 0; step < steps; ++step) {
-    const double v = value(step);
-    if (std::isnan(v)) continue;
-    sum += v;
-    square += v * v;
-    ++count;
-  }
-  if (count == 0) return 0;
-  const double mean = sum / static_cast<double>(count);
-  return std::max(0.0, square / static_cast<double>(count) - mean * mean);
 }
 
 // One block of accounts on its way through the analysis.
@@ -139,14 +122,8 @@ void Decompose(Block& b, int32_t period, std::span<const int64_t> members) {
     const int64_t span = std::min<int64_t>(period, last);
     pattern.trend_per_step =
         (trend.view().at(last, i) - trend.view().at(last - span, i)) / static_cast<float>(span);
-    // Strength of seasonality, Wang, Smith and Hyndman (2006).
-    const auto noise_at = [&](int64_t step) { return double{remainder.view().at(step, i)}; };
-    const auto both_at = [&](int64_t step) {
-      return double{remainder.view().at(step, i)} + double{seasonal.view().at(step, i)};
-    };
-    const double noise = Variance(b.observed.steps, noise_at);
-    const double both = Variance(b.observed.steps, both_at);
-    pattern.seasonal_strength = both > 0 ? static_cast<float>(std::max(0.0, 1 - noise / both)) : 0;
+    pattern.seasonal_strength =
+        static_cast<float>(kernels::SeasonalStrength(seasonal.view(), remainder.view(), i));
     CopyColumn(remainder.view(), i, b.residual.view(), members[i]);
     for (int64_t step = 0; step < b.observed.steps; ++step) {
       b.level.view().at(step, members[i]) -= seasonal.view().at(step, i);

@@ -79,7 +79,10 @@ TEST_P(FixedOrder, EqualsR) {
   }
   ArimaForecast forecast;
   fitter.Forecast(fit, prepared, samples, static_cast<int>(golden["mean"].size()), forecast);
+  double variance = 0;  // by the weights of past errors, where the past is known
   for (size_t h = 0; h < golden["mean"].size(); ++h) {
+    variance += fit.variance * forecast.weights[h] * forecast.weights[h];
+    EXPECT_NEAR(std::sqrt(variance) / golden["deviation"][h], 1, 2e-2) << h;
     // R's deviation is the unit, so that it does not matter what the series measures.
     EXPECT_NEAR((forecast.mean[h] - golden["mean"][h]) / golden["deviation"][h], 0, 5e-3) << h;
     EXPECT_NEAR(forecast.deviation[h] / golden["deviation"][h], 1, 2e-3) << h;

@@ -9,6 +9,7 @@
 #include <random>
 #include <sstream>
 
+#include "models/empirical.h"
 #include "models/ets/smoothing.h"
 
 namespace foreshadow::models {
@@ -103,7 +104,7 @@ TEST(Ets, DampedTrendIsAsWorkedOutByHand) {
   EXPECT_DOUBLE_EQ(ForecastEts(params, state, 2), 12 + (0.5 + 0.25) * 1.5);
 }
 
-TEST(Ets, SpreadIsThatOfSimulatedErrors) {
+TEST(Ets, WeightsGiveTheSpreadOfSimulatedErrors) {
   // 20,000 futures of a seasonal process and of a damped trend, against the formula.
   std::mt19937_64 random(3);
   std::normal_distribution<double> normal(0, 1);
@@ -120,9 +121,45 @@ TEST(Ets, SpreadIsThatOfSimulatedErrors) {
         square += one[0] * one[0] / 20'000;
       }
     }
-    std::vector<double> spread(kAhead);
-    SpreadEts(params, start, spread);
-    for (int h = 0; h < kAhead; ++h) EXPECT_NEAR(spread[h], std::sqrt(squares[h]), 0.03) << h;
+    std::vector<float> weights(kAhead);
+    WeightsEts(params, start, weights);
+    double variance = 0;
+    for (int h = 0; h < kAhead; ++h) {
+      variance += weights[h] * weights[h];
+      EXPECT_NEAR(std::sqrt(variance), std::sqrt(squares[h]), 0.03) << h;
+    }
+  }
+}
+
+TEST(Ets, ErrorsAheadAreThoseOfForecastsMadeThen) {
+  // Each distance's errors out of one pass, against forecasts from every origin by a pass up to it.
+  std::mt19937_64 random(5);
+  std::normal_distribution<double> normal(20, 4);
+  std::vector<double> samples(60);
+  std::ranges::generate(samples, [&] { return normal(random); });
+  samples[31] = kMissing;
+  for (const EtsParams& params : {EtsParams{0.4, 0, 1, 0.5}, EtsParams{0.4, 0.3, 0.9, 0}}) {
+    EtsState start{20, 0, {}};
+    if (params.gamma > 0) start.season = {1, 0, -1};
+    EtsState end = start;
+    std::vector<double> errors(samples.size());
+    SmoothEts(params, samples, 0, end, errors);
+    const std::vector<float> one_step(errors.begin(), errors.end());
+    std::vector<float> weights(8), ahead;
+    WeightsEts(params, start, weights);
+    for (const int distance : {1, 2, 3, 8}) {
+      std::vector<float> expected;
+      for (int64_t origin = 0; origin + distance <= std::ssize(samples); ++origin) {
+        const auto between = std::span(samples).subspan(origin, distance);
+        if (std::ranges::any_of(between, [](double x) { return std::isnan(x); })) continue;
+        EtsState state = start;
+        SmoothEts(params, std::span(samples).first(origin), 0, state, {});
+        expected.push_back(
+            static_cast<float>(between.back() - ForecastEts(params, state, distance)));
+      }
+      ErrorsAhead(one_step, weights, distance, ahead);
+      EXPECT_THAT(ahead, testing::Pointwise(testing::FloatNear(1e-4f), expected)) << distance;
+    }
   }
 }
 
