@@ -6,6 +6,8 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/algo/scores.h"
+
 namespace foreshadow::models {
 namespace {
 
@@ -111,6 +113,14 @@ void WriteFromErrors(std::span<const float> points, std::span<const float> error
     return scratch;
   };
   WriteByDistance(points, spread, magnitude, errors_at, series, out);
+}
+
+double MeanPinball(double actual, std::span<const float> quantiles) {
+  double sum = 0;
+  for (int q = 0; q < kQuantiles; ++q) {
+    sum += kernels::Pinball(actual, quantiles[q], kQuantileLevels[q]);
+  }
+  return sum / kQuantiles;
 }
 
 void WriteMissing(ForecastStatus status, int64_t series, QuantileBlock& out) {

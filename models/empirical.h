@@ -28,8 +28,8 @@ void WriteQuantiles(float point, const Offsets& offsets, std::span<float> row);
 
 // The row of every step 1..points.size() of `series`: points[step - 1] with the quantiles of the
 // model's errors at that distance. Those of a few distances are asked for (`errors_at` gives errors
-// that this may reorder), between them is a line: neighbours differ little. Where too few were seen,
-// which is far ahead, those before grow as `spread` [steps] does.
+// that this may reorder), between them is a line: neighbours differ little. Where too few were
+// seen, which is far ahead, those before grow as `spread` [steps] does.
 void WriteByDistance(std::span<const float> points, std::span<const float> spread, float magnitude,
                      const std::function<std::span<float>(int distance)>& errors_at, int64_t series,
                      QuantileBlock& out);
@@ -46,6 +46,9 @@ void ErrorsAhead(std::span<const float> errors, std::span<const float> weights, 
 void WriteFromErrors(std::span<const float> points, std::span<const float> errors,
                      std::span<const float> weights, float magnitude, std::vector<float>& scratch,
                      int64_t series, QuantileBlock& out);
+
+// Mean over the levels of the pinball loss of quantiles (Koenker and Bassett 1978).
+double MeanPinball(double actual, std::span<const float> quantiles);
 
 // Marks a series that has no answer.
 void WriteMissing(ForecastStatus status, int64_t series, QuantileBlock& out);

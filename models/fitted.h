@@ -33,9 +33,8 @@ absl::Status ForecastFitted(const History& history, int steps, int64_t chunk, in
   }
   out.Resize(history.values.series, steps);
   std::vector<Scratch> scratch(static_cast<size_t>(threads));
-  ForChunks(out.series, chunk, threads, [&](int64_t first, int64_t last, int worker) {
-    work(first, last, scratch[worker]);
-  });
+  ForChunks(out.series, chunk, threads,
+            [&](int64_t first, int64_t last, int worker) { work(first, last, scratch[worker]); });
   return absl::OkStatus();
 }
 

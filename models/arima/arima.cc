@@ -130,9 +130,10 @@ class Arima : public Forecaster {
     const auto past = UsablePast(scratch.column, history.step_ms, s, out);
     if (past.empty()) return;
     const int64_t begin = steps - std::ssize(past);
-    const bool strong = period > 0 && kSeasonsMin * period <= steps - begin &&
-                        scratch.decomposed[c] == kernels::SeriesStatus::kOk &&
-                        kernels::SeasonalStrength(parts.seasonal, parts.remainder, c) > kStrengthMin;
+    const bool strong =
+        period > 0 && kSeasonsMin * period <= steps - begin &&
+        scratch.decomposed[c] == kernels::SeriesStatus::kOk &&
+        kernels::SeasonalStrength(parts.seasonal, parts.remainder, c) > kStrengthMin;
     const bool take_out = strong && period > kSeasonMax;
     scratch.season.clear();
     scratch.samples.clear();

@@ -320,7 +320,6 @@ HWY_EXPORT(RunLevels);
 
 }  // namespace
 
-
 double ArimaFilter::Result::Squares(int lane) const {
   if (lane == 0) return gram[0].lane[0];
   return gram[0].lane[0] + 2 * gram[0].lane[lane] + gram[lane].lane[lane];

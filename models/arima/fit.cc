@@ -450,8 +450,7 @@ void ArimaFitter::Forecast(const ArimaFit& fit, const ArimaSamples& samples,
   const double deviation = std::sqrt(fit.variance);
   out.errors.assign(static_cast<size_t>(samples.first_), kNan);
   for (size_t t = 0; t < used.size(); ++t) {
-    out.errors.push_back((extended_[t] - predicted_[t]) * samples.scale_ /
-                         std::sqrt(variance_[t]));
+    out.errors.push_back((extended_[t] - predicted_[t]) * samples.scale_ / std::sqrt(variance_[t]));
   }
   out.weights.resize(static_cast<size_t>(steps));
   PsiWeights(Expand(fit.order, scaled), fit.order.ArLength(), fit.order.MaLength(), out.weights);

@@ -1,18 +1,26 @@
 #include "models/mixture/mixture.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 
-#include "kernels/algo/scores.h"
 #include "kernels/check.h"
 #include "models/empirical.h"
 
 namespace foreshadow::models {
 namespace {
 
-constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr float kMost = std::numeric_limits<float>::max();
+constexpr int8_t kNoAnswer = -128;
+constexpr float kDifferenceUnit = 32;  // int8: four errors either way, past which all is far
+// Width of the 80 % interval to the mean absolute error, where none was seen: normal law.
+constexpr float kErrorOfWidth = 0.8f / 2.56f;
+constexpr float kLogWeightMin = -80;  // below the best: e^-80 is no weight
+
+// First and last level of the parts.
+constexpr std::array<int, kMixtureParts + 1> kPartBegin = {0, kMedian, kMedian + 1, kQuantiles};
 
 bool Answered(const QuantileBlock& block, int64_t s) {
   return s < block.series &&
@@ -22,106 +30,75 @@ bool Answered(const QuantileBlock& block, int64_t s) {
 // The judged distances, in steps from 1, ascending; some coincide when the horizon is short.
 std::array<int, kJudged> JudgedSteps(int steps) { return {1, std::max(1, steps / 4), steps}; }
 
-MixtureSeries& At(Mixture& m, int distance, int64_t s) {
-  return m.series[distance * m.series_count() + s];
-}
-const MixtureSeries& At(const Mixture& m, int distance, int64_t s) {
-  return m.series[distance * m.series_count() + s];
+// Forecasts from one that is judged to the next.
+int JudgedEvery(int distance) { return (distance + kWaitingMax - 1) / kWaitingMax; }
+
+int PoolOf(const History& history, int64_t s) {
+  const int application = history.applications.empty() ? -1 : history.applications[s];
+  return kSignalKinds * (1 + application) + static_cast<int>(history.signals[s]);
 }
 
-// Grows the arrays to the series there are now, keeping what is known.
-void Fit(Mixture& m, int64_t step_ms, std::span<const SignalKind> signals, int models, int steps) {
-  if (m.models != models || m.steps != steps || m.step_ms != step_ms ||
-      std::ssize(signals) < m.series_count()) {
-    m = Mixture{m.settings, models, steps, step_ms, {}, {}, {}, {}};
+int RowSize(const Mixture& m) { return kMixtureParts * m.models + kQuantiles; }
+
+// Starts afresh where the shape differs, else grows to the series and applications there are now.
+void Fit(Mixture& m, const History& history, int models, int steps) {
+  const auto series = std::ssize(history.signals);
+  if (m.models != models || m.steps != steps || m.step_ms != history.step_ms ||
+      series < m.series_count()) {
+    const MixtureSettings settings = m.settings;
+    m = Mixture{};
+    m.settings = settings;
+    m.models = models;
+    m.steps = steps;
+    m.step_ms = history.step_ms;
+    const auto judged = JudgedSteps(steps);
+    for (int d = 0; d < kJudged; ++d) {
+      const int every = JudgedEvery(judged[d]);
+      m.waiting[d].resize(static_cast<size_t>((judged[d] + every - 1) / every));
+    }
   }
-  if (std::ssize(signals) == m.series_count()) return;
-  const int64_t before = m.series_count();
-  const auto now = static_cast<int64_t>(signals.size());
-  std::vector<MixtureSeries> grown(static_cast<size_t>(kJudged * now));
-  for (int d = 0; d < kJudged; ++d) {
-    for (int64_t s = 0; s < now; ++s) {
-      MixtureSeries& to = grown[d * now + s];
-      if (s < before) {
-        to = std::move(At(m, d, s));
-      } else {
-        to.losses.assign(static_cast<size_t>(models), 0);
-        to.judged.assign(static_cast<size_t>(models), 0);
+  m.pools.resize(static_cast<size_t>(series));
+  int pools = kSignalKinds;
+  for (int64_t s = 0; s < series; ++s) {
+    m.pools[s] = PoolOf(history, s);
+    pools = std::max(pools, m.pools[s] + 1);
+  }
+  const auto count = static_cast<size_t>(series);
+  m.log_weights.resize(count * kJudged * kMixtureParts * static_cast<size_t>(models));
+  m.series.resize(count * kJudged);
+  const int size = RowSize(m);
+  for (Mixture::Pooled& pooled : m.pooled) {
+    pooled.newcomer.resize(std::max(pooled.newcomer.size(), static_cast<size_t>(pools * size)));
+    if (!pooled.of_signal.empty()) continue;
+    pooled.of_signal.resize(static_cast<size_t>(kSignalKinds * size));
+    for (int signal = 0; signal < kSignalKinds; ++signal) {
+      for (int part = 0; part < kMixtureParts; ++part) {
+        pooled.of_signal[signal * size + part * models] = m.settings.first_start;
       }
     }
   }
-  m.series = std::move(grown);
-  m.signals.assign(signals.begin(), signals.end());
 }
 
-// Mean loss of each model over the series of each signal, in mean absolute errors of the mixture;
-// what a series without a past of its own is taken to be like. [signal][model], NaN = not known.
-std::vector<double> PooledLosses(const Mixture& m, int distance) {
-  std::vector<double> sums(static_cast<size_t>(kSignalKinds * m.models));
-  std::vector<double> counts(sums.size());
-  for (int64_t s = 0; s < m.series_count(); ++s) {
-    const MixtureSeries& series = At(m, distance, s);
-    if (series.error_weight <= 0 || series.error <= 0) continue;
-    const double unit = series.error / series.error_weight;
-    for (int k = 0; k < m.models; ++k) {
-      if (series.judged[k] <= 0) continue;
-      const auto at = static_cast<size_t>(static_cast<int>(m.signals[s]) * m.models + k);
-      // A series at rest has tiny units; bounded, it does not rule the mean.
-      sums[at] += std::min(10.0, series.losses[k] / series.judged[k] / unit);
-      counts[at] += 1;
-    }
-  }
-  std::vector<double> pooled(sums.size(), kUnknown);
-  for (size_t i = 0; i < sums.size(); ++i) {
-    if (counts[i] > 0) pooled[i] = sums[i] / counts[i];
-  }
-  return pooled;
-}
-
-// Weights at one distance of the models that answer[] says are there; they sum to 1.
-void WeighAt(const Mixture& m, int distance, int64_t s, std::span<const double> pooled,
-             const std::vector<bool>& answer, std::span<double> weights) {
-  const MixtureSeries& series = At(m, distance, s);
-  const double unit = series.error_weight > 0 ? series.error / series.error_weight : 0;
-  const double* pool = pooled.data() + static_cast<int>(m.signals[s]) * m.models;
-  double least = std::numeric_limits<double>::infinity();
-  for (int k = 0; k < m.models; ++k) {
-    weights[k] = kUnknown;
-    if (!answer[k]) continue;
-    const bool has_pool = !std::isnan(pool[k]);
-    const double prior_weight = has_pool ? m.settings.pooled_samples : 0;
-    const double prior = has_pool ? prior_weight * pool[k] * unit : 0;
-    const double weight = series.judged[k] + prior_weight;
-    if (weight <= 0) continue;  // never judged
-    weights[k] = unit > 0 ? (series.losses[k] + prior) / weight
-                          : (has_pool ? pool[k] : series.losses[k] / weight);
-    least = std::min(least, weights[k]);
-  }
-  double total = 0;
-  bool first = true;
-  for (int k = 0; k < m.models; ++k) {
-    if (!answer[k]) {
-      weights[k] = 0;
-    } else if (std::isinf(least)) {  // none was judged: the first that answers
-      weights[k] = first ? 1.0 : 0.0;
-      first = false;
-    } else if (std::isnan(weights[k])) {
-      weights[k] = 0;
-    } else if (least > 0) {
-      weights[k] = std::exp(-m.settings.sharpness * (weights[k] - least) / least);
-    } else {
-      weights[k] = weights[k] <= 0 ? 1.0 : 0.0;
-    }
-    total += weights[k];
-  }
-  for (double& weight : weights) weight /= total;
+// e^x for x in [kLogWeightMin, -kLogWeightMin], to 3e-6 of it, in a form that loops vectorise.
+inline float Exp(float x) {
+  const float scaled = x * 1.44269504f;
+  const int whole = static_cast<int>(scaled);
+  const float f = scaled - static_cast<float>(whole);  // in (-1, 1)
+  // Taylor's series of 2^f.
+  const float power =
+      1 + f * (0.69314718f +
+               f * (0.24022651f +
+                    f * (0.05550411f +
+                         f * (0.00961813f +
+                              f * (0.00133336f + f * (1.5403530e-4f + f * 1.5252734e-5f))))));
+  return power * std::bit_cast<float>((whole + 127) << 23);
 }
 
 // Where a step lies between two judged distances.
 struct Between {
   int low;
   int high;
-  double share;  // of high
+  float share;  // of high
 };
 
 Between Locate(int step, int steps) {
@@ -129,161 +106,362 @@ Between Locate(int step, int steps) {
   int high = 0;
   while (high < kJudged - 1 && judged[high] < step) ++high;
   if (high == 0 || judged[high] == step) return {high, high, 0};
-  const double width = static_cast<double>(judged[high] - judged[high - 1]);
-  return {high - 1, high, static_cast<double>(step - judged[high - 1]) / width};
+  const auto width = static_cast<float>(judged[high] - judged[high - 1]);
+  return {high - 1, high, static_cast<float>(step - judged[high - 1]) / width};
 }
 
-// Cut so that the levels stay in order and none is below zero.
-void Shift(const Mixture& m, const Between& place, int64_t s, std::span<float> row) {
-  const MixtureSeries& low = At(m, place.low, s);
-  const MixtureSeries& high = At(m, place.high, s);
-  const auto shift = [](const MixtureSeries& x, int q) {
-    return x.error_weight > 0 ? x.shifts[q] * x.error / x.error_weight : 0.0;
-  };
-  for (int q = 0; q < kQuantiles; ++q) {
-    const double shifted =
-        row[q] + (1 - place.share) * shift(low, q) + place.share * shift(high, q);
-    const double most = std::numeric_limits<float>::max();
-    row[q] = static_cast<float>(std::clamp<double>(shifted, q > 0 ? row[q - 1] : 0.0, most));
-  }
+// One series at the judged distances, in flat arrays whose loops vectorise. Scratch of one call of
+// Mix.
+struct Weighed {
+  Weighed(int models, int steps)
+      : answers(static_cast<size_t>(models)),
+        weights(static_cast<size_t>(kJudged * kMixtureParts * models)),
+        by_level(static_cast<size_t>(kJudged * models * kQuantiles)),
+        now(static_cast<size_t>(models * kQuantiles)),
+        rows(static_cast<size_t>(models)),
+        nothing(static_cast<size_t>(steps * kQuantiles)) {}
+
+  std::vector<uint8_t> answers;  // [model]; the caller's
+  std::vector<float> weights;    // [kJudged][kMixtureParts][model], sum to 1 over those that answer
+  std::vector<float> by_level;   // [kJudged][model][kQuantiles], the same
+  std::vector<float> now;        // [model][kQuantiles] of one step
+  std::vector<const float*> rows;  // [model] its block's row of the first step, or nothing
+  std::vector<float> nothing;      // zeros, as long as a series' rows
+  std::array<std::array<float, kQuantiles>, kJudged> factors;  // of the gaps
+};
+
+// out = low + share (high - low).
+void Interpolate(const float* low, const float* high, float share, std::span<float> out) {
+  for (size_t i = 0; i < out.size(); ++i) out[i] = low[i] + share * (high[i] - low[i]);
 }
 
-void MixSeries(Mixture& m, int64_t s, std::span<const QuantileBlock> blocks,
-               const std::array<std::vector<double>, kJudged>& pooled, QuantileBlock& out) {
-  std::vector<bool> answer(blocks.size());
-  bool any = false;
-  bool all_empty = true;
-  for (size_t k = 0; k < blocks.size(); ++k) {
-    answer[k] = Answered(blocks[k], s);
-    any = any || answer[k];
-    if (blocks[k].series > 0) {  // else that model did not answer at all
-      all_empty = all_empty && blocks[k].status[s] == ForecastStatus::kNoHistory;
-    }
-  }
-  if (!any) {
-    return WriteMissing(all_empty ? ForecastStatus::kNoHistory : ForecastStatus::kCannot, s, out);
-  }
-  out.status[s] = answer[0] ? ForecastStatus::kOk : ForecastStatus::kFellBack;
-  std::array<std::vector<double>, kJudged> weights;
+void Weigh(const Mixture& m, int64_t s, Weighed& w) {
+  const int models = m.models;
+  const int row = kMixtureParts * models;
+  const int size = RowSize(m);
   for (int d = 0; d < kJudged; ++d) {
-    weights[d].resize(blocks.size());
-    WeighAt(m, d, s, pooled[d], answer, weights[d]);
-  }
-  m.leaders[s] = static_cast<uint8_t>(std::ranges::max_element(weights[0]) - weights[0].begin());
-  for (int step = 0; step < out.steps; ++step) {
-    const Between place = Locate(step + 1, out.steps);
-    const auto row = out.at(s, step);
-    std::ranges::fill(row, 0.0f);
-    for (size_t k = 0; k < blocks.size(); ++k) {
-      if (!answer[k]) continue;
-      const double weight =
-          (1 - place.share) * weights[place.low][k] + place.share * weights[place.high][k];
-      const auto from = blocks[k].at(s, step);
-      for (int q = 0; q < kQuantiles; ++q) row[q] += static_cast<float>(weight * from[q]);
+    const Mixture::Pooled& pooled = m.pooled[d];
+    const int signal = m.pools[s] % kSignalKinds;
+    const float* shared = pooled.of_signal.data() + signal * size;
+    const MixtureSeries& series = m.series[s * kJudged + d];
+    const bool is_new = series.error_weight <= 0;
+    const float* newcomer = pooled.newcomer.data() + m.pools[s] * size;
+    const float* own = is_new ? newcomer : m.log_weights.data() + (s * kJudged + d) * row;
+    const float* own_factors = is_new ? newcomer + row : series.log_factors.data();
+    float* weights = w.weights.data() + d * row;
+    for (int i = 0; i < row; ++i) weights[i] = own[i] + shared[i];
+    auto& factors = w.factors[d];
+    for (int q = 0; q < kQuantiles; ++q) factors[q] = own_factors[q] + shared[row + q];
+    for (float& factor : factors) factor = Exp(std::clamp(factor, -10.0f, 10.0f));
+    if (pooled.learned[signal] == 0) {  // the first that answers
+      const auto first = std::ranges::find(w.answers, 1) - w.answers.begin();
+      for (int i = 0; i < row; ++i) weights[i] = i % models == first ? 0 : kLogWeightMin;
     }
-    Shift(m, place, s, row);
-  }
-}
-
-void Remember(Mixture& m, int64_t made_at_ms, std::span<const QuantileBlock> blocks,
-              const QuantileBlock& out) {
-  const auto columns = static_cast<int64_t>(blocks.size()) + 1;
-  Mixture::Made made{made_at_ms, out.series, {}};
-  made.rows.assign(static_cast<size_t>(kJudged * out.series * columns * kQuantiles), kNaN);
-  const auto judged = JudgedSteps(out.steps);
-  float* row = made.rows.data();
-  for (int d = 0; d < kJudged; ++d) {
-    for (int64_t s = 0; s < out.series; ++s) {
-      for (int64_t k = 0; k < columns; ++k, row += kQuantiles) {
-        const QuantileBlock& block = k < columns - 1 ? blocks[k] : out;
-        if (Answered(block, s)) std::ranges::copy(block.at(s, judged[d] - 1), row);
+    for (int part = 0; part < kMixtureParts; ++part) {
+      float* of_part = weights + part * models;
+      float most = -kMost;
+      for (int k = 0; k < models; ++k) {
+        if (w.answers[k] != 0) most = std::max(most, of_part[k]);
+      }
+      for (int k = 0; k < models; ++k) {
+        of_part[k] = w.answers[k] != 0 ? std::max(kLogWeightMin, of_part[k] - most) : kLogWeightMin;
       }
     }
   }
-  m.made.push_back(std::move(made));
-  while (std::ssize(m.made) > m.steps + 1) m.made.pop_front();
+  for (float& weight : w.weights) weight = weight <= kLogWeightMin ? 0 : Exp(weight);
+  for (int i = 0; i < kJudged * kMixtureParts; ++i) {
+    float* of_part = w.weights.data() + i * models;
+    float total = 0;
+    for (int k = 0; k < models; ++k) total += of_part[k];
+    for (int k = 0; k < models; ++k) of_part[k] /= total;
+  }
+  for (int d = 0; d < kJudged; ++d) {
+    for (int k = 0; k < models; ++k) {
+      float* level = w.by_level.data() + (d * models + k) * kQuantiles;
+      for (int part = 0; part < kMixtureParts; ++part) {
+        const float weight = w.weights[(d * kMixtureParts + part) * models + k];
+        for (int q = kPartBegin[part]; q < kPartBegin[part + 1]; ++q) level[q] = weight;
+      }
+    }
+  }
 }
 
-void Judge(const MixtureSettings& settings, float actual, const float* rows, int models,
-           MixtureSeries& series) {
-  for (int k = 0; k < models; ++k, rows += kQuantiles) {
-    if (std::isnan(*rows)) continue;
-    const double loss = MeanPinball(actual, {rows, size_t{kQuantiles}});
-    series.losses[k] = settings.loss_decay * series.losses[k] + loss;
-    series.judged[k] = settings.loss_decay * series.judged[k] + 1;
+// The gaps about the median, stretched, in order and none of the row below zero.
+void Stretch(const std::array<float, kQuantiles>& factors, std::span<float, kQuantiles> row) {
+  for (float& value : row) value = std::min(value, kMost);  // weights round to a little over 1
+  const float median = row[kMedian];
+  for (int q = 0; q < kQuantiles; ++q) row[q] = median + (row[q] - median) * factors[q];
+  row[kMedian] = median;
+  for (int q = kMedian; q-- > 0;) row[q] = std::min(row[q], row[q + 1]);
+  for (int q = kMedian + 1; q < kQuantiles; ++q) row[q] = std::max(row[q], row[q - 1]);
+  for (float& value : row) value = std::clamp(value, 0.0f, kMost);
+}
+
+void MixSeries(int64_t s, std::span<const Between> places, Weighed& w, QuantileBlock& out) {
+  const size_t size = w.now.size();
+  for (int step = 0; step < out.steps; ++step) {
+    const Between& place = places[step];
+    Interpolate(w.by_level.data() + place.low * size, w.by_level.data() + place.high * size,
+                place.share, w.now);
+    std::array<float, kQuantiles> sum{};
+    for (size_t k = 0; k < w.rows.size(); ++k) {
+      const float* from = w.rows[k] + step * kQuantiles;
+      const float* weight = w.now.data() + k * kQuantiles;
+      for (int q = 0; q < kQuantiles; ++q) sum[q] += weight[q] * from[q];
+    }
+    std::array<float, kQuantiles> factors;
+    Interpolate(w.factors[place.low].data(), w.factors[place.high].data(), place.share, factors);
+    Stretch(factors, sum);
+    std::ranges::copy(sum, out.at(s, step).begin());
   }
-  if (std::isnan(*rows)) return;
-  for (int q = 0; q < kQuantiles; ++q) {
-    if (actual == rows[q]) continue;  // a series at rest says nothing about its levels
-    const float off = kQuantileLevels[q] - (actual < rows[q] ? 1.0f : 0.0f);
-    series.shifts[q] = std::clamp(series.shifts[q] + settings.shift_rate * off, -settings.shift_max,
-                                  settings.shift_max);
+}
+
+// Room for this time's forecasts at a distance, where they are to be judged; else null.
+MixtureMade* Next(Mixture& m, int d, int64_t made_at_ms, int64_t series) {
+  const int every = JudgedEvery(JudgedSteps(m.steps)[d]);
+  if (m.ticks % every != 0) return nullptr;
+  MixtureMade& made = m.waiting[d][static_cast<size_t>(m.ticks / every) % m.waiting[d].size()];
+  made.made_at_ms = made_at_ms;
+  made.mixed.assign(static_cast<size_t>(series) * kQuantiles, kNaN);
+  made.difference.resize(static_cast<size_t>(series) * m.models * kQuantiles);
+  return &made;
+}
+
+void Remember(const MixtureSeries& series, int64_t s, int step, Weighed& w,
+              const QuantileBlock& out, MixtureMade& made) {
+  const auto mixed = out.at(s, step);
+  std::ranges::copy(mixed, made.mixed.begin() + s * kQuantiles);
+  for (size_t k = 0; k < w.rows.size(); ++k) {
+    const float* from = w.rows[k] + step * kQuantiles;
+    for (int q = 0; q < kQuantiles; ++q) w.now[k * kQuantiles + q] = mixed[q] - from[q];
   }
-  series.error =
-      settings.loss_decay * series.error + std::fabs(static_cast<double>(actual) - rows[kMedian]);
-  series.error_weight = settings.loss_decay * series.error_weight + 1;
+  float error = series.error_weight > 0 ? series.error / series.error_weight : 0;
+  if (error <= 0) {  // none was seen yet: how wide, or how far apart, the models are
+    error = kErrorOfWidth * (mixed[5] - mixed[1]);
+    for (size_t k = 0; k < w.rows.size(); ++k) {
+      if (w.answers[k] != 0) error = std::max(error, std::fabs(w.now[k * kQuantiles + kMedian]));
+    }
+  }
+  const float scale = error > 0 ? std::min(kMost, kDifferenceUnit / error) : 0;
+  int8_t* difference = made.difference.data() + s * std::ssize(w.now);
+  for (size_t i = 0; i < w.now.size(); ++i) {
+    const float scaled = std::clamp(w.now[i] * scale, -127.0f, 127.0f);
+    difference[i] = static_cast<int8_t>(static_cast<int>(scaled + std::copysign(0.5f, scaled)));
+  }
+  for (size_t k = 0; k < w.rows.size(); ++k) {
+    if (w.answers[k] == 0) difference[k * kQuantiles] = kNoAnswer;
+  }
+}
+
+// What a sample says about a series' row: the loss's slope at each level, and the way in which each
+// gap would rather have been.
+struct Verdict {
+  std::array<float, kQuantiles> slope;
+  std::array<float, kQuantiles> wider;
+
+  Verdict(float actual, const float* row) {
+    for (int q = 0; q < kQuantiles; ++q) {
+      slope[q] = (actual < row[q] ? 1.0f : 0.0f) - kQuantileLevels[q];
+      // A series at rest says nothing about its levels.
+      wider[q] = actual == row[q] ? 0 : q < kMedian ? slope[q] : q > kMedian ? -slope[q] : 0;
+    }
+  }
+};
+
+// How much each part's loss would fall with more weight on a model, in errors of the series.
+std::array<float, kMixtureParts> GainOf(const Verdict& verdict, const int8_t* difference,
+                                        float level_share) {
+  std::array<float, kMixtureParts> gain;
+  float all = 0;
+  for (int part = 0; part < kMixtureParts; ++part) {
+    float sum = 0;
+    for (int q = kPartBegin[part]; q < kPartBegin[part + 1]; ++q) {
+      sum += verdict.slope[q] * static_cast<float>(difference[q]);
+    }
+    all += sum;
+    gain[part] = sum / static_cast<float>(kPartBegin[part + 1] - kPartBegin[part]);
+  }
+  for (float& x : gain) {
+    x = (level_share * x + (1 - level_share) * all / kQuantiles) / kDifferenceUnit;
+  }
+  return gain;
+}
+
+float PerIndependent(const Mixture& m, int d) {
+  // Forecasts of neighbouring times share most of what they are judged by.
+  const int distance = JudgedSteps(m.steps)[d];
+  return 1 / std::sqrt(static_cast<float>(distance) / static_cast<float>(JudgedEvery(distance)));
+}
+
+// Sums over the series of each pool that were judged at one time: what they said, and their own
+// parts, in rows as in Mixture::Pooled.
+struct Sums {
+  std::vector<float> said;
+  std::vector<float> own;
+  std::vector<int64_t> counts;
+};
+
+void LearnPools(Mixture& m, int d, const Sums& sums) {
+  const int size = RowSize(m);
+  const int row = kMixtureParts * m.models;
+  const auto pools = std::ssize(sums.counts);
+  Mixture::Pooled& pooled = m.pooled[d];
+  std::vector<float> said(static_cast<size_t>(size));
+  std::vector<float> own(static_cast<size_t>(size));
+  for (int signal = 0; signal < kSignalKinds; ++signal) {
+    std::ranges::fill(said, 0.0f);
+    std::ranges::fill(own, 0.0f);
+    float count = 0;
+    for (int64_t pool = signal; pool < pools; pool += kSignalKinds) {
+      count += static_cast<float>(sums.counts[pool]);
+      for (int i = 0; i < size; ++i) said[i] += sums.said[pool * size + i];
+      for (int i = 0; i < size; ++i) own[i] += sums.own[pool * size + i];
+    }
+    if (count == 0) continue;
+    const auto learned = static_cast<float>(++pooled.learned[signal]);
+    const float weight_rate = m.settings.pool_rate * PerIndependent(m, d) / std::sqrt(learned);
+    const float gap_rate = m.settings.pool_gap_rate * count / (count + m.settings.pool_series);
+    for (int i = 0; i < size; ++i) {
+      own[i] /= count;
+      pooled.of_signal[signal * size + i] += (i < row ? weight_rate : gap_rate) * said[i] / count;
+    }
+    const float prior = m.settings.pool_series;
+    for (int64_t pool = signal; pool < pools; pool += kSignalKinds) {
+      const auto n = static_cast<float>(pool == signal ? 0 : sums.counts[pool]);
+      for (int i = 0; i < size; ++i) {
+        const float sum = pool == signal ? 0 : sums.own[pool * size + i];
+        pooled.newcomer[pool * size + i] = (sum + prior * own[i]) / (n + prior);
+      }
+    }
+  }
+}
+
+// Judges the forecasts of one distance.
+void Judge(Mixture& m, int d, const MixtureMade& made, std::span<const float> samples) {
+  const MixtureSettings& o = m.settings;
+  const int models = m.models;
+  const int row = kMixtureParts * models;
+  const int size = RowSize(m);
+  const float own_rate = o.own_rate * PerIndependent(m, d);
+  const size_t rows = m.pooled[d].newcomer.size();
+  Sums sums{std::vector<float>(rows), std::vector<float>(rows), std::vector<int64_t>(rows / size)};
+  const auto count = std::min<int64_t>(std::ssize(made.mixed) / kQuantiles, std::ssize(samples));
+  for (int64_t s = 0; s < count; ++s) {
+    const float actual = samples[s];
+    const float* mixed = made.mixed.data() + s * kQuantiles;
+    if (!std::isfinite(actual) || std::isnan(*mixed)) continue;
+    const int64_t pool = m.pools[s];
+    MixtureSeries& series = m.series[s * kJudged + d];
+    float* own = m.log_weights.data() + (s * kJudged + d) * row;
+    if (series.error_weight <= 0) {
+      const float* newcomer = m.pooled[d].newcomer.data() + pool * size;
+      std::copy_n(newcomer, row, own);
+      std::copy_n(newcomer + row, kQuantiles, series.log_factors.begin());
+    }
+    const Verdict verdict(actual, mixed);
+    const int8_t* difference = made.difference.data() + s * models * kQuantiles;
+    float* said = sums.said.data() + pool * size;
+    float* owned = sums.own.data() + pool * size;
+    for (int k = 0; k < models; ++k, difference += kQuantiles) {
+      const bool answered = *difference != kNoAnswer;
+      const auto gain = answered ? GainOf(verdict, difference, o.level_share)
+                                 : std::array<float, kMixtureParts>{};
+      for (int part = 0; part < kMixtureParts; ++part) {
+        const int i = part * models + k;
+        own[i] = o.keep * (own[i] + own_rate * gain[part]);
+        said[i] += gain[part];
+        owned[i] += own[i];
+      }
+    }
+    for (int q = 0; q < kQuantiles; ++q) {
+      float& own_factor = series.log_factors[q];
+      own_factor = std::clamp(o.keep * (own_factor + o.gap_rate * verdict.wider[q]),
+                              -o.log_factor_max, o.log_factor_max);
+      said[row + q] += verdict.wider[q];
+      owned[row + q] += own_factor;
+    }
+    const float error = std::fabs(actual - mixed[kMedian]);
+    series.error = std::min(kMost, o.error_decay * series.error + error);
+    series.error_weight = o.error_decay * series.error_weight + 1;
+    ++sums.counts[pool];
+  }
+  LearnPools(m, d, sums);
 }
 
 }  // namespace
 
-double MeanPinball(double actual, std::span<const float> quantiles) {
-  double sum = 0;
-  for (int q = 0; q < kQuantiles; ++q) {
-    sum += kernels::Pinball(actual, quantiles[q], kQuantileLevels[q]);
-  }
-  return sum / kQuantiles;
-}
-
-void Mix(Mixture& m, int64_t made_at_ms, int64_t step_ms, std::span<const SignalKind> signals,
-         std::span<const QuantileBlock> blocks, QuantileBlock& out) {
+void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> blocks,
+         QuantileBlock& out) {
+  const auto series = std::ssize(history.signals);
   int steps = 0;
   for (const QuantileBlock& block : blocks) {
     if (block.series == 0) continue;
-    FORESHADOW_CHECK(block.series == std::ssize(signals));
+    FORESHADOW_CHECK(block.series == series);
     FORESHADOW_CHECK(steps == 0 || block.steps == steps);
     steps = block.steps;
   }
-  out.Resize(std::ssize(signals), steps);
+  out.Resize(series, steps);
   if (steps == 0) {
     std::ranges::fill(out.status, ForecastStatus::kCannot);
     return;
   }
-  Fit(m, step_ms, signals, static_cast<int>(blocks.size()), steps);
-  std::array<std::vector<double>, kJudged> pooled;
-  for (int d = 0; d < kJudged; ++d) pooled[d] = PooledLosses(m, d);
-  m.leaders.assign(static_cast<size_t>(out.series), 0);
-  for (int64_t s = 0; s < out.series; ++s) MixSeries(m, s, blocks, pooled, out);
-  Remember(m, made_at_ms, blocks, out);
+  Fit(m, history, static_cast<int>(blocks.size()), steps);
+  const auto judged = JudgedSteps(steps);
+  std::array<MixtureMade*, kJudged> made;
+  for (int d = 0; d < kJudged; ++d) made[d] = Next(m, d, history.end_ms, series);
+  ++m.ticks;
+  std::vector<Between> places;
+  for (int step = 1; step <= steps; ++step) places.push_back(Locate(step, steps));
+  m.leaders.assign(static_cast<size_t>(series), 0);
+  Weighed w(m.models, steps);
+  for (int64_t s = 0; s < series; ++s) {
+    bool any = false;
+    bool all_empty = true;
+    for (size_t k = 0; k < blocks.size(); ++k) {
+      w.answers[k] = Answered(blocks[k], s) ? 1 : 0;
+      w.rows[k] = w.answers[k] != 0 ? blocks[k].at(s, 0).data() : w.nothing.data();
+      any = any || w.answers[k] != 0;
+      if (blocks[k].series > 0) {  // else that model did not answer at all
+        all_empty = all_empty && blocks[k].status[s] == ForecastStatus::kNoHistory;
+      }
+    }
+    if (!any) {
+      WriteMissing(all_empty ? ForecastStatus::kNoHistory : ForecastStatus::kCannot, s, out);
+      continue;
+    }
+    out.status[s] = w.answers[0] != 0 ? ForecastStatus::kOk : ForecastStatus::kFellBack;
+    Weigh(m, s, w);
+    const float* first = w.weights.data() + m.models;  // of the first distance's median
+    m.leaders[s] = static_cast<uint8_t>(std::max_element(first, first + m.models) - first);
+    MixSeries(s, places, w, out);
+    for (int d = 0; d < kJudged; ++d) {
+      if (made[d] == nullptr) continue;
+      Remember(m.series[s * kJudged + d], s, judged[d] - 1, w, out, *made[d]);
+    }
+  }
 }
 
 void Observe(Mixture& m, int64_t time_ms, std::span<const float> samples) {
   const auto judged = JudgedSteps(m.steps);
-  const int64_t columns = m.models + 1;
-  for (const Mixture::Made& made : m.made) {
-    for (int d = 0; d < kJudged; ++d) {
-      if (made.made_at_ms + judged[d] * m.step_ms != time_ms) continue;
-      const int64_t series = std::min<int64_t>(made.series, std::ssize(samples));
-      for (int64_t s = 0; s < series; ++s) {
-        if (!std::isfinite(samples[s])) continue;
-        Judge(m.settings, samples[s],
-              made.rows.data() + (d * made.series + s) * columns * kQuantiles, m.models,
-              At(m, d, s));
+  for (int d = 0; d < kJudged; ++d) {
+    for (const MixtureMade& made : m.waiting[d]) {
+      if (!made.mixed.empty() && made.made_at_ms + judged[d] * m.step_ms == time_ms) {
+        Judge(m, d, made, samples);
       }
     }
   }
 }
 
 std::vector<double> Weights(const Mixture& m, int64_t series, int step) {
+  Weighed w(m.models, m.steps);
+  std::ranges::fill(w.answers, 1);
+  Weigh(m, series, w);
   const Between place = Locate(step, m.steps);
-  const std::vector<bool> answer(static_cast<size_t>(m.models), true);
-  std::vector<double> low(answer.size());
-  std::vector<double> high(answer.size());
-  WeighAt(m, place.low, series, PooledLosses(m, place.low), answer, low);
-  WeighAt(m, place.high, series, PooledLosses(m, place.high), answer, high);
-  for (size_t k = 0; k < low.size(); ++k) {
-    low[k] = (1 - place.share) * low[k] + place.share * high[k];
-  }
-  return low;
+  Interpolate(w.by_level.data() + place.low * std::ssize(w.now),
+              w.by_level.data() + place.high * std::ssize(w.now), place.share, w.now);
+  std::vector<double> weights;
+  for (int k = 0; k < m.models; ++k) weights.push_back(w.now[k * kQuantiles + kMedian]);
+  return weights;
 }
 
 }  // namespace foreshadow::models

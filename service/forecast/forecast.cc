@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string_view>
+#include <unordered_map>
 #include <utility>
 
 namespace foreshadow {
@@ -53,6 +55,30 @@ std::vector<int64_t> WithSamples(kernels::StepMajor<const float> values) {
   return found;
 }
 
+// A chosen part of what is known of the series; what is not known at all stays so.
+template <typename T>
+std::vector<T> Pick(std::span<const T> all, const std::vector<int64_t>& chosen) {
+  std::vector<T> picked;
+  for (const int64_t s : chosen) {
+    if (!all.empty()) picked.push_back(all[s]);
+  }
+  return picked;
+}
+
+// The drivers by their place among the chosen, which they may not be among.
+std::vector<models::Driver> PickDrivers(const models::History& history,
+                                        const std::vector<int64_t>& chosen) {
+  std::vector<models::Driver> drivers = Pick(history.drivers, chosen);
+  for (models::Driver& driver : drivers) {
+    const auto at = std::lower_bound(chosen.begin(), chosen.end(), driver.series);
+    const bool there = at != chosen.end() && *at == driver.series;
+    driver = there ? models::Driver{static_cast<int32_t>(at - chosen.begin()), driver.lead_steps,
+                                    driver.correlation}
+                   : models::Driver{};
+  }
+  return drivers;
+}
+
 // RunModels on those series only: many accounts send but one or two of the signals.
 std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chosen,
                                                const models::History& history, int steps,
@@ -61,12 +87,10 @@ std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chose
   const auto count = std::ssize(chosen);
   if (count == history.values.series) return RunModels(history, steps, models, alerts);
   std::vector<float> values(static_cast<size_t>(history.values.steps * count));
-  std::vector<SignalKind> signals;
-  std::vector<int32_t> periods;
-  for (const int64_t s : chosen) {
-    signals.push_back(history.signals[s]);
-    periods.push_back(history.periods[s]);
-  }
+  const std::vector<SignalKind> signals = Pick(history.signals, chosen);
+  const std::vector<int32_t> periods = Pick(history.periods, chosen);
+  const std::vector<int32_t> applications = Pick(history.applications, chosen);
+  const std::vector<models::Driver> drivers = PickDrivers(history, chosen);
   for (int64_t step = 0; step < history.values.steps; ++step) {
     for (int64_t i = 0; i < count; ++i) {
       values[step * count + i] = history.values.at(step, chosen[i]);
@@ -76,7 +100,10 @@ std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chose
                               history.step_ms,
                               {values.data(), history.values.steps, count, count},
                               signals,
-                              periods};
+                              periods,
+                              applications,
+                              history.application_names,
+                              drivers};
   std::vector<models::QuantileBlock> blocks = RunModels(dense, steps, models, alerts);
   for (models::QuantileBlock& block : blocks) {
     if (block.series == 0) continue;
@@ -104,7 +131,7 @@ ForecastTable ForecastAndMix(const models::History& history, int steps, const Mo
   if (!chosen.empty()) blocks = RunModelsOn(chosen, history, steps, models, alerts);
   const auto answered = [](const models::QuantileBlock& block) { return block.series > 0; };
   if (std::any_of(blocks.begin(), blocks.end(), answered)) {
-    models::Mix(mixture, history.end_ms, history.step_ms, history.signals, blocks, table.block);
+    models::Mix(mixture, history, blocks, table.block);
     table.model_of = mixture.leaders;
   } else {
     table.block.Resize(history.values.series, steps);
@@ -128,6 +155,41 @@ void ObserveNew(const WindowView& window, ForecastMemory& memory) {
   memory.observed_ms = window.end_ms;
 }
 
+// Each series' application by its index among the names, which grow by those not yet among them.
+std::vector<int32_t> ApplicationsOf(const Fleet& fleet, int64_t series,
+                                    std::vector<std::string>& names) {
+  std::unordered_map<std::string_view, int32_t> index;
+  for (size_t i = 0; i < names.size(); ++i) index[names[i]] = static_cast<int32_t>(i);
+  std::vector<int32_t> applications(static_cast<size_t>(series), -1);
+  std::vector<std::string> added;
+  for (size_t a = 0; a < fleet.accounts.size(); ++a) {
+    const std::string& name = fleet.accounts[a].application;
+    if (name.empty()) continue;
+    const auto next = static_cast<int32_t>(names.size() + added.size());
+    const auto [at, is_new] = index.try_emplace(name, next);
+    if (is_new) added.push_back(name);
+    const int64_t first = static_cast<int64_t>(a) * kSignals;
+    const int64_t end = std::min(series, first + kSignals);
+    for (int64_t s = first; s < end; ++s) applications[s] = at->second;
+  }
+  names.insert(names.end(), added.begin(), added.end());
+  return applications;
+}
+
+// The mutation rate of the same account, where analysis has found that it leads a resource.
+std::vector<models::Driver> DriversOf(const PatternMemory& patterns, int64_t series) {
+  std::vector<models::Driver> drivers(static_cast<size_t>(series));
+  const int64_t known = std::min<int64_t>(series, std::ssize(*patterns.series));
+  for (int64_t s = 0; s < known; ++s) {
+    const SeriesPattern& pattern = (*patterns.series)[s];
+    if (pattern.lag_steps <= 0 || pattern.lag_p_value >= models::kDriverChance) continue;
+    const int64_t leader = SeriesOf(s / kSignals, SignalKind::kMutationRate);
+    if (leader == s) continue;
+    drivers[s] = {static_cast<int32_t>(leader), pattern.lag_steps, pattern.lag_correlation};
+  }
+  return drivers;
+}
+
 }  // namespace
 
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
@@ -136,14 +198,17 @@ ForecastTable ForecastSeries(const models::History& history, int steps, const Mo
   return ForecastAndMix(history, steps, models, nothing_known, alerts);
 }
 
-ForecastTable Forecast(const WindowView& window, const std::vector<int32_t>& period_steps,
+ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
                        const ModelList& models, ForecastMemory& memory,
                        std::vector<std::string>& alerts) {
   const int64_t series = window.values.series;
   std::vector<SignalKind> signals(static_cast<size_t>(series));
   for (int64_t s = 0; s < series; ++s) signals[s] = static_cast<SignalKind>(s % kSignals);
-  const models::History history{window.end_ms, window.step_ms, window.values, signals,
-                                period_steps};
+  const std::vector<int32_t> applications = ApplicationsOf(fleet, series, memory.application_names);
+  const std::vector<models::Driver> drivers = DriversOf(patterns, series);
+  const models::History history{
+      window.end_ms, window.step_ms,           window.values, signals, patterns.period_steps,
+      applications,  memory.application_names, drivers};
   ObserveNew(window, memory);
   ForecastTable table =
       ForecastAndMix(history, HorizonSteps(window.step_ms), models, memory.mixture, alerts);

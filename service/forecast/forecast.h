@@ -1,13 +1,15 @@
 // Stage 4: quantiles of every series' next steps. All models that are there forecast every series
 // that has samples; what is published is their mixture (models/mixture), weighed for each series by
-// how each did of late and shifted so that its levels hold what they say.
+// how each did of late and stretched so that its levels hold what they say.
 #pragma once
 
 #include <cstdint>
 #include <deque>
+#include <string>
 #include <vector>
 
 #include "models/mixture/mixture.h"
+#include "service/analyze/analyze.h"
 #include "service/history/window.h"
 #include "service/tick/tick.h"
 #include "service/tick/types.h"
@@ -19,6 +21,7 @@ inline constexpr int kScoredSteps = 3;  // 5-15 min at 300 s: the steps that are
 // What is known of how the models do, and the forecasts not yet scored.
 struct ForecastMemory {
   models::Mixture mixture;
+  std::vector<std::string> application_names;  // only appended: the mixture knows them by index
   int64_t observed_ms = 0;  // the mixture has learned from the samples up to this step
   struct Made {
     int64_t made_at_ms = 0;
@@ -28,8 +31,9 @@ struct ForecastMemory {
 };
 
 // Learns from the samples that came since the last call, forecasts all series, remembers what is to
-// be judged later, and never fails: a model that cannot is passed over and named in `alerts`.
-ForecastTable Forecast(const WindowView& window, const std::vector<int32_t>& period_steps,
+// be judged later, and never fails: a model that cannot is passed over and named in `alerts`. The
+// models are told each account's application, and the periods and leads that analysis has found.
+ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
                        const ModelList& models, ForecastMemory& memory,
                        std::vector<std::string>& alerts);
 

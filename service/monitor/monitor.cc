@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "models/mixture/mixture.h"
+#include "models/empirical.h"
 
 namespace foreshadow {
 namespace {

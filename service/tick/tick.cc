@@ -70,7 +70,7 @@ void Warm(const ModelList& models, State& state) {
   for (int64_t back = origins; back > 0; --back) {
     const WindowView then = now.Before(back);
     const ForecastTable table =
-        Forecast(then, state.patterns.period_steps, models, state.forecasts, not_shown);
+        Forecast(then, fleet, state.patterns, models, state.forecasts, not_shown);
     const AccountForecasts moments = MomentsOf(table, std::ssize(fleet.accounts));
     JudgeCells(DemandAt(then, fleet, {}), ForecastCells(fleet, moments, {}, {}), then.end_ms,
                then.step_ms, state.cell_errors);
@@ -174,7 +174,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
 
   // 4 forecast
   auto table = std::make_shared<const ForecastTable>(
-      Forecast(window, state.patterns.period_steps, models, state.forecasts, changes.alerts));
+      Forecast(window, fleet, state.patterns, models, state.forecasts, changes.alerts));
   clock.Done("forecast");
 
   // 5 plan

@@ -1,5 +1,6 @@
-# Golden values for exponential smoothing, by R's own HoltWinters (package stats). Run from the
-# project's root: Rscript tests/golden/make_ets.R
+# Golden values for exponential smoothing, by R's own HoltWinters (package stats) and by ets of the
+# package forecast (Debian: r-cran-forecast). Run from the project's root:
+# Rscript tests/golden/make_ets.R
 out <- "tests/golden/ets"
 dir.create(out, showWarnings = FALSE)
 write <- function(name, x, fit, ahead) {
@@ -26,3 +27,33 @@ write("nottem_season", nottem,
 write("nottem_season_fixed", nottem,
       HoltWinters(nottem, alpha = 0.2, beta = FALSE, gamma = 0.3, l.start = level,
                   s.start = season, start.periods = 2), 15)
+
+# Maximum likelihood, start included. Its smoothing parameters multiply the error itself; the last
+# of its seasons is the one that comes first.
+suppressMessages(library(forecast))
+write_ets <- function(name, x, model, damped, ahead) {
+  fit <- ets(x, model = model, damped = damped)
+  f <- forecast(fit, h = ahead, level = 80)
+  p <- as.list(fit$par)
+  start <- fit$states[1, ]
+  seasons <- grep("^s[0-9]+$", names(start))
+  line <- function(key, v) paste(key, paste(sprintf("%.12g", v), collapse = ","))
+  writeLines(c(
+    line("samples", as.numeric(x)),
+    line("alpha", p$alpha),
+    line("beta", if (is.null(p$beta)) 0 else p$beta),
+    line("phi", if (is.null(p$phi)) 1 else p$phi),
+    line("gamma", if (is.null(p$gamma)) 0 else p$gamma),
+    line("level", start["l"]),
+    line("trend", if ("b" %in% names(start)) start["b"] else 0),
+    if (length(seasons) > 0) line("season", rev(start[seasons])),
+    line("squares", sum(residuals(fit)^2)),
+    line("forecast", as.numeric(f$mean)),
+    line("spread", (as.numeric(f$upper) - as.numeric(f$mean)) / qnorm(0.9) / sqrt(fit$sigma2))),
+    file.path(out, paste0(name, ".txt")))
+}
+write_ets("ets_ann_nile", Nile, "ANN", FALSE, 10)
+write_ets("ets_aadn_uspop", uspop, "AAN", TRUE, 10)
+write_ets("ets_aadn_wwwusage", WWWusage, "AAN", TRUE, 10)
+write_ets("ets_ana_nottem", nottem, "ANA", FALSE, 24)
+write_ets("ets_ana_usaccdeaths", USAccDeaths, "ANA", FALSE, 24)

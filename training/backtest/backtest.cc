@@ -217,8 +217,7 @@ absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterLi
         const auto row = set.Slice(step, step + 1);
         models::Observe(mixture, set.TimeMs(step), {row.data, static_cast<size_t>(set.series())});
       }
-      models::Mix(mixture, history.end_ms, set.step_ms, set.signals,
-                  std::span(blocks).first(forecasters.size()), blocks.back());
+      models::Mix(mixture, history, std::span(blocks).first(forecasters.size()), blocks.back());
     }
     const int64_t tested = origin - options.first_step;
     if (tested >= 0 && tested % scored_stride == 0) {

@@ -14,7 +14,6 @@ namespace foreshadow::training {
 namespace {
 
 constexpr int64_t kChunkPairs = 64;
-constexpr float kChance = 1e-3f;
 constexpr int64_t kHourMs = 3'600'000;
 
 struct Pair {
@@ -76,7 +75,7 @@ void FindInChunk(const SeriesSet& set, std::span<const Pair> pairs, int64_t begi
   ops.lags(args);
   for (int64_t i = 0; i < count; ++i) {
     const bool found = scratch.status[i] == kernels::SeriesStatus::kOk && scratch.lag[i] > 0 &&
-                       scratch.p_value[i] < kChance;
+                       scratch.p_value[i] < models::kDriverChance;
     if (!found) continue;
     drivers[pairs[i].follower] = {static_cast<int32_t>(pairs[i].leader), scratch.lag[i],
                                   scratch.correlation[i]};

@@ -1,4 +1,5 @@
-// Exponential smoothing against R's HoltWinters (tests/golden/make_ets.R) and against closed forms.
+// Exponential smoothing against R's HoltWinters and forecast::ets (tests/golden/make_ets.R), and
+// against closed forms.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -92,6 +93,40 @@ TEST(Ets, FindsAtLeastAsGoodASeasonalFitAsR) {
   const EtsFit fit = FitEts(EtsKind::kSeasonal, samples.subspan(12), 0, FirstTwoYears(samples));
   EXPECT_LT(fit.squared_error, golden["squares"][0] * 1.001);
 }
+
+// forecast::ets on real series: from its start with its parameters the same errors, forecasts and
+// widths; from its start with a search of our own nothing worse.
+class ForecastPackage : public testing::TestWithParam<std::string> {};
+
+TEST_P(ForecastPackage, EqualsR) {
+  auto golden = Golden("ets_" + GetParam());
+  const std::vector<double>& samples = golden["samples"];
+  const double alpha = golden["alpha"][0];
+  const EtsParams params{alpha, golden["beta"][0] / alpha, golden["phi"][0],
+                         golden["gamma"][0] / (1 - alpha)};
+  const EtsState start{golden["level"][0], golden["trend"][0], golden["season"]};
+  const double squares = golden["squares"][0];
+  EtsState state = start;
+  EXPECT_NEAR(SmoothEts(params, samples, 0, state, {}) / squares, 1, 1e-8);
+  const std::vector<double>& expected = golden["forecast"];
+  std::vector<float> weights(expected.size());
+  WeightsEts(params, state, weights);
+  double variance = 0;
+  for (size_t h = 0; h < expected.size(); ++h) {
+    EXPECT_NEAR(ForecastEts(params, state, static_cast<int>(h) + 1) / expected[h], 1, 1e-8) << h;
+    variance += static_cast<double>(weights[h]) * weights[h];
+    EXPECT_NEAR(std::sqrt(variance) / golden["spread"][h], 1, 1e-5) << h;
+  }
+  const EtsKind kind = !start.season.empty()  ? EtsKind::kSeasonal
+                       : golden["phi"][0] < 1 ? EtsKind::kDampedTrend
+                                              : EtsKind::kSimple;
+  EXPECT_LT(FitEts(kind, samples, 0, start).squared_error, squares * 1.001);
+}
+
+INSTANTIATE_TEST_SUITE_P(Ets, ForecastPackage,
+                         testing::Values("ann_nile", "aadn_uspop", "aadn_wwwusage", "ana_nottem",
+                                         "ana_usaccdeaths"),
+                         [](const auto& param) { return param.param; });
 
 TEST(Ets, DampedTrendIsAsWorkedOutByHand) {
   // level 10, trend 2, damping 0.5: expected 11. 13 comes, an error of 2.

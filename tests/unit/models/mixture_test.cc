@@ -1,5 +1,5 @@
-// The mixture: weights follow the losses, shifts make levels honest, and nothing that a model says
-// or leaves out can break the answer.
+// The mixture: weights follow the losses, stretching makes levels honest, and nothing that a model
+// says or leaves out can break the answer.
 #include "models/mixture/mixture.h"
 
 #include <gmock/gmock.h>
@@ -41,13 +41,24 @@ QuantileBlock Absent(ForecastStatus status) {
   return block;
 }
 
+void MixAt(Mixture& mixture, int64_t time_ms, const std::vector<SignalKind>& signals,
+           const std::vector<QuantileBlock>& blocks, QuantileBlock& out,
+           const std::vector<int32_t>& applications = {}) {
+  History history;
+  history.end_ms = time_ms;
+  history.step_ms = kStepMs;
+  history.signals = signals;
+  history.applications = applications;
+  Mix(mixture, history, blocks, out);
+}
+
 // Mixes and observes `ticks` times while series 0 is always `actual` and series 1 never seen.
 QuantileBlock Learn(Mixture& mixture, const std::vector<QuantileBlock>& blocks, float actual,
                     int ticks) {
   QuantileBlock out;
   for (int t = 0; t < ticks; ++t) {
     Observe(mixture, t * kStepMs, std::vector<float>{actual, kMissing});
-    Mix(mixture, t * kStepMs, kStepMs, kTwo, blocks, out);
+    MixAt(mixture, t * kStepMs, kTwo, blocks, out);
   }
   return out;
 }
@@ -55,19 +66,42 @@ QuantileBlock Learn(Mixture& mixture, const std::vector<QuantileBlock>& blocks, 
 TEST(Mixture, TakesTheFirstModelBeforeAnythingWasJudged) {
   Mixture mixture;
   QuantileBlock out;
-  Mix(mixture, 0, kStepMs, kTwo, std::vector{Says(10, 1), Says(50, 1)}, out);
+  MixAt(mixture, 0, kTwo, std::vector{Says(10, 1), Says(50, 1)}, out);
   EXPECT_EQ(out.values, Says(10, 1).values);
   EXPECT_THAT(out.status, Each(ForecastStatus::kOk));
 }
 
-TEST(Mixture, WeighsByTheFadingLossAsWorkedOutByHand) {
+TEST(Mixture, WeighsByTheSlopeOfItsLossAsWorkedOutByHand) {
   Mixture mixture;
-  mixture.settings.pooled_samples = 0;
-  Learn(mixture, {Says(10, 0), Says(14, 0)}, 9, 30);  // losses 1 and 5 times the same constant
-  const double worse = std::exp(-mixture.settings.sharpness * 4);
+  QuantileBlock out;
+  MixAt(mixture, 0, kTwo, {Says(10, 0), Says(14, 0)}, out);  // the first alone: 10
+  Observe(mixture, kStepMs, std::vector<float>{9, kMissing});
+  // The actual is below, so at level p the loss grows by 1 - p; 14 is 4 above the mixture, which is
+  // the unit as no error was seen before. A part's own mean counts 0.8, that of all levels 0.2.
+  double all = 0;
+  for (const float level : kQuantileLevels) all += (1 - level) / kQuantiles;
+  const double gain = -(0.8 * 0.5 + 0.2 * all);
+  const double own = mixture.settings.keep * mixture.settings.own_rate * gain;
+  const double other = std::exp(own + mixture.settings.pool_rate * gain);
+  const double first = std::exp(mixture.settings.first_start);
   const auto weights = Weights(mixture, 0, 1);
-  EXPECT_NEAR(weights[0], 1 / (1 + worse), 1e-6);
-  EXPECT_NEAR(weights[1], worse / (1 + worse), 1e-6);
+  EXPECT_NEAR(weights[0], first / (first + other), 1e-5);
+  EXPECT_NEAR(weights[1], other / (first + other), 1e-5);
+}
+
+TEST(Mixture, MixesModelsThatErrOnOppositeSides) {
+  // Neither is good alone; half of each is right.
+  std::mt19937_64 random(2);
+  std::normal_distribution<float> normal(10, 1);
+  Mixture mixture;
+  QuantileBlock out;
+  double sum = 0;
+  for (int t = 0; t < 400; ++t) {
+    Observe(mixture, t * kStepMs, std::vector<float>{normal(random), kMissing});
+    MixAt(mixture, t * kStepMs, kTwo, {Says(8, 0.2f), Says(12, 0.2f)}, out);
+    if (t >= 200) sum += out.at(0, 0)[kMedian];
+  }
+  EXPECT_NEAR(sum / 200, 10, 0.4);
 }
 
 TEST(Mixture, FollowsTheBetterModel) {
@@ -85,13 +119,53 @@ TEST(Mixture, LendsASeriesWithoutAPastWhatItsSignalKnows) {
   const std::vector blocks = {Says(50, 1, 3), Says(10, 1, 3)};
   for (int t = 0; t < 60; ++t) {
     Observe(mixture, t * kStepMs, std::vector<float>{10, kMissing, kMissing});
-    Mix(mixture, t * kStepMs, kStepMs, signals, blocks, out);
+    MixAt(mixture, t * kStepMs, signals, blocks, out);
   }
   EXPECT_NEAR(out.at(1, 0)[kMedian], 10, 1);   // learned from series 0
   EXPECT_FLOAT_EQ(out.at(2, 0)[kMedian], 50);  // no other of its signal: the first model
 }
 
-TEST(Mixture, ShiftsUntilLevelsHoldWhatTheySay) {
+TEST(Mixture, LendsASeriesWithoutAPastWhatItsApplicationKnows) {
+  // Many series of two applications, each best served by another model, and one of each without a
+  // sample: it takes after its application.
+  Mixture mixture;
+  constexpr int64_t kPast = 200;
+  constexpr int64_t kSeries = kPast + 2;
+  const std::vector<SignalKind> signals(kSeries, SignalKind::kCpu);
+  std::vector<int32_t> applications(kSeries);
+  std::vector<float> samples(kSeries, kMissing);
+  for (int64_t s = 0; s < kSeries; ++s) {
+    applications[s] = static_cast<int32_t>(s % 2);
+    if (s < kPast) samples[s] = s % 2 == 0 ? 10 : 50;
+  }
+  QuantileBlock out;
+  for (int t = 0; t < 60; ++t) {
+    Observe(mixture, t * kStepMs, samples);
+    MixAt(mixture, t * kStepMs, signals, {Says(50, 1, kSeries), Says(10, 1, kSeries)}, out,
+          applications);
+  }
+  EXPECT_LT(out.at(kPast, 0)[kMedian], 20);
+  EXPECT_GT(out.at(kPast + 1, 0)[kMedian], 40);
+}
+
+TEST(Mixture, JudgesFarDistancesWithoutKeepingAllThatWait) {
+  // An hour of minutes: the last distance has 60 forecasts on the way, of which 12 are kept.
+  Mixture mixture;
+  QuantileBlock wrong, right, out;
+  wrong.Resize(1, 60);
+  right.Resize(1, 60);
+  std::ranges::fill(wrong.values, 50.0f);
+  std::ranges::fill(right.values, 10.0f);
+  const std::vector<SignalKind> one = {SignalKind::kCpu};
+  for (int t = 0; t < 800; ++t) {
+    Observe(mixture, t * kStepMs, std::vector<float>{10});
+    MixAt(mixture, t * kStepMs, one, {wrong, right}, out);
+  }
+  EXPECT_EQ(mixture.waiting[2].size(), 12u);
+  EXPECT_NEAR(out.at(0, 59)[kMedian], 10, 1);
+}
+
+TEST(Mixture, StretchesUntilLevelsHoldWhatTheySay) {
   // The model's spread is a fifth of the truth's: its 80 % interval holds 20 %.
   std::mt19937_64 random(4);
   std::normal_distribution<float> normal(100, 10);
@@ -108,7 +182,7 @@ TEST(Mixture, ShiftsUntilLevelsHoldWhatTheySay) {
       raw += actual >= 98 && actual <= 102;
     }
     Observe(mixture, t * kStepMs, std::vector<float>{actual});
-    Mix(mixture, t * kStepMs, kStepMs, one, blocks, out);
+    MixAt(mixture, t * kStepMs, one, blocks, out);
     ASSERT_TRUE(std::ranges::is_sorted(out.at(0, 2)));
   }
   EXPECT_LT(raw / 4'000.0, 0.25);
@@ -118,17 +192,17 @@ TEST(Mixture, ShiftsUntilLevelsHoldWhatTheySay) {
 TEST(Mixture, NamesWhoDidNotAnswer) {
   Mixture mixture;
   QuantileBlock out;
-  Mix(mixture, 0, kStepMs, kTwo, std::vector{Absent(ForecastStatus::kCannot), Says(7, 1)}, out);
+  MixAt(mixture, 0, kTwo, std::vector{Absent(ForecastStatus::kCannot), Says(7, 1)}, out);
   EXPECT_THAT(out.status, Each(ForecastStatus::kFellBack));
   EXPECT_FLOAT_EQ(out.at(0, 0)[kMedian], 7);
-  Mix(mixture, kStepMs, kStepMs, kTwo, std::vector{QuantileBlock(), Says(7, 1)}, out);
+  MixAt(mixture, kStepMs, kTwo, std::vector{QuantileBlock(), Says(7, 1)}, out);
   EXPECT_THAT(out.status, Each(ForecastStatus::kFellBack));
-  Mix(mixture, 2 * kStepMs, kStepMs, kTwo,
-      std::vector{Absent(ForecastStatus::kNoHistory), Absent(ForecastStatus::kNoHistory)}, out);
+  MixAt(mixture, 2 * kStepMs, kTwo,
+        std::vector{Absent(ForecastStatus::kNoHistory), Absent(ForecastStatus::kNoHistory)}, out);
   EXPECT_THAT(out.status, Each(ForecastStatus::kNoHistory));
   EXPECT_TRUE(std::isnan(out.at(1, 1)[0]));
-  Mix(mixture, 3 * kStepMs, kStepMs, kTwo,
-      std::vector{Absent(ForecastStatus::kNoHistory), Absent(ForecastStatus::kCannot)}, out);
+  MixAt(mixture, 3 * kStepMs, kTwo,
+        std::vector{Absent(ForecastStatus::kNoHistory), Absent(ForecastStatus::kCannot)}, out);
   EXPECT_THAT(out.status, Each(ForecastStatus::kCannot));
 }
 
@@ -138,7 +212,7 @@ TEST(Mixture, KeepsWhatItKnowsWhenSeriesAreAdded) {
   const auto before = Weights(mixture, 0, 1);
   QuantileBlock out;
   const std::vector<SignalKind> three = {SignalKind::kCpu, SignalKind::kMemory, SignalKind::kCpu};
-  Mix(mixture, 60 * kStepMs, kStepMs, three, std::vector{Says(50, 1, 3), Says(10, 1, 3)}, out);
+  MixAt(mixture, 60 * kStepMs, three, std::vector{Says(50, 1, 3), Says(10, 1, 3)}, out);
   EXPECT_EQ(Weights(mixture, 0, 1), before);
   EXPECT_NEAR(out.at(2, 0)[kMedian], 10, 1);
 }
@@ -151,7 +225,7 @@ TEST(Mixture, StaysInOrderAndBoundedOnWildSamples) {
   for (int t = 0; t < 500; ++t) {
     const float sample = t % 5 == 0 ? 0.0f : t % 7 == 0 ? 3e38f : wild(random);
     Observe(mixture, t * kStepMs, std::vector<float>{sample, 0.0f});
-    Mix(mixture, t * kStepMs, kStepMs, kTwo, std::vector{Says(1, 0.2f), Says(0, 0)}, out);
+    MixAt(mixture, t * kStepMs, kTwo, std::vector{Says(1, 0.2f), Says(0, 0)}, out);
     for (int64_t s = 0; s < 2; ++s) {
       for (int step = 0; step < kSteps; ++step) {
         ASSERT_TRUE(std::ranges::is_sorted(out.at(s, step)));

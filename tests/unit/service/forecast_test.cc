@@ -55,6 +55,12 @@ WindowView ConstantWindow(std::vector<float>& values, float value, int64_t end_m
   return {{values.data(), 10, kSignals, kSignals}, end_ms, 300'000};
 }
 
+PatternMemory NoPatterns() {
+  PatternMemory patterns;
+  patterns.period_steps.assign(kSignals, 0);
+  return patterns;
+}
+
 TEST(Forecast, FallsBackAndSaysSo) {
   std::vector<float> values;
   const WindowView window = ConstantWindow(values, 1, 300'000);
@@ -63,8 +69,8 @@ TEST(Forecast, FallsBackAndSaysSo) {
   const ModelList models = {std::make_shared<Fixed>("a", -1.0f, true),
                             std::make_shared<Fixed>("b", 2.0f, false),
                             std::make_shared<Fixed>("c", 3.0f, true)};
-  const std::vector<int32_t> periods(kSignals, 0);
-  const ForecastTable table = Forecast(window, periods, models, memory, alerts);
+  const PatternMemory patterns = NoPatterns();
+  const ForecastTable table = Forecast(window, Fleet{}, patterns, models, memory, alerts);
   EXPECT_EQ(table.block.at(0, 0)[0], 3);
   EXPECT_EQ(table.models[table.model_of[0]], "c");
   EXPECT_EQ(table.block.status[0], models::ForecastStatus::kFellBack);
@@ -77,8 +83,8 @@ TEST(Forecast, NoModelAnswersMeansNoNumbers) {
   const WindowView window = ConstantWindow(values, 1, 300'000);
   ForecastMemory memory;
   std::vector<std::string> alerts;
-  const std::vector<int32_t> periods(kSignals, 0);
-  const ForecastTable table = Forecast(window, periods, {}, memory, alerts);
+  const PatternMemory patterns = NoPatterns();
+  const ForecastTable table = Forecast(window, Fleet{}, patterns, {}, memory, alerts);
   EXPECT_TRUE(std::isnan(table.block.at(0, 0)[0]));
   EXPECT_EQ(table.block.status[0], models::ForecastStatus::kNoHistory);
 }
@@ -89,21 +95,75 @@ TEST(Forecast, TheModelWithLessLossWeighsMost) {
   Scores scores;
   const ModelList models = {std::make_shared<Fixed>("far", 9.0f, true),
                             std::make_shared<Fixed>("near", 1.5f, true)};
-  const std::vector<int32_t> periods(kSignals, 0);
+  const PatternMemory patterns = NoPatterns();
   const std::vector<float> scale(kSignals, 1.0f);
   std::vector<float> values;
   ForecastTable table;
+  float second = 0;
   for (int tick = 1; tick <= 3; ++tick) {
     const WindowView window = ConstantWindow(values, 1, tick * 300'000);
-    table = Forecast(window, periods, models, memory, alerts);
+    table = Forecast(window, Fleet{}, patterns, models, memory, alerts);
     ScoreForecasts(window, scale, memory, scores);
-    EXPECT_EQ(table.models[table.model_of[0]], tick == 1 ? "far" : "near");
+    if (tick == 1) EXPECT_EQ(table.models[table.model_of[0]], "far");
+    if (tick == 2) second = table.block.at(0, 0)[models::kMedian];
   }
-  EXPECT_NEAR(table.block.at(0, 0)[models::kMedian], 1.5f, 0.5f);
   // Scored: one step of "far", made at tick 1, when tick 2 came; at tick 3 its second step and the
-  // first of what tick 2 made of "near". Four resources each, over a scale of 1.
+  // first of what tick 2 made. Four resources each, over a scale of 1.
   EXPECT_EQ(scores.scored_count, 3u * kResources);
-  EXPECT_NEAR(scores.scaled_error_sum, kResources * (2 * 8.0 + 0.5), kResources * 0.5);
+  EXPECT_NEAR(scores.scaled_error_sum, kResources * (2 * 8.0 + second - 1), 1e-4);
+  for (int tick = 4; tick <= 10; ++tick) {
+    table = Forecast(ConstantWindow(values, 1, tick * 300'000), Fleet{}, patterns, models, memory,
+                     alerts);
+  }
+  EXPECT_EQ(table.models[table.model_of[0]], "near");
+  EXPECT_NEAR(table.block.at(0, 0)[models::kMedian], 1.5f, 0.5f);
+}
+
+// What the models are told of a series is what the fleet and the analysis say, by its place among
+// the series that have samples.
+class Listens : public models::Forecaster {
+ public:
+  std::string_view name() const override { return "listens"; }
+  int MaxSteps(int64_t) const override { return 60; }
+  absl::Status Forecast(const models::History& history, int steps,
+                        models::QuantileBlock& out) const override {
+    out.Resize(history.values.series, steps);
+    applications.assign(history.applications.begin(), history.applications.end());
+    names.assign(history.application_names.begin(), history.application_names.end());
+    drivers.assign(history.drivers.begin(), history.drivers.end());
+    return absl::OkStatus();
+  }
+  mutable std::vector<int32_t> applications;
+  mutable std::vector<std::string> names;
+  mutable std::vector<models::Driver> drivers;
+};
+
+TEST(Forecast, TellsModelsTheApplicationsAndLeads) {
+  constexpr int64_t kSeries = 2 * kSignals;
+  std::vector<float> values(10 * kSeries, 1.0f);
+  for (int64_t step = 0; step < 10; ++step) values[step * kSeries] = std::nanf("");  // a's CPU
+  const WindowView window{{values.data(), 10, kSeries, kSeries}, 300'000, 300'000};
+  const Fleet fleet{{}, {{.id = "a"}, {.id = "b", .application = "web"}}};
+  PatternMemory patterns;
+  patterns.period_steps.assign(kSeries, 0);
+  patterns.series->resize(kSeries);
+  SeriesPattern& led = (*patterns.series)[SeriesOf(1, SignalKind::kCpu)];
+  led.lag_steps = 3;
+  led.lag_correlation = 0.7f;
+  led.lag_p_value = 1e-6f;
+  SeriesPattern& chance = (*patterns.series)[SeriesOf(1, SignalKind::kMemory)];
+  chance.lag_steps = 3;
+  chance.lag_p_value = 0.1f;
+  const auto listens = std::make_shared<Listens>();
+  ForecastMemory memory;
+  std::vector<std::string> alerts;
+  Forecast(window, fleet, patterns, {listens}, memory, alerts);
+  EXPECT_EQ(listens->names, std::vector<std::string>{"web"});
+  EXPECT_EQ(listens->applications, (std::vector<int32_t>{-1, -1, -1, -1, 0, 0, 0, 0, 0}));
+  ASSERT_EQ(std::ssize(listens->drivers), kSeries - 1);
+  EXPECT_EQ(listens->drivers[4].series, 8);
+  EXPECT_EQ(listens->drivers[4].lead_steps, 3);
+  EXPECT_EQ(listens->drivers[5].series, -1);
 }
 
 // Forecasting only the series that have samples changes nothing for them.
@@ -114,8 +174,8 @@ TEST(Forecast, SilentSeriesAreLeftOut) {
   ForecastMemory memory;
   std::vector<std::string> alerts;
   const ModelList models = {std::make_shared<Fixed>("a", 2.0f, true)};
-  const std::vector<int32_t> periods(kSignals, 0);
-  const ForecastTable table = Forecast(window, periods, models, memory, alerts);
+  const PatternMemory patterns = NoPatterns();
+  const ForecastTable table = Forecast(window, Fleet{}, patterns, models, memory, alerts);
   EXPECT_EQ(table.block.status[1], models::ForecastStatus::kNoHistory);
   EXPECT_TRUE(std::isnan(table.block.at(1, 0)[0]));
   EXPECT_EQ(table.block.at(2, 0)[0], 2);
