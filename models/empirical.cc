@@ -11,6 +11,7 @@
 namespace foreshadow::models {
 namespace {
 
+constexpr float kMost = std::numeric_limits<float>::max();
 constexpr float kPriorScale = 0.25f;  // of the magnitude: a value is easily half off, rarely twice
 
 float LaplaceQuantile(float level) {
@@ -23,12 +24,13 @@ float SortedQuantile(std::span<const float> sorted, double level) {
   const auto below = static_cast<size_t>(rank);
   const size_t above = std::min(below + 1, sorted.size() - 1);
   const float share = static_cast<float>(rank - static_cast<double>(below));
-  return sorted[below] + share * (sorted[above] - sorted[below]);
+  return (1 - share) * sorted[below] + share * sorted[above];  // a difference may overflow
 }
 
 }  // namespace
 
 Offsets ErrorOffsets(std::span<float> errors, float magnitude) {
+  for (float& error : errors) error = std::clamp(error, -kMost, kMost);
   std::sort(errors.begin(), errors.end());
   const float trust = std::min(1.0f, static_cast<float>(errors.size()) / kErrorsMin);
   Offsets offsets;

@@ -33,9 +33,6 @@ struct Driver {
   float correlation = 0;   // at that lead
 };
 
-// A lead is taken for one where chance alone would make its correlation so seldom.
-inline constexpr float kDriverChance = 1e-3f;
-
 // Histories on the host, time-major.
 struct History {
   int64_t end_ms = 0;                      // Unix time of the last step

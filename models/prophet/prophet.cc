@@ -108,6 +108,8 @@ class Worker {
     const int64_t past = design_.grid.past;
     int64_t last = past - 1;
     while (std::isnan(samples_(last, i))) --last;
+    constexpr float kMost = 3e38f;  // of samples so large that an error is infinite
+    for (float& error : fit.held_out) error = std::clamp(error, -kMost, kMost);
     const float middle = MedianOf(fit.held_out);
     for (float& error : fit.held_out) error -= middle;
     const Offsets offsets =

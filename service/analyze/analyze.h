@@ -33,7 +33,7 @@ struct PatternMemory {
   // Of the last turn of the rota; shared with published reports.
   std::shared_ptr<const std::vector<PooledLead>> pooled_leads =
       std::make_shared<const std::vector<PooledLead>>();
-  int64_t pooled_pairs = 0;       // of which they are
+  int64_t pooled_pairs = 0;  // of which they are
   int64_t analyzed_accounts = 0;  // accounts below this have been analysed at least once
 };
 

@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include "models/leads.h"
+
 namespace foreshadow {
 namespace {
 

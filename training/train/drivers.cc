@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "kernels/ops.h"
+#include "models/leads.h"
 #include "training/workspace.h"
 
 namespace foreshadow::training {

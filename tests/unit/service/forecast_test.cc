@@ -104,7 +104,9 @@ TEST(Forecast, TheModelWithLessLossWeighsMost) {
     const WindowView window = ConstantWindow(values, 1, tick * 300'000);
     table = Forecast(window, Fleet{}, patterns, models, memory, alerts);
     ScoreForecasts(window, scale, memory, scores);
-    if (tick == 1) EXPECT_EQ(table.models[table.model_of[0]], "far");
+    if (tick == 1) {
+      EXPECT_EQ(table.models[table.model_of[0]], "far");
+    }
     if (tick == 2) second = table.block.at(0, 0)[models::kMedian];
   }
   // Scored: one step of "far", made at tick 1, when tick 2 came; at tick 3 its second step and the
@@ -143,7 +145,9 @@ TEST(Forecast, TellsModelsTheApplicationsAndLeads) {
   std::vector<float> values(10 * kSeries, 1.0f);
   for (int64_t step = 0; step < 10; ++step) values[step * kSeries] = std::nanf("");  // a's CPU
   const WindowView window{{values.data(), 10, kSeries, kSeries}, 300'000, 300'000};
-  const Fleet fleet{{}, {{.id = "a"}, {.id = "b", .application = "web"}}};
+  Fleet fleet;
+  fleet.accounts.resize(2);
+  fleet.accounts[1].application = "web";
   PatternMemory patterns;
   patterns.period_steps.assign(kSeries, 0);
   patterns.series->resize(kSeries);
