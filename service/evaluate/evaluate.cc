@@ -8,7 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
-#include "models/mixture/mixture.h"
+#include "models/empirical.h"
 
 namespace foreshadow {
 namespace {

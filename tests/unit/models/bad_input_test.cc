@@ -29,6 +29,7 @@ std::vector<std::string> AllModels() {
   const auto none = MakeModel("?", kFolder);
   std::string list(none.status().message());
   list.erase(0, list.find("allowed are ") + 12);
+  list = list.substr(0, list.find(" ("));  // notes on what could not be loaded
   std::vector<std::string> names;
   for (size_t begin = 0; begin < list.size();) {
     const size_t end = std::min(list.find(", ", begin), list.size());

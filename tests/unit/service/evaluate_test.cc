@@ -9,7 +9,7 @@
 #include <numeric>
 #include <random>
 
-#include "models/mixture/mixture.h"
+#include "models/empirical.h"
 #include "tests/unit/service/fleets.h"
 
 namespace foreshadow {
