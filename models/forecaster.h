@@ -2,6 +2,7 @@
 // all models; each is immutable once made, and Forecast may be called from several threads.
 #pragma once
 
+#include <any>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -85,6 +86,22 @@ class Forecaster {
   // Fills `out` (resized here) for `steps` steps. Series it has no answer for get kCannot or
   // kNoHistory; an error means that the whole call failed and `out` is not to be used.
   virtual absl::Status Forecast(const History& history, int steps, QuantileBlock& out) const = 0;
+
+  // For callers that come back at every step. A model that carries what it knows of the series from
+  // call to call keeps it in `carried`, a value of its own that is empty at first: then only the
+  // steps since the last call cost anything. Series keep their place, new ones come at the end;
+  // what the last call did not see of older steps is not looked for.
+  virtual bool carries() const { return false; }
+  virtual absl::Status Continue(const History& history, int steps, std::any& /*carried*/,
+                                QuantileBlock& out) const {
+    return Forecast(history, steps, out);
+  }
+  // What is carried as bytes, "" = nothing. Restore refuses what is damaged (DATA_LOSS) or of
+  // another model (FAILED_PRECONDITION), and `carried` is then as it was.
+  virtual std::string Save(const std::any& /*carried*/) const { return ""; }
+  virtual absl::Status Restore(const std::string& /*bytes*/, std::any& /*carried*/) const {
+    return absl::FailedPreconditionError("this model carries nothing from call to call");
+  }
 };
 
 // The model and its version, as answers and records name it: "lstm@2", or "lstm" without one.

@@ -20,9 +20,10 @@ namespace foreshadow::models {
 absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads,
                                                            int version = 0);
 
-// Makes a Forecaster of a network in hand.
-std::shared_ptr<const Forecaster> MakeLstm(const LstmCard& card,
-                                           std::shared_ptr<const LstmNetwork> network, int threads);
+// Makes a Forecaster of weights in hand; see MakeLstmRunner for what is wrong with them.
+absl::StatusOr<std::shared_ptr<const Forecaster>> MakeLstm(const LstmCard& card,
+                                                           const std::vector<Tensor>& weights,
+                                                           int threads);
 
 // Writes both files, the weights first, and makes the folder if need be.
 absl::Status SaveLstm(const std::string& folder, const LstmCard& card,

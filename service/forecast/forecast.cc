@@ -26,21 +26,29 @@ models::QuantileBlock FirstSteps(const models::QuantileBlock& block) {
   return first;
 }
 
-// Every model on every series; a block stays empty where a model does not do this interval or
-// failed.
-std::vector<models::QuantileBlock> RunModels(const models::History& history, int steps,
-                                             const ModelList& models,
-                                             std::vector<std::string>& alerts) {
-  std::vector<models::QuantileBlock> blocks(models.size());
+// One model; the block stays empty where it does not do this interval or failed.
+template <typename Run>
+void RunModel(const models::Forecaster& model, int64_t step_ms, int steps, Run run,
+              models::QuantileBlock& block, std::vector<std::string>& alerts) {
+  if (model.MaxSteps(step_ms) < steps) return;
+  const absl::Status status = run(block);
+  if (status.ok()) return;
+  block = {};
+  alerts.push_back(fmt::format("model {} failed and was passed over: {}", models::Label(model),
+                               std::string(status.message())));
+}
+
+// Every model that is wanted on every series.
+void RunModels(const models::History& history, int steps, const ModelList& models,
+               const std::vector<bool>& wanted, std::vector<models::QuantileBlock>& blocks,
+               std::vector<std::string>& alerts) {
   for (size_t m = 0; m < models.size(); ++m) {
-    if (models[m]->MaxSteps(history.step_ms) < steps) continue;
-    const absl::Status status = models[m]->Forecast(history, steps, blocks[m]);
-    if (status.ok()) continue;
-    blocks[m] = {};
-    alerts.push_back(fmt::format("model {} failed and was passed over: {}", models::Label(*models[m]),
-                                 std::string(status.message())));
+    if (!wanted[m]) continue;
+    const auto run = [&](models::QuantileBlock& block) {
+      return models[m]->Forecast(history, steps, block);
+    };
+    RunModel(*models[m], history.step_ms, steps, run, blocks[m], alerts);
   }
-  return blocks;
 }
 
 std::vector<int64_t> WithSamples(kernels::StepMajor<const float> values) {
@@ -82,12 +90,13 @@ std::vector<models::Driver> PickDrivers(const models::History& history,
 }
 
 // RunModels on those series only: many accounts send but one or two of the signals.
-std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chosen,
-                                               const models::History& history, int steps,
-                                               const ModelList& models,
-                                               std::vector<std::string>& alerts) {
+void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& history, int steps,
+                 const ModelList& models, const std::vector<bool>& wanted,
+                 std::vector<models::QuantileBlock>& blocks, std::vector<std::string>& alerts) {
   const auto count = std::ssize(chosen);
-  if (count == history.values.series) return RunModels(history, steps, models, alerts);
+  if (count == history.values.series) {
+    return RunModels(history, steps, models, wanted, blocks, alerts);
+  }
   std::vector<float> values(static_cast<size_t>(history.values.steps * count));
   const std::vector<SignalKind> signals = Pick(history.signals, chosen);
   const std::vector<int32_t> periods = Pick(history.periods, chosen);
@@ -106,9 +115,10 @@ std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chose
                               applications,
                               history.application_names,
                               drivers};
-  std::vector<models::QuantileBlock> blocks = RunModels(dense, steps, models, alerts);
-  for (models::QuantileBlock& block : blocks) {
-    if (block.series == 0) continue;
+  RunModels(dense, steps, models, wanted, blocks, alerts);
+  for (size_t m = 0; m < models.size(); ++m) {
+    models::QuantileBlock& block = blocks[m];
+    if (!wanted[m] || block.series == 0) continue;
     const models::QuantileBlock narrow = std::exchange(block, {});
     block.Resize(history.values.series, steps);
     std::ranges::fill(block.values, std::numeric_limits<float>::quiet_NaN());
@@ -119,18 +129,38 @@ std::vector<models::QuantileBlock> RunModelsOn(const std::vector<int64_t>& chose
       block.status[chosen[i]] = narrow.status[i];
     }
   }
+}
+
+// All models. Those that carry something see all series, whose places must not change from call to
+// call; the others those with samples. carried: [model], null = nothing is carried.
+std::vector<models::QuantileBlock> RunAll(const models::History& history, int steps,
+                                          const ModelList& models, std::vector<std::any>* carried,
+                                          std::vector<std::string>& alerts) {
+  std::vector<models::QuantileBlock> blocks(models.size());
+  const std::vector<int64_t> chosen = WithSamples(history.values);
+  if (chosen.empty()) return blocks;
+  std::vector<bool> anew(models.size(), true);
+  if (carried != nullptr) carried->resize(models.size());
+  for (size_t m = 0; carried != nullptr && m < models.size(); ++m) {
+    if (!models[m]->carries()) continue;
+    anew[m] = false;
+    const auto run = [&](models::QuantileBlock& block) {
+      return models[m]->Continue(history, steps, (*carried)[m], block);
+    };
+    RunModel(*models[m], history.step_ms, steps, run, blocks[m], alerts);
+  }
+  RunModelsOn(chosen, history, steps, models, anew, blocks, alerts);
   return blocks;
 }
 
 ForecastTable ForecastAndMix(const models::History& history, int steps, const ModelList& models,
-                             models::Mixture& mixture, std::vector<std::string>& alerts) {
+                             models::Mixture& mixture, std::vector<std::any>* carried,
+                             std::vector<std::string>& alerts) {
   ForecastTable table;
   table.made_at_ms = history.end_ms;
   table.step_ms = history.step_ms;
   for (const auto& model : models) table.models.push_back(models::Label(*model));
-  const std::vector<int64_t> chosen = WithSamples(history.values);
-  std::vector<models::QuantileBlock> blocks;
-  if (!chosen.empty()) blocks = RunModelsOn(chosen, history, steps, models, alerts);
+  const std::vector<models::QuantileBlock> blocks = RunAll(history, steps, models, carried, alerts);
   const auto answered = [](const models::QuantileBlock& block) { return block.series > 0; };
   if (std::any_of(blocks.begin(), blocks.end(), answered)) {
     models::Mix(mixture, history, blocks, table.block);
@@ -197,7 +227,7 @@ std::vector<models::Driver> DriversOf(const PatternMemory& patterns, int64_t ser
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
                              std::vector<std::string>& alerts) {
   models::Mixture nothing_known;
-  return ForecastAndMix(history, steps, models, nothing_known, alerts);
+  return ForecastAndMix(history, steps, models, nothing_known, /*carried=*/nullptr, alerts);
 }
 
 ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
@@ -212,8 +242,8 @@ ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const Patte
       window.end_ms, window.step_ms,           window.values, signals, patterns.period_steps,
       applications,  memory.application_names, drivers};
   ObserveNew(window, memory);
-  ForecastTable table =
-      ForecastAndMix(history, HorizonSteps(window.step_ms), models, memory.mixture, alerts);
+  ForecastTable table = ForecastAndMix(history, HorizonSteps(window.step_ms), models,
+                                       memory.mixture, &memory.carried, alerts);
   memory.made.push_front({window.end_ms, FirstSteps(table.block)});
   if (memory.made.size() > kScoredSteps + 1) memory.made.pop_back();
   return table;

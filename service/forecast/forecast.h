@@ -3,6 +3,7 @@
 // how each did of late and stretched so that its levels hold what they say.
 #pragma once
 
+#include <any>
 #include <cstdint>
 #include <deque>
 #include <string>
@@ -21,6 +22,7 @@ inline constexpr int kScoredSteps = 3;  // 5-15 min at 300 s: the steps that are
 // What is known of how the models do, and the forecasts not yet scored.
 struct ForecastMemory {
   models::Mixture mixture;
+  std::vector<std::any> carried;  // [model] what each carries from tick to tick
   std::vector<std::string> application_names;  // only appended: the mixture knows them by index
   int64_t observed_ms = 0;  // the mixture has learned from the samples up to this step
   struct Made {

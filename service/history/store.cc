@@ -343,6 +343,33 @@ absl::StatusOr<std::string> HistoryStore::ReadDecisions() const {
   return value;
 }
 
+// In pieces that the database can move about.
+absl::Status HistoryStore::WriteCarried(const std::string& model, const std::string& bytes) {
+  constexpr size_t kPieceBytes = 4 << 20;
+  const std::string prefix = "carried/" + model + "/";
+  rocksdb::WriteBatch batch;
+  batch.DeleteRange(impl_->families[kState], prefix, prefix + std::string(4, '\xff'));
+  for (size_t at = 0; at < bytes.size(); at += kPieceBytes) {
+    batch.Put(impl_->families[kState], prefix + KeyOf(static_cast<uint32_t>(at / kPieceBytes)),
+              rocksdb::Slice(bytes.data() + at, std::min(kPieceBytes, bytes.size() - at)));
+  }
+  return impl_->Write(batch, fmt::format("writing what {} carries", model));
+}
+
+absl::StatusOr<std::string> HistoryStore::ReadCarried(const std::string& model) const {
+  const std::string prefix = "carried/" + model + "/";
+  std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator({}, impl_->families[kState]));
+  std::string bytes;
+  for (it->Seek(prefix); it->Valid() && it->key().starts_with(prefix); it->Next()) {
+    bytes.append(it->value().data(), it->value().size());
+  }
+  if (const auto status = it->status(); !status.ok()) {
+    return ToStatus(status, fmt::format("reading what {} carries", model));
+  }
+  if (bytes.empty()) return absl::NotFoundError(fmt::format("{} carries nothing yet", model));
+  return bytes;
+}
+
 absl::StatusOr<std::string> HistoryStore::ReadAudit(uint64_t action_id) const {
   std::string value;
   const auto status = impl_->db->Get({}, impl_->families[kAudit], KeyOf(action_id), &value);

@@ -54,6 +54,10 @@ class HistoryStore {
   absl::StatusOr<std::string> ReadDecisions() const;                // NOT_FOUND: none yet
   absl::StatusOr<std::string> ReadAudit(uint64_t action_id) const;  // NOT_FOUND
 
+  // What a model carries from tick to tick, any number of bytes; the old ones are replaced.
+  absl::Status WriteCarried(const std::string& model, const std::string& bytes);
+  absl::StatusOr<std::string> ReadCarried(const std::string& model) const;  // NOT_FOUND: none yet
+
   // A command waits here, under an ascending number, until decisions that took it are written.
   absl::Status WriteCommand(uint64_t number, const Command& command);
   absl::StatusOr<std::vector<std::pair<uint64_t, Command>>> ReadCommands() const;

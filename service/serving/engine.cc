@@ -82,8 +82,9 @@ absl::Status Engine::Load() {
   } else if (!absl::IsNotFound(text.status())) {
     return text.status();
   }
-  last_tick_ms_ = decisions.last_tick_ms;
+  last_tick_ms_ = saved_ms_ = decisions.last_tick_ms;
   state_ = NewState(fleet_->cells, std::move(decisions), config_.settings);
+  LoadCarried();
 
   auto commands = store_.ReadCommands();
   if (!commands.ok()) return commands.status();
@@ -108,6 +109,42 @@ void Engine::Stop() {
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
   const std::lock_guard tick(tick_mutex_);  // a data-clock tick in progress ends first
+  SaveCarried();
+}
+
+// What cannot be had is made anew from the history at the first tick.
+void Engine::LoadCarried() {
+  const ModelList& models = *models_;
+  std::vector<std::any>& carried = state_->forecasts.carried;
+  for (size_t m = 0; m < models.size(); ++m) {
+    if (!models[m]->carries()) continue;
+    const std::string name(models[m]->name());
+    const auto bytes = store_.ReadCarried(name);
+    if (absl::IsNotFound(bytes.status())) continue;
+    carried.resize(models.size());
+    const absl::Status status =
+        bytes.ok() ? models[m]->Restore(*bytes, carried[m]) : bytes.status();
+    if (!status.ok()) {
+      spdlog::warn("what {} carried is made anew: {}", name, std::string(status.message()));
+    }
+  }
+}
+
+void Engine::SaveCarried() {
+  if (state_ == nullptr || last_tick_ms_ == saved_ms_) return;
+  saved_ms_ = last_tick_ms_;
+  const ModelList& models = *models_;
+  const std::vector<std::any>& carried = state_->forecasts.carried;
+  // A list taken since the newest tick is another one: its models go by their fingerprints.
+  for (size_t m = 0; m < std::min(carried.size(), models.size()); ++m) {
+    const std::string bytes = models[m]->Save(carried[m]);
+    if (bytes.empty() || bytes.size() > kCarriedBytesMax) continue;
+    const absl::Status status = store_.WriteCarried(std::string(models[m]->name()), bytes);
+    if (!status.ok()) {
+      spdlog::error("what {} carries is not kept: {}", models[m]->name(),
+                    std::string(status.message()));
+    }
+  }
 }
 
 void Engine::RunWallClock() {

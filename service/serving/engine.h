@@ -24,6 +24,10 @@ namespace foreshadow {
 // more come, they are left to the history, and the next tick reads its window from there.
 inline constexpr size_t kInboxSamplesMax = 10'000'000;
 
+// What a model carries is kept at the end of a run up to so many bytes, some 70,000 accounts;
+// beyond it is made anew from the history.
+inline constexpr size_t kCarriedBytesMax = 1 << 30;
+
 // Whoever carries out actions in the cells.
 class Hands {
  public:
@@ -102,6 +106,8 @@ class Engine {
  private:
   Engine(Config config, ModelList models, HistoryStore& store);
   absl::Status Load();
+  void LoadCarried();
+  void SaveCarried();
   void RunWallClock();
   absl::Status TickUntil(int64_t newest_step_ms);
   absl::Status TickOnce(int64_t step_ms);
@@ -130,6 +136,7 @@ class Engine {
   StatePtr state_;
   RealWorld world_;
   int64_t last_tick_ms_ = 0;
+  int64_t saved_ms_ = 0;   // tick at which what the models carry was last kept
   int64_t forgot_ms_ = 0;  // tick at which old samples were last forgotten
   std::thread thread_;
 };

@@ -66,6 +66,8 @@ void Warm(const ModelList& models, State& state) {
   const WindowView now = state.window.view();
   const Fleet& fleet = *state.fleet;
   std::vector<std::string> not_shown;
+  // What an earlier run left goes on from its own last step, not from these.
+  std::vector<std::any> carried = std::exchange(state.forecasts.carried, {});
   const int64_t origins = std::min<int64_t>(kWarmSteps, now.values.steps - 1);
   for (int64_t back = origins; back > 0; --back) {
     const WindowView then = now.Before(back);
@@ -75,6 +77,7 @@ void Warm(const ModelList& models, State& state) {
     JudgeCells(DemandAt(then, fleet, {}), ForecastCells(fleet, moments, {}, {}), then.end_ms,
                then.step_ms, state.cell_errors);
   }
+  if (!carried.empty()) state.forecasts.carried = std::move(carried);
 }
 
 std::vector<CellView> ViewCells(const Fleet& fleet, const std::vector<CellDemand>& demand,

@@ -298,13 +298,12 @@ TEST_F(LstmFiles, ComeBackAsTheyWere) {
   EXPECT_EQ(CardToJson(*card), CardToJson(card_));
   const auto loaded = LoadLstm(folder_, 1);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  auto network = LstmNetwork::Create(card_.shape(), 99, 1);
-  ASSERT_TRUE(network.ok());
-  ASSERT_TRUE((*network)->SetWeights(weights_).ok());
+  const auto made = MakeLstm(card_, weights_, 1);
+  ASSERT_TRUE(made.ok()) << made.status();
   const Batch batch({Moving(600, 1), Moving(600, 2)});
   QuantileBlock a, b;
   ASSERT_TRUE((*loaded)->Forecast(batch.history(), 4, a).ok());
-  ASSERT_TRUE(MakeLstm(card_, *std::move(network), 1)->Forecast(batch.history(), 4, b).ok());
+  ASSERT_TRUE((*made)->Forecast(batch.history(), 4, b).ok());
   EXPECT_EQ(a.values, b.values);
 }
 
