@@ -77,7 +77,10 @@ void Warm(const ModelList& models, State& state) {
     JudgeCells(DemandAt(then, fleet, {}), ForecastCells(fleet, moments, {}, {}), then.end_ms,
                then.step_ms, state.cell_errors);
   }
-  if (!carried.empty()) state.forecasts.carried = std::move(carried);
+  state.forecasts.carried.resize(models.size());
+  for (size_t m = 0; m < carried.size(); ++m) {
+    if (carried[m].has_value()) state.forecasts.carried[m] = std::move(carried[m]);
+  }
 }
 
 std::vector<CellView> ViewCells(const Fleet& fleet, const std::vector<CellDemand>& demand,

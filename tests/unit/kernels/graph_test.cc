@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "kernels/algo/lstm.h"
 #include "tests/unit/kernels/backends.h"
 
 namespace foreshadow::kernels {
@@ -62,6 +63,78 @@ TEST(CudaGraph, StlCapturedOnceServesNewSamples) {
   cudaGraphExecDestroy(ready);
   cudaGraphDestroy(graph);
   cudaStreamDestroy(stream);
+}
+
+TEST(CudaGraph, LstmStepCapturedOnceGoesOnFromItsState) {
+  if (GpuOps() == nullptr) GTEST_SKIP() << "no GPU: " << GpuMissing();
+  const Ops& ops = *GpuOps();
+  constexpr LstmModel kModel{.features = 34,
+                             .contexts = 5,
+                             .embedding = 8,
+                             .hidden = 64,
+                             .layers = 2,
+                             .dense = 64,
+                             .horizon_steps = 48,
+                             .candidates = 7,
+                             .spreads = 4,
+                             .quantiles = 9,
+                             .median = 3};
+  constexpr int kSteps = 12;
+  constexpr int64_t kSeries = 100;
+  std::vector<float> weights(static_cast<size_t>(LstmWeightFloats(kModel)));
+  for (size_t i = 0; i < weights.size(); ++i) {
+    weights[i] = 0.1f * std::sin(0.7f * static_cast<float>(i));
+  }
+  const Array<float> weights_on(ops, weights);
+  const Array<int32_t> contexts(ops, kSeries, 1);
+  const BatchOn features(ops, Batch(kModel.features, kSeries, 0.5f));
+  const BatchOn candidates(ops, Batch(kSteps * kModel.candidates, kSeries, 0.3f));
+  const BatchOn spreads(ops, Batch(kModel.spreads, kSeries, -1));
+  const Batch zeros(kModel.layers * kModel.hidden, kSeries, 0);
+  // Three steps called one by one, and three launches of one captured step.
+  std::vector<float> quantiles[2];
+  for (const bool captured : {false, true}) {
+    const BatchOn hidden(ops, zeros);
+    const BatchOn cell(ops, zeros);
+    const BatchOn out(ops, kSteps * kModel.quantiles, kSeries);
+    LstmStepArgs args{kModel,
+                      weights_on.span(),
+                      features.view(),
+                      contexts.span(),
+                      hidden.view(),
+                      cell.view(),
+                      kSteps,
+                      candidates.view(),
+                      spreads.view(),
+                      out.view(),
+                      {}};
+    cudaStream_t stream = nullptr;
+    ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+    args.stream = stream;
+    cudaGraph_t graph = nullptr;
+    cudaGraphExec_t ready = nullptr;
+    if (captured) {
+      ASSERT_EQ(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), cudaSuccess);
+      ops.lstm_step(args);
+      ASSERT_EQ(cudaStreamEndCapture(stream, &graph), cudaSuccess);
+      ASSERT_EQ(cudaGraphInstantiate(&ready, graph, 0), cudaSuccess);
+    }
+    for (int step = 0; step < 3; ++step) {
+      if (captured) {
+        ASSERT_EQ(cudaGraphLaunch(ready, stream), cudaSuccess);
+      } else {
+        ops.lstm_step(args);
+      }
+    }
+    ASSERT_EQ(ops.wait(stream), "");
+    quantiles[captured ? 1 : 0] = out.Read().values;
+    if (captured) {
+      cudaGraphExecDestroy(ready);
+      cudaGraphDestroy(graph);
+    }
+    cudaStreamDestroy(stream);
+  }
+  EXPECT_EQ(quantiles[0], quantiles[1]);
 }
 
 }  // namespace

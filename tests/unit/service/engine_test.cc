@@ -27,10 +27,44 @@ Config MakeConfig() {
   return config;
 }
 
+// Knows how many ticks it has forecast, through restarts.
+class Counting : public models::Forecaster {
+ public:
+  std::string_view name() const override { return "counting"; }
+  int MaxSteps(int64_t) const override { return 60; }
+  absl::Status Forecast(const models::History& history, int steps,
+                        models::QuantileBlock& out) const override {
+    out.Resize(history.values.series, steps);
+    return absl::OkStatus();
+  }
+  bool carries() const override { return true; }
+  absl::Status Continue(const models::History& history, int steps, std::any& carried,
+                        models::QuantileBlock& out) const override {
+    carried = carried.has_value() ? std::any_cast<int>(carried) + 1 : 1;
+    calls = std::any_cast<int>(carried);
+    return Forecast(history, steps, out);
+  }
+  std::string Save(const std::any& carried) const override {
+    return carried.has_value() ? std::to_string(std::any_cast<int>(carried)) : "";
+  }
+  absl::Status Restore(const std::string& bytes, std::any& carried) const override {
+    if (refuses) return absl::FailedPreconditionError("of another model");
+    carried = std::stoi(bytes);
+    return absl::OkStatus();
+  }
+
+  mutable int calls = 0;
+  bool refuses = false;
+};
+
 // An engine over a folder, with two accounts in cell a.
 class Engines {
  public:
-  explicit Engines(const Config& config = MakeConfig()) : config_(config) { Open(); }
+  explicit Engines(const Config& config = MakeConfig(),
+                   const ModelList& models = models::LoadModels("").models)
+      : config_(config), models_(models) {
+    Open();
+  }
 
   void Open() {
     engine_.reset();
@@ -38,7 +72,7 @@ class Engines {
     auto store = HistoryStore::Open(folder_.path());
     ASSERT_TRUE(store.ok()) << store.status();
     store_ = *std::move(store);
-    auto engine = Engine::Create(config_, models::LoadModels("").models, *store_);
+    auto engine = Engine::Create(config_, models_, *store_);
     ASSERT_TRUE(engine.ok()) << engine.status();
     engine_ = *std::move(engine);
     ASSERT_TRUE(engine_->PutAccounts({{"x", 0, "", 0, false}, {"y", 0, "", 0, false}}).ok());
@@ -61,6 +95,7 @@ class Engines {
  private:
   TemporaryFolder folder_;
   Config config_;
+  ModelList models_;
   std::unique_ptr<HistoryStore> store_;
   std::unique_ptr<Engine> engine_;
 };
@@ -115,6 +150,21 @@ TEST(Engine, FillsTheWindowFromHistoryAtTheFirstTickAndAfterARestart) {
   EXPECT_EQ(engine->report()->scores.ticks, 2u);
   EXPECT_FLOAT_EQ(median(0), 1);
   EXPECT_FLOAT_EQ(median(1), 2);
+}
+
+TEST(Engine, ModelsGoOnAfterARestartFromWhatTheyCarried) {
+  const auto model = std::make_shared<Counting>();
+  Engines engine(MakeConfig(), {model});
+  for (int step = 0; step < 5; ++step) engine.Send(kStartMs + step * kStepMs, 1, 2, 0);
+  engine.Send(kStartMs + 5 * kStepMs, 1, 2, kStartMs + 6 * kStepMs);
+  const int first = model->calls;  // the origins of the past, and the tick
+  engine.Open();
+  engine.Send(kStartMs + 6 * kStepMs, 1, 2, kStartMs + 7 * kStepMs);
+  EXPECT_EQ(model->calls, first + 1) << "the past that is forecast again leaves it alone";
+  model->refuses = true;
+  engine.Open();
+  engine.Send(kStartMs + 7 * kStepMs, 1, 2, kStartMs + 8 * kStepMs);
+  EXPECT_EQ(model->calls, first + 2) << "begun anew, with two more origins than the first time";
 }
 
 TEST(Engine, ForgetsWhatTheRetentionAndTheWindowDoNotNeed) {

@@ -50,6 +50,21 @@ class Fixed : public models::Forecaster {
   bool answers_;
 };
 
+// Says how often it was called before with what it carries.
+class Counting : public Fixed {
+ public:
+  Counting() : Fixed("counting", 100, true) {}
+  bool carries() const override { return true; }
+  absl::Status Continue(const models::History& history, int steps, std::any& carried,
+                        models::QuantileBlock& out) const override {
+    if (!carried.has_value()) carried = 0.0f;
+    auto& calls = std::any_cast<float&>(carried);
+    out.Resize(history.values.series, steps);
+    out.values.assign(out.values.size(), calls++);
+    return absl::OkStatus();
+  }
+};
+
 WindowView ConstantWindow(std::vector<float>& values, float value, int64_t end_ms) {
   values.assign(10 * kSignals, value);
   return {{values.data(), 10, kSignals, kSignals}, end_ms, 300'000};
@@ -76,6 +91,28 @@ TEST(Forecast, FallsBackAndSaysSo) {
   EXPECT_EQ(table.block.status[0], models::ForecastStatus::kFellBack);
   ASSERT_EQ(alerts.size(), 1u);
   EXPECT_NE(alerts[0].find("model a failed"), std::string::npos);
+}
+
+TEST(Forecast, AModelGoesOnFromWhatItCarries) {
+  std::vector<float> values;
+  const ModelList models = {std::make_shared<Counting>()};
+  ForecastMemory memory;
+  std::vector<std::string> alerts;
+  for (int call = 0; call < 3; ++call) {
+    WindowView window = ConstantWindow(values, 1, 300'000 * (call + 1));
+    for (int t = 0; t < 10; ++t) values[t * kSignals + 2] = std::nanf("");  // keeps its place
+    const ForecastTable table = Forecast(window, Fleet{}, NoPatterns(), models, memory, alerts);
+    // The mixture moves it by a little.
+    EXPECT_NEAR(table.block.at(3, 0)[models::kMedian], call, 0.1);
+  }
+  ASSERT_EQ(memory.carried.size(), 1u);
+  EXPECT_EQ(std::any_cast<float>(memory.carried[0]), 3);
+  // A caller's own series are forecast as they come.
+  const std::vector<SignalKind> signals(kSignals, SignalKind::kCpu);
+  const models::History history{
+      300'000, 300'000, {values.data(), 10, kSignals, kSignals}, signals, periods};
+  EXPECT_EQ(ForecastSeries(history, 3, models, alerts).block.at(3, 0)[0], 100);
+  EXPECT_TRUE(alerts.empty());
 }
 
 TEST(Forecast, NoModelAnswersMeansNoNumbers) {

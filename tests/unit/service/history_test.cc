@@ -203,6 +203,25 @@ TEST(History, DecisionsAndAuditAreWrittenTogether) {
   EXPECT_TRUE(absl::IsNotFound(store->ReadAudit(3).status()));
 }
 
+TEST(History, WhatModelsCarryIsReplacedWhole) {
+  const TemporaryFolder folder;
+  std::string large((9 << 20) + 5, 'x');  // pieces of 4 MiB, the last one short
+  for (size_t i = 0; i < large.size(); i += 1'001) large[i] = static_cast<char>(i);
+  {
+    const auto store = Open(folder.path());
+    EXPECT_EQ(store->ReadCarried("lstm").status().code(), absl::StatusCode::kNotFound);
+    ASSERT_TRUE(store->WriteCarried("lstm", large).ok());
+    ASSERT_TRUE(store->WriteCarried("lstm2", "other").ok());
+    ASSERT_TRUE(store->WriteDecisions("d", {}, 0).ok());
+  }
+  const auto store = Open(folder.path());
+  EXPECT_EQ(*store->ReadCarried("lstm"), large);
+  ASSERT_TRUE(store->WriteCarried("lstm", "small").ok());
+  EXPECT_EQ(*store->ReadCarried("lstm"), "small");
+  EXPECT_EQ(*store->ReadCarried("lstm2"), "other");
+  EXPECT_EQ(*store->ReadDecisions(), "d");
+}
+
 TEST(History, NamesTheFolderThatCannotBeUsed) {
   const TemporaryFolder folder;
   const std::string file = folder.path() + "/file";
