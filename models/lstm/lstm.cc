@@ -27,7 +27,7 @@ class Lstm : public Forecaster {
   Lstm(LstmRunner runner, int threads) : runner_(std::move(runner)), threads_(threads) {}
 
   std::string_view name() const override { return "lstm"; }
-  int version() const override { return card_.registry_version; }
+  int version() const override { return runner_.card.registry_version; }
 
   int MaxSteps(int64_t step_ms) const override {
     return step_ms == runner_.card.spec.step_ms ? runner_.card.spec.horizon_steps : 0;
