@@ -109,6 +109,7 @@ TEST(Forecast, AModelGoesOnFromWhatItCarries) {
   EXPECT_EQ(std::any_cast<float>(memory.carried[0]), 3);
   // A caller's own series are forecast as they come.
   const std::vector<SignalKind> signals(kSignals, SignalKind::kCpu);
+  const std::vector<int32_t> periods(kSignals, 0);
   const models::History history{
       300'000, 300'000, {values.data(), 10, kSignals, kSignals}, signals, periods};
   EXPECT_EQ(ForecastSeries(history, 3, models, alerts).block.at(3, 0)[0], 100);
