@@ -24,7 +24,7 @@ float SortedQuantile(std::span<const float> sorted, double level) {
   const auto below = static_cast<size_t>(rank);
   const size_t above = std::min(below + 1, sorted.size() - 1);
   const float share = static_cast<float>(rank - static_cast<double>(below));
-  return (1 - share) * sorted[below] + share * sorted[above];  // a difference may overflow
+  return std::lerp(sorted[below], sorted[above], share);  // neither overflows nor leaves the two
 }
 
 }  // namespace
