@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "models/empirical.h"
+#include "models/parallel.h"
 
 namespace foreshadow::models {
 namespace {
 
+constexpr int64_t kChunkSeries = 64;
 constexpr int kStepsMax = 2'016;  // a week of 5 min: as far as the hot window looks back
 constexpr int kErrorsMax = 288;   // a day of 5 min: enough for the outer levels
 constexpr int64_t kHourMs = 3'600'000;
@@ -90,8 +92,13 @@ class Level : public Forecaster {
     out.Resize(history.values.series, steps);
     const History newest = Newest(history, steps);
     const auto length = static_cast<size_t>(newest.values.steps);
-    Scratch scratch{std::vector<float>(length), std::vector<float>(length), {}, {}, {}, {}};
-    for (int64_t s = 0; s < out.series; ++s) ForecastOne(newest, s, scratch, out);
+    const int threads = ThreadCount(0);
+    std::vector<Scratch> scratch(
+        static_cast<size_t>(threads),
+        {std::vector<float>(length), std::vector<float>(length), {}, {}, {}, {}});
+    ForChunks(out.series, kChunkSeries, threads, [&](int64_t first, int64_t last, int worker) {
+      for (int64_t s = first; s < last; ++s) ForecastOne(newest, s, scratch[worker], out);
+    });
     return absl::OkStatus();
   }
 

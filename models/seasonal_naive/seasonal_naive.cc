@@ -6,10 +6,12 @@
 #include <vector>
 
 #include "models/empirical.h"
+#include "models/parallel.h"
 
 namespace foreshadow::models {
 namespace {
 
+constexpr int64_t kChunkSeries = 64;
 constexpr int kStepsMax = 2'016;    // a week of 5 min: as far as the hot window looks back
 constexpr int kErrorsMax = 576;     // two days of 5 min
 constexpr int kSeasonsBackMax = 7;  // a missing sample is sought that many seasons back
@@ -26,6 +28,12 @@ float SeasonsAgo(std::span<const float> samples, int64_t step, int64_t period) {
   return std::numeric_limits<float>::quiet_NaN();
 }
 
+// Of one thread, reused from series to series.
+struct Scratch {
+  std::vector<float> samples;
+  std::vector<float> errors;
+};
+
 class SeasonalNaive : public Forecaster {
  public:
   std::string_view name() const override { return "seasonal-naive"; }
@@ -34,15 +42,20 @@ class SeasonalNaive : public Forecaster {
   absl::Status Forecast(const History& history, int steps, QuantileBlock& out) const override {
     if (absl::Status status = CheckHistory(history, steps, kStepsMax); !status.ok()) return status;
     out.Resize(history.values.series, steps);
-    std::vector<float> samples(static_cast<size_t>(history.values.steps));
-    std::vector<float> errors;
-    for (int64_t s = 0; s < out.series; ++s) {
-      CopyColumn(history, s, samples);
-      const int64_t period = history.periods[s] > 1
-                                 ? history.periods[s]
-                                 : std::max<int64_t>(1, kDayMs / history.step_ms);
-      ForecastOne(samples, period, s, errors, out);
-    }
+    const int threads = ThreadCount(0);
+    std::vector<Scratch> scratch(
+        static_cast<size_t>(threads),
+        {std::vector<float>(static_cast<size_t>(history.values.steps)), {}});
+    ForChunks(out.series, kChunkSeries, threads, [&](int64_t first, int64_t last, int worker) {
+      Scratch& mine = scratch[worker];
+      for (int64_t s = first; s < last; ++s) {
+        CopyColumn(history, s, mine.samples);
+        const int64_t period = history.periods[s] > 1
+                                   ? history.periods[s]
+                                   : std::max<int64_t>(1, kDayMs / history.step_ms);
+        ForecastOne(mine.samples, period, s, mine.errors, out);
+      }
+    });
     return absl::OkStatus();
   }
 

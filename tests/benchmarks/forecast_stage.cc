@@ -1,0 +1,76 @@
+// What the tick's forecast stage costs: all models of a server and their mixture on 10,000 accounts
+// of five signals and a week of samples, the LSTM carried from tick to tick. Wall time on all
+// cores.
+//
+//   forecast_stage [ACCOUNTS] [FOLDER]     FOLDER holds the trained models; default: the installed
+//   ones
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <numbers>
+#include <random>
+
+#include "models/registry.h"
+#include "service/forecast/forecast.h"
+
+namespace foreshadow {
+namespace {
+
+constexpr int64_t kStepMs = 300'000;
+constexpr int64_t kWindowSteps = 2'016;
+constexpr int kTicks = 6;  // after the one that warms the states
+
+void Run(int64_t accounts, const std::string& folder) {
+  const int64_t series = accounts * kSignals;
+  std::mt19937_64 random(1);
+  std::normal_distribution<float> normal(0, 1);
+  std::vector<float> noise(1 << 16);
+  std::ranges::generate(noise, [&] { return normal(random); });
+  std::vector<float> values(static_cast<size_t>((kWindowSteps + kTicks) * series));
+  for (int64_t t = 0; t < kWindowSteps + kTicks; ++t) {
+    const auto wave = static_cast<float>(std::sin(2 * std::numbers::pi * t / 288));
+    for (int64_t s = 0; s < series; ++s) {
+      values[t * series + s] = 10 + 3 * wave + noise[(t * 7919 + s * 104'729) % (1 << 16)];
+    }
+  }
+  const ModelList models = models::LoadModels(folder).models;
+  Fleet fleet;
+  fleet.accounts.resize(static_cast<size_t>(accounts));
+  PatternMemory patterns;
+  patterns.series->resize(static_cast<size_t>(series));
+  patterns.period_steps.assign(static_cast<size_t>(series), 288);
+  ForecastMemory memory;
+  std::vector<std::string> alerts;
+  std::vector<double> ms;
+  for (int tick = 0; tick <= kTicks; ++tick) {
+    const WindowView window{{values.data() + tick * series, kWindowSteps, series, series},
+                            (tick + 1) * kStepMs,
+                            kStepMs};
+    const auto start = std::chrono::steady_clock::now();
+    Forecast(window, fleet, patterns, models, memory, alerts);
+    const std::chrono::duration<double, std::milli> taken =
+        std::chrono::steady_clock::now() - start;
+    if (tick == 0) {
+      fmt::print("{} series, {} models; the first tick warms them in {:.0f} ms\n", series,
+                 models.size(), taken.count());
+    } else {
+      ms.push_back(taken.count());
+    }
+  }
+  std::ranges::sort(ms);
+  const double median = (ms[(kTicks - 1) / 2] + ms[kTicks / 2]) / 2;
+  fmt::print("a tick: median {:.0f} ms, {:.2f} us a series\n", median,
+             1e3 * median / static_cast<double>(series));
+}
+
+}  // namespace
+}  // namespace foreshadow
+
+int main(int argc, char** argv) {
+  const int64_t accounts = argc > 1 ? std::atoll(argv[1]) : 10'000;
+  foreshadow::Run(std::max<int64_t>(1, accounts),
+                  argc > 2 ? argv[2] : foreshadow::models::InstalledModels());
+}
