@@ -54,6 +54,11 @@ enum class ForecastStatus : uint8_t {
   kCannot,     // this model has no answer for this series (too short, ...): quantiles are NaN
 };
 
+// Whether the quantiles count.
+inline bool Answered(ForecastStatus status) {
+  return status == ForecastStatus::kOk || status == ForecastStatus::kFellBack;
+}
+
 // Quantiles per series and step, ascending along the quantiles, never negative.
 struct QuantileBlock {
   int64_t series = 0;

@@ -120,6 +120,11 @@ LstmShape LstmCard::shape() const {
   return shape;
 }
 
+int64_t ApplicationRow(std::span<const std::string> known, const std::string& name) {
+  const auto found = std::ranges::find(known, name);
+  return found == known.end() ? 0 : found - known.begin() + 1;
+}
+
 std::string CardToJson(const LstmCard& card) {
   const ordered_json json = {{"format", kFormat},
                              {"version", kVersion},

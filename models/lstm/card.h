@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,7 +38,7 @@ struct LstmCard {
   int layers = 1;
   int dense = 64;
   std::vector<std::string> applications;  // that it has an embedding of, besides "unknown"
-  int registry_version = 0;  // known to the folder that it lies in, not to the file
+  int registry_version = 0;               // known to the folder that it lies in, not to the file
   TrainingRecord training;
   std::map<std::string, double> scores;  // on the validation part, metric.signal.steps
 
@@ -48,6 +49,9 @@ inline constexpr int kHiddenMax = 1'024;  // of every width: more is a mistake, 
 inline constexpr int kWindowStepsMax = 2'016;
 inline constexpr int kHorizonStepsMaxLstm = 287;
 inline constexpr int kApplicationsMax = 10'000;
+
+// Row of an application's embedding; 0 = unknown, or not one that training saw.
+int64_t ApplicationRow(std::span<const std::string> known, const std::string& name);
 
 std::string CardToJson(const LstmCard& card);
 

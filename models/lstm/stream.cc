@@ -44,9 +44,7 @@ std::vector<int64_t> ApplicationRows(const LstmCard& card, const History& histor
   if (history.applications.empty()) return rows;
   std::vector<int64_t> row_of_name;
   for (const std::string& name : history.application_names) {
-    const auto found = std::ranges::find(card.applications, name);
-    row_of_name.push_back(found == card.applications.end() ? 0
-                                                           : found - card.applications.begin() + 1);
+    row_of_name.push_back(ApplicationRow(card.applications, name));
   }
   for (size_t s = 0; s < rows.size(); ++s) {
     if (history.applications[s] >= 0) rows[s] = row_of_name[history.applications[s]];

@@ -23,12 +23,8 @@ constexpr float kLogWeightMin = -80;  // below the best: e^-80 is no weight
 constexpr std::array<int, kMixtureParts + 1> kPartBegin = {0, kMedian, kMedian + 1, kQuantiles};
 
 bool Answered(const QuantileBlock& block, int64_t s) {
-  return s < block.series &&
-         (block.status[s] == ForecastStatus::kOk || block.status[s] == ForecastStatus::kFellBack);
+  return s < block.series && Answered(block.status[s]);
 }
-
-// The judged distances, in steps from 1, ascending; some coincide when the horizon is short.
-std::array<int, kJudged> JudgedSteps(int steps) { return {1, std::max(1, steps / 4), steps}; }
 
 // Forecasts from one that is judged to the next.
 int JudgedEvery(int distance) { return (distance + kWaitingMax - 1) / kWaitingMax; }

@@ -42,6 +42,11 @@ inline constexpr int kMixtureParts = 3;  // levels below the median, it, and tho
 // Forecasts of a distance that wait at a time; of a farther one every second, third, ... is judged.
 inline constexpr int kWaitingMax = 12;
 
+// The judged distances, in steps from 1, ascending; some coincide when the horizon is short.
+constexpr std::array<int, kJudged> JudgedSteps(int steps) {
+  return {1, steps / 4 > 1 ? steps / 4 : 1, steps};
+}
+
 // What is known of one series at one distance, beside its log weights.
 struct MixtureSeries {
   float error = 0;  // fading sum of |actual - median|

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/empirical.h"
+#include "models/mixture/mixture.h"
 
 namespace foreshadow {
 namespace {
@@ -17,9 +18,6 @@ using models::kQuantiles;
 using nlohmann::ordered_json;
 
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
-
-constexpr int kDistances = 3;
-std::array<int, kDistances> Distances(int steps) { return {1, std::max(1, steps / 4), steps}; }
 
 // The resources of accounts spread evenly over those that have a sample of one in the newest step.
 std::vector<int64_t> Choose(const WindowView& window, std::span<const float> naive_scale) {
@@ -85,7 +83,7 @@ void ScoreTick(const WindowView& window, std::span<const float> naive_scale,
                const EvaluationMemory& memory, int steps, Evaluation& e) {
   const double before = e.of_candidate.scaled_pinball_sum - e.of_against.scaled_pinball_sum;
   const uint64_t scored_before = e.scored;
-  const auto distances = Distances(steps);
+  const auto distances = models::JudgedSteps(steps);
   for (const EvaluationMemory::Made& made : memory.made) {
     const int64_t ahead = (window.end_ms - made.made_at_ms) / window.step_ms;
     const auto distance = std::ranges::find(distances, ahead);
@@ -117,11 +115,6 @@ void ScoreTick(const WindowView& window, std::span<const float> naive_scale,
   if (e.since_ms == 0) e.since_ms = window.end_ms;
 }
 
-bool Answered(const models::QuantileBlock& block, int64_t series) {
-  return block.status[series] == models::ForecastStatus::kOk ||
-         block.status[series] == models::ForecastStatus::kFellBack;
-}
-
 absl::Status Forecast(const models::Forecaster& model, const models::History& history, int steps,
                       models::QuantileBlock& out) {
   const int steps_max = model.MaxSteps(history.step_ms);
@@ -143,12 +136,12 @@ absl::Status Make(const WindowView& window, std::span<const int32_t> periods,
   absl::Status status = Forecast(candidate, chosen.history, steps, blocks[0]);
   if (status.ok()) status = Forecast(against, chosen.history, steps, blocks[1]);
   if (!status.ok()) return status;
-  for (const int distance : Distances(steps)) {
+  for (const int distance : models::JudgedSteps(steps)) {
     for (int64_t i = 0; i < std::ssize(made.series); ++i) {
       for (const models::QuantileBlock& block : blocks) {
         const auto row = block.at(i, distance - 1);
         for (int q = 0; q < kQuantiles; ++q) {
-          made.rows.push_back(Answered(block, i) ? row[q] : kNone);
+          made.rows.push_back(models::Answered(block.status[i]) ? row[q] : kNone);
         }
       }
     }

@@ -214,7 +214,7 @@ std::vector<models::Driver> DriversOf(const PatternMemory& patterns, int64_t ser
   const int64_t known = std::min<int64_t>(series, std::ssize(*patterns.series));
   for (int64_t s = 0; s < known; ++s) {
     const SeriesPattern& pattern = (*patterns.series)[s];
-    if (pattern.lag_steps <= 0 || pattern.lag_p_value >= models::kDriverChance) continue;
+    if (!models::IsLead(pattern.lag_steps, pattern.lag_p_value)) continue;
     const int64_t leader = SeriesOf(s / kSignals, SignalKind::kMutationRate);
     if (leader == s) continue;
     drivers[s] = {static_cast<int32_t>(leader), pattern.lag_steps, pattern.lag_correlation};

@@ -12,7 +12,6 @@
 namespace foreshadow::training {
 namespace {
 
-using models::ForecastStatus;
 using models::kQuantileLevels;
 using models::kQuantiles;
 using models::QuantileBlock;
@@ -88,7 +87,7 @@ void ScoreOrigin(const SeriesSet& set, const BacktestOptions& options,
     if (!options.scored.empty() && options.scored[s] == 0) continue;
     bool all = true;
     for (size_t m = 0; m < blocks.size(); ++m) {
-      if (Answered(blocks[m].status[s])) continue;
+      if (models::Answered(blocks[m].status[s])) continue;
       all = false;
       ++result.unanswered[m];
     }
@@ -146,10 +145,6 @@ Score SummarizeSeries(const BacktestResult& result, int64_t model, int signal, i
 }
 
 }  // namespace
-
-bool Answered(ForecastStatus status) {
-  return status == ForecastStatus::kOk || status == ForecastStatus::kFellBack;
-}
 
 void Tally::operator+=(const Tally& other) {
   absolute_error += other.absolute_error;

@@ -31,9 +31,6 @@ struct BacktestOptions {
   std::vector<uint8_t> scored = {};  // [series]
 };
 
-// Whether a model's quantiles count.
-bool Answered(models::ForecastStatus status);
-
 // What the models said at an origin that is scored.
 struct OriginForecasts {
   int64_t first_step = 0;                         // the first step forecast

@@ -30,7 +30,7 @@ absl::Status ForecastsCsv::Write(const OriginForecasts& forecasts) {
                     set_->TimeMs(forecasts.first_step - 1));
     for (size_t m = 0; m < forecasts.blocks.size(); ++m) {
       const models::QuantileBlock& block = forecasts.blocks[m];
-      if (!Answered(block.status[s])) continue;
+      if (!models::Answered(block.status[s])) continue;
       for (int step = 0; step < block.steps; ++step) {
         const float actual = set_->values[(forecasts.first_step + step) * set_->series() + s];
         fmt::format_to(out, "{},{},", series, step + 1);

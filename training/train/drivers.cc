@@ -75,8 +75,8 @@ void FindInChunk(const SeriesSet& set, std::span<const Pair> pairs, int64_t begi
   args.workspace = workspace.span();
   ops.lags(args);
   for (int64_t i = 0; i < count; ++i) {
-    const bool found = scratch.status[i] == kernels::SeriesStatus::kOk && scratch.lag[i] > 0 &&
-                       scratch.p_value[i] < models::kDriverChance;
+    const bool found = scratch.status[i] == kernels::SeriesStatus::kOk &&
+                       models::IsLead(scratch.lag[i], scratch.p_value[i]);
     if (!found) continue;
     drivers[pairs[i].follower] = {static_cast<int32_t>(pairs[i].leader), scratch.lag[i],
                                   scratch.correlation[i]};

@@ -5,6 +5,7 @@
 #include <limits>
 #include <random>
 
+#include "models/lstm/card.h"
 #include "training/train/drivers.h"
 
 namespace foreshadow::training {
@@ -20,10 +21,9 @@ constexpr double kUnknownShare =
     0.25;                             // whose application is hidden, so that others are served too
 constexpr int kValidationSeries = 7;  // every seventh, where validation is by series
 
-int64_t ApplicationRow(const SeriesSet& set, int64_t series, std::span<const std::string> names) {
+int64_t ApplicationOf(const SeriesSet& set, int64_t series, std::span<const std::string> known) {
   if (set.applications.empty() || set.applications[series] < 0) return 0;
-  const auto found = std::ranges::find(names, set.application_names[set.applications[series]]);
-  return found == names.end() ? 0 : found - names.begin() + 1;
+  return models::ApplicationRow(known, set.application_names[set.applications[series]]);
 }
 
 }  // namespace
@@ -44,7 +44,7 @@ SequenceSource::SequenceSource(std::span<const SeriesSet> sets,
     set.columns.resize(from.values.size());
     double samples = 0;
     for (int64_t s = 0; s < from.series(); ++s) {
-      set.applications.push_back(ApplicationRow(from, s, application_names));
+      set.applications.push_back(ApplicationOf(from, s, application_names));
       for (int64_t t = 0; t < from.steps; ++t) {
         const float value = from.values[t * from.series() + s];
         set.columns[s * from.steps + t] = value;
