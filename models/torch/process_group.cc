@@ -3,7 +3,9 @@
 #include <torch/torch.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
+#include <string>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
@@ -26,6 +28,13 @@ std::shared_ptr<gloo::transport::Device> DeviceFor(const std::string& host) {
   return c10d::ProcessGroupGloo::createDefaultDevice();
 }
 
+// What went wrong without libtorch's C++ backtrace, which tells a user nothing.
+std::string Reason(const std::exception& error) {
+  const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
+  std::string reason = of_torch != nullptr ? of_torch->what_without_backtrace() : error.what();
+  return reason.substr(0, reason.find("\nException raised from"));
+}
+
 }  // namespace
 
 struct ProcessGroup::Impl {
@@ -40,6 +49,9 @@ int ProcessGroup::rank() const { return impl_->address.rank; }
 int ProcessGroup::size() const { return impl_->address.size; }
 
 absl::StatusOr<std::unique_ptr<ProcessGroup>> ProcessGroup::Join(const GroupAddress& address) {
+  // c10d's store writes to sockets whose other end may be gone and counts on Python, which ignores
+  // that signal; here it would end the process without a word.
+  std::signal(SIGPIPE, SIG_IGN);
   try {
     c10d::TCPStoreOptions at;
     at.port = static_cast<uint16_t>(address.port);
@@ -57,7 +69,7 @@ absl::StatusOr<std::unique_ptr<ProcessGroup>> ProcessGroup::Join(const GroupAddr
   } catch (const std::exception& error) {
     return absl::UnavailableError(absl::StrCat("rank ", address.rank, " of ", address.size, " at ",
                                                address.host, ":", address.port,
-                                               " cannot join: ", error.what()));
+                                               " cannot join: ", Reason(error)));
   }
 }
 
@@ -69,7 +81,7 @@ absl::Status ProcessGroup::Sum(std::span<float> values) {
     return absl::OkStatus();
   } catch (const std::exception& error) {
     return absl::UnavailableError(
-        absl::StrCat("rank ", rank(), " of ", size(), " lost the others: ", error.what()));
+        absl::StrCat("rank ", rank(), " of ", size(), " lost the others: ", Reason(error)));
   }
 }
 

@@ -21,7 +21,8 @@ struct GroupAddress {
 // One thread. Torch's errors, a rank that went away among them, come back as UNAVAILABLE.
 class ProcessGroup {
  public:
-  // Waits up to ten minutes for all ranks to join; the host and port are those of rank 0.
+  // Waits up to ten minutes for all ranks to join; the host and port are those of rank 0. From then
+  // on this process ignores SIGPIPE.
   static absl::StatusOr<std::unique_ptr<ProcessGroup>> Join(const GroupAddress& address);
   ~ProcessGroup();
 
