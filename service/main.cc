@@ -2,7 +2,6 @@
 // owns their threads, and stops them in the opposite order.
 #include <fmt/core.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
@@ -14,6 +13,8 @@
 #include "models/registry.h"
 #include "service/config/config.h"
 #include "service/history/store.h"
+#include "service/logs/logs.h"
+#include "service/metrics/http.h"
 #include "service/rpc/cell_fleet.h"
 #include "service/rpc/server.h"
 #include "service/serving/engine.h"
@@ -28,6 +29,7 @@ constexpr int64_t kStopGraceMs = 2'000;
 struct Flags {
   std::string config;
   std::string port_file;
+  std::string http_port_file;
   bool check = false;
 };
 
@@ -37,13 +39,14 @@ int Fail(const absl::Status& status) {
 }
 
 // Whoever started the server on port 0 reads the port there; it appears whole or not at all.
-absl::Status WritePortFile(const std::string& path, int port) {
+absl::Status WritePortFile(const char* flag, const std::string& path, int port) {
+  if (path.empty()) return absl::OkStatus();
   const std::string temporary = path + ".new";
   std::ofstream(temporary) << port << '\n';
   std::error_code error;
   std::filesystem::rename(temporary, path, error);
   return error ? absl::FailedPreconditionError(
-                     fmt::format("--port-file {}: cannot be written: {}", path, error.message()))
+                     fmt::format("{} {}: cannot be written: {}", flag, path, error.message()))
                : absl::OkStatus();
 }
 
@@ -62,10 +65,17 @@ absl::Status Serve(const Flags& flags, const sigset_t& signals, Engine& engine) 
   const Config& config = engine.config();
   auto server = rpc::Server::Start(config.listen, engine);
   if (!server.ok()) return server.status();
-  if (!flags.port_file.empty()) {
-    absl::Status status = WritePortFile(flags.port_file, (*server)->port());
+  std::unique_ptr<metrics::HttpServer> http;
+  if (!config.http_listen.empty()) {
+    auto started = metrics::HttpServer::Start(config.http_listen, engine);
+    if (!started.ok()) return started.status();
+    http = *std::move(started);
+    spdlog::info("metrics and probes on http port {}", http->port());
+    absl::Status status = WritePortFile("--http-port-file", flags.http_port_file, http->port());
     if (!status.ok()) return status;
   }
+  absl::Status written = WritePortFile("--port-file", flags.port_file, (*server)->port());
+  if (!written.ok()) return written;
   spdlog::info("listening on port {}, {} cells, {} accounts, data in {}", (*server)->port(),
                config.cells.size(), engine.fleet()->accounts.size(), config.data_dir);
   int signal = 0;
@@ -83,11 +93,12 @@ int Run(const Flags& flags) {
     fmt::print("{}: ok, {} cells\n", flags.config, config->cells.size());
     return 0;
   }
-  spdlog::set_default_logger(spdlog::stderr_color_mt("foreshadowd"));
-  spdlog::set_level(spdlog::level::from_str(config->log_level));
+  logs::SetUp(config->log_format, config->log_level);
   const sigset_t signals = BlockStopSignals();
   std::error_code no_stale_file;
-  if (!flags.port_file.empty()) std::filesystem::remove(flags.port_file, no_stale_file);
+  for (const std::string& file : {flags.port_file, flags.http_port_file}) {
+    if (!file.empty()) std::filesystem::remove(file, no_stale_file);
+  }
 
   auto store = HistoryStore::Open(config->data_dir);
   if (!store.ok()) return Fail(store.status());
@@ -113,6 +124,8 @@ int main(int argc, char** argv) {
   app.set_version_flag("--version", FORESHADOW_VERSION);
   app.add_option("--config", flags.config, "The configuration file (TOML)")->required();
   app.add_option("--port-file", flags.port_file, "Write the port that is listened on to this file");
+  app.add_option("--http-port-file", flags.http_port_file,
+                 "Write the port of server.http_listen to this file");
   app.add_flag("--check", flags.check, "Check the configuration and exit");
   try {
     app.parse(argc, argv);

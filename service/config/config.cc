@@ -19,7 +19,8 @@ namespace {
 // One key of the file: where its value goes and what it may be.
 struct Key {
   const char* name;
-  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Mode*, Clock*> to;
+  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Mode*, Clock*, logs::Format*>
+      to;
   double least = 0;
   double most = 0;
   std::vector<std::string> words = {};  // of an enumeration, in its order; or of a string
@@ -46,7 +47,9 @@ std::vector<Section> Sections(Config& c) {
        {{"listen", &c.listen},
         {"data_dir", &c.data_dir, 0, 0, {}, true},
         {"model_dir", &c.model_dir},
-        {"log_level", &c.log_level, 0, 0, {"debug", "info", "warning", "error"}}}},
+        {"http_listen", &c.http_listen},
+        {"log_level", &c.log_level, 0, 0, {"debug", "info", "warning", "error"}},
+        {"log_format", &c.log_format, 0, 0, {"text", "json"}}}},
       {"tick",
        {{"step_ms", &tick.step_ms, 1'000, 3'600'000},
         {"window_steps", &tick.window_steps, 2, 1'000'000},

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "service/logs/logs.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
@@ -27,7 +28,9 @@ struct Config {
   std::string data_dir;
   std::string model_dir;           // registry of models; "" = the one installed beside the program
   int32_t auto_promote_hours = 0;  // a candidate that is better after that long serves; 0 = never
+  std::string http_listen;  // of /metrics, /healthz and /readyz; "" = none
   std::string log_level = "info";
+  logs::Format log_format = logs::Format::kText;
   Clock clock = Clock::kWall;
   int64_t watermark_delay_ms = 5'000;  // wall clock: how long a step waits for late samples
   int64_t retention_hours = 24 * 35;

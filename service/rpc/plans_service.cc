@@ -6,6 +6,7 @@
 
 #include "foreshadow/v1/plans.grpc.pb.h"
 #include "kernels/ops.h"
+#include "service/rpc/call_watch.h"
 #include "service/rpc/convert.h"
 #include "service/rpc/services.h"
 #include "service/tick/decisions_json.h"
@@ -107,8 +108,9 @@ class PlansService : public v1::Plans::Service {
     return ToGrpc(engine_.Tell(Command{Command::Kind::kApprove, request->action_id()}));
   }
 
-  grpc::Status Pause(grpc::ServerContext*, const v1::PauseRequest* request,
+  grpc::Status Pause(grpc::ServerContext* context, const v1::PauseRequest* request,
                      v1::PauseResponse*) override {
+    const logs::LogScope scope(TraceOf(*context));
     spdlog::info("paused by an operator: {}", nlohmann::json(request->reason()).dump());
     return ToGrpc(engine_.Tell(Command{Command::Kind::kPause, 0}));
   }

@@ -1,11 +1,15 @@
 #include "service/rpc/server.h"
 
 #include <fmt/core.h>
+#include <grpcpp/ext/channelz_service_plugin.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/health_check_service_interface.h>
 
 #include <chrono>
 
+#include "service/rpc/call_watch.h"
+#include "service/rpc/report_feed.h"
 #include "service/rpc/services.h"
 
 namespace foreshadow::rpc {
@@ -15,13 +19,18 @@ namespace {
 // RESOURCE_EXHAUSTED instead of taking the machine's memory.
 constexpr int kThreadsMax = 512;
 
+// These have nothing to answer with before the first tick.
+constexpr const char* kNeedATick[] = {"foreshadow.v1.Forecasts", "foreshadow.v1.Patterns"};
+
 class GrpcServer : public Server {
  public:
-  explicit GrpcServer(Engine& engine) : services_(MakeServices(engine)) {}
+  explicit GrpcServer(Engine& engine) : feed_(engine), services_(MakeServices(engine)) {}
+  ~GrpcServer() override { feed_.Remove(health_listener_); }
 
   absl::Status Bind(const std::string& listen) {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    grpc::channelz::experimental::InitChannelzService();
     grpc::ServerBuilder builder;
     // Two servers on one port would each get a part of the calls.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -29,6 +38,7 @@ class GrpcServer : public Server {
     builder.SetMaxReceiveMessageSize(kMessageBytesMax);
     builder.SetResourceQuota(grpc::ResourceQuota("foreshadowd").SetMaxThreads(kThreadsMax));
     for (const auto& service : services_) builder.RegisterService(service.get());
+    builder.experimental().SetInterceptorCreators(CallWatchers());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(fmt::format(
@@ -36,16 +46,33 @@ class GrpcServer : public Server {
           "machine?",
           listen));
     }
+    ReportHealth();
     return absl::OkStatus();
   }
 
   int port() const override { return port_; }
 
   void Stop(int64_t grace_ms) override {
+    server_->GetHealthCheckService()->SetServingStatus(false);
     server_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(grace_ms));
   }
 
  private:
+  // The server as a whole, and each service that needs none, serves at once.
+  void ReportHealth() {
+    grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
+    for (const char* service : kNeedATick) health.SetServingStatus(service, false);
+    for (const char* service :
+         {"", "foreshadow.v1.Telemetry", "foreshadow.v1.Fleet", "foreshadow.v1.Plans"}) {
+      health.SetServingStatus(service, true);
+    }
+    health_listener_ = feed_.Add([&health](const std::shared_ptr<const TickReport>& report) {
+      for (const char* service : kNeedATick) health.SetServingStatus(service, report != nullptr);
+    });
+  }
+
+  ReportFeed feed_;
+  int64_t health_listener_ = 0;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "service/ingest/absorb.h"
+#include "service/metrics/metrics.h"
 #include "service/tick/decisions_json.h"
 #include "service/tick/state.h"
 
@@ -36,6 +37,13 @@ void LogAlerts(const TickReport* before, const TickReport& report) {
   for (const std::string& alert : before->alerts) {
     if (!Has(&report, alert)) spdlog::info("no longer: {}", alert);
   }
+}
+
+// How far the newest sample is behind the clock; < 0 = there is none.
+int64_t LagOf(const std::vector<Sample>& samples, int64_t now_ms) {
+  int64_t newest_ms = -1;
+  for (const Sample& sample : samples) newest_ms = std::max(newest_ms, sample.time_ms);
+  return newest_ms < 0 ? -1 : std::max<int64_t>(0, now_ms - newest_ms);
 }
 
 std::vector<Cell> CellsOf(const Config& config) {
@@ -158,7 +166,10 @@ void Engine::RunWallClock() {
     if (stopping_) return;
     lock.unlock();
     const absl::Status status = TickUntil(next_ms - step_ms);
-    if (!status.ok()) spdlog::error("tick failed, the next one carries on: {}", status.ToString());
+    if (!status.ok()) {
+      metrics::CountFailedTick();
+      spdlog::error("tick failed, the next one carries on: {}", status.ToString());
+    }
     lock.lock();
   }
 }
@@ -209,6 +220,9 @@ absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> 
     const absl::Status status = TickUntil(watermark_ms / step_ms * step_ms - step_ms);
     if (!status.ok()) return status;
   }
+  metrics::CountIngest({result.accepted_count, result.duplicate_count,
+                        std::ssize(result.rejections),
+                        wall ? LagOf(validated.samples, WallNowMs()) : -1});
   const auto newest = report();
   result.last_tick_ms = newest ? newest->tick_ms : 0;
   return result;
@@ -396,6 +410,7 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     const std::lock_guard lock(mutex_);
     before.swap(report_);
   }
+  metrics::CountTick(**report);
   LogAlerts(before.get(), **report);
   changed_.notify_all();
   if (served.candidate != nullptr) source_->Evaluated((*report)->evaluation);

@@ -37,6 +37,7 @@ inline std::string ConfigText(const std::string& folder, const std::string& agen
                               const std::string& agent_b, const std::string& more = "") {
   return fmt::format(R"([server]
 listen = "127.0.0.1:0"
+http_listen = "127.0.0.1:0"
 data_dir = "{}/data"
 [tick]
 step_ms = {}
@@ -67,6 +68,8 @@ class RunningServer {
     WriteFile(file, config);
     std::vector<std::string> command = ServerCommand(file);
     command.insert(command.end(), {"--port-file", port_file});
+    const std::string http_port_file = folder + "/http_port";
+    command.insert(command.end(), {"--http-port-file", http_port_file});
     unlink(port_file.c_str());
     process_ = std::make_unique<Process>(command, folder + "/log");
     while (ReadFile(port_file).empty() && !process_->Ended()) {
@@ -74,6 +77,8 @@ class RunningServer {
     }
     port_ = process_->Ended() ? 0 : std::stoi(ReadFile(port_file));
     EXPECT_NE(port_, 0) << process_->Output();
+    const std::string http_port = ReadFile(http_port_file);  // there before the other, or never
+    http_port_ = http_port.empty() ? 0 : std::stoi(http_port);
     channel_ = grpc::CreateChannel(address(), grpc::InsecureChannelCredentials());
     telemetry = v1::Telemetry::NewStub(channel_);
     fleet = v1::Fleet::NewStub(channel_);
@@ -83,6 +88,7 @@ class RunningServer {
   }
 
   std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  int http_port() const { return http_port_; }  // 0: it has none
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   Process& process() { return *process_; }
 
@@ -128,6 +134,7 @@ class RunningServer {
  private:
   std::unique_ptr<Process> process_;
   int port_ = 0;
+  int http_port_ = 0;
   std::shared_ptr<grpc::Channel> channel_;
 };
 

@@ -171,7 +171,9 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   const Config defaults;
   EXPECT_EQ(config->listen, defaults.listen);
   EXPECT_EQ(config->model_dir, defaults.model_dir);
+  EXPECT_EQ(config->http_listen, defaults.http_listen);
   EXPECT_EQ(config->log_level, defaults.log_level);
+  EXPECT_EQ(config->log_format, defaults.log_format);
   EXPECT_EQ(config->clock, defaults.clock);
   EXPECT_EQ(config->watermark_delay_ms, defaults.watermark_delay_ms);
   EXPECT_EQ(config->retention_hours, defaults.retention_hours);
