@@ -6,43 +6,23 @@
 #include <cmath>
 #include <limits>
 
+#include "hwy/contrib/sort/vqsort.h"
 #include "kernels/algo/scores.h"
+#include "models/sliding.h"
 
 namespace foreshadow::models {
-namespace {
 
-constexpr float kMost = std::numeric_limits<float>::max();
-constexpr float kPriorScale = 0.25f;  // of the magnitude: a value is easily half off, rarely twice
-
-float LaplaceQuantile(float level) {
-  return level < 0.5f ? std::log(2 * level) : -std::log(2 * (1 - level));
+void SortErrors(std::span<float> errors) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  for (float& error : errors) error = std::clamp(error, -kMost, kMost);
+  hwy::Sorter()(errors.data(), errors.size(), hwy::SortAscending());
 }
-
-float SortedQuantile(std::span<const float> sorted, double level) {
-  const double last = static_cast<double>(sorted.size()) - 1;
-  const double rank = std::clamp((last + 2) * level - 1, 0.0, last);
-  const auto below = static_cast<size_t>(rank);
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  const float share = static_cast<float>(rank - static_cast<double>(below));
-  return std::lerp(sorted[below], sorted[above], share);  // neither overflows nor leaves the two
-}
-
-}  // namespace
 
 Offsets ErrorOffsets(std::span<float> errors, float magnitude) {
-  for (float& error : errors) error = std::clamp(error, -kMost, kMost);
-  std::sort(errors.begin(), errors.end());
-  const float trust = std::min(1.0f, static_cast<float>(errors.size()) / kErrorsMin);
+  SortErrors(errors);
+  const PaddedOffsets padded = OffsetsOf(errors, magnitude);
   Offsets offsets;
-  for (int q = 0; q < kQuantiles; ++q) {
-    const float level = kQuantileLevels[q];
-    const float prior = kPriorScale * std::fabs(magnitude) * LaplaceQuantile(level);
-    const float seen = errors.empty() ? 0 : SortedQuantile(errors, level);
-    const float offset = trust * seen + (1 - trust) * prior;
-    offsets[q] = level < 0.5f   ? std::min(offset, 0.0f)
-                 : level > 0.5f ? std::max(offset, 0.0f)
-                                : 0.0f;
-  }
+  std::copy_n(padded.begin(), kQuantiles, offsets.begin());
   return offsets;
 }
 
@@ -52,40 +32,16 @@ void WriteQuantiles(float point, const Offsets& offsets, std::span<float> row) {
   }
 }
 
-namespace {
-
-// Distances whose errors are measured.
-int NextAnchor(int anchor) { return anchor < 3 ? anchor + 1 : 2 * anchor; }
-
-}  // namespace
-
 void WriteByDistance(std::span<const float> points, std::span<const float> spread, float magnitude,
                      const std::function<std::span<float>(int distance)>& errors_at, int64_t series,
                      QuantileBlock& out) {
-  const auto steps = static_cast<int>(points.size());
-  int before = 0;
-  Offsets offsets_before{};
-  for (int anchor = 1; before < steps; anchor = NextAnchor(anchor)) {
-    const int end = std::min(anchor, steps);
-    const std::span<float> errors = errors_at(end);
-    Offsets offsets;
-    if (std::ssize(errors) >= kErrorsMin || before == 0) {
-      offsets = ErrorOffsets(errors, magnitude);
-    } else {
-      const float growth = spread[end - 1] / spread[before - 1];
-      for (int q = 0; q < kQuantiles; ++q) offsets[q] = growth * offsets_before[q];
-    }
-    for (int step = before; step < end; ++step) {
-      const float share = static_cast<float>(step + 1 - before) / static_cast<float>(end - before);
-      Offsets between;
-      for (int q = 0; q < kQuantiles; ++q) {
-        between[q] = offsets_before[q] + share * (offsets[q] - offsets_before[q]);
-      }
-      WriteQuantiles(points[step], between, out.at(series, step));
-    }
-    before = end;
-    offsets_before = offsets;
+  std::vector<AtDistance> measured;
+  for (const int distance : MeasuredDistances(static_cast<int>(points.size()))) {
+    const std::span<float> errors = errors_at(distance);
+    SortErrors(errors);
+    measured.push_back({distance, static_cast<int>(errors.size()), OffsetsOf(errors, magnitude)});
   }
+  WriteRows(points, spread, measured, out.at(series, 0).data());
 }
 
 void ErrorsAhead(std::span<const float> errors, std::span<const float> weights, int distance,

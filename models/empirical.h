@@ -14,13 +14,10 @@ namespace foreshadow::models {
 
 using Offsets = std::array<float, kQuantiles>;  // to be added to the point forecast, ascending
 
-// Fewer past errors than this say little: the prior below then takes its share.
-inline constexpr int kErrorsMin = 8;
+// Cuts errors, which are not NaN, to finite ones and puts them in ascending order.
+void SortErrors(std::span<float> errors);
 
-// Empirical quantiles of the errors (actual minus forecast) by the (n + 1) p rule, the median put
-// at zero and each other level kept on its side of it, so that the point forecast stays the median.
-// With fewer than kErrorsMin errors they lean, in proportion, on a Laplace law whose scale is a
-// quarter of `magnitude`. Reorders `errors`, which are finite.
+// The offsets that errors speak for, see OffsetsOf (models/sliding.h). Reorders them.
 Offsets ErrorOffsets(std::span<float> errors, float magnitude);
 
 // point + offsets, cut to [0, largest float].

@@ -66,10 +66,11 @@ struct QuantileBlock {
   std::vector<float> values;           // [series][step][kQuantiles]
   std::vector<ForecastStatus> status;  // [series]
 
+  // What the values are is left open: a block that is used again costs nothing.
   void Resize(int64_t series_count, int steps_count) {
     series = series_count;
     steps = steps_count;
-    values.assign(static_cast<size_t>(series) * steps * kQuantiles, 0.0f);
+    values.resize(static_cast<size_t>(series) * steps * kQuantiles);
     status.assign(static_cast<size_t>(series), ForecastStatus::kOk);
   }
   std::span<float> at(int64_t s, int step) {

@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "models/empirical.h"
+#include "models/parallel.h"
 
 namespace foreshadow::models {
 namespace {
@@ -14,6 +15,7 @@ namespace {
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr float kMost = std::numeric_limits<float>::max();
 constexpr int8_t kNoAnswer = -128;
+constexpr int64_t kChunkSeries = 256;
 constexpr float kDifferenceUnit = 32;  // int8: four errors either way, past which all is far
 // Width of the 80 % interval to the mean absolute error, where none was seen: normal law.
 constexpr float kErrorOfWidth = 0.8f / 2.56f;
@@ -409,8 +411,9 @@ void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> bloc
   std::vector<Between> places;
   for (int step = 1; step <= steps; ++step) places.push_back(Locate(step, steps));
   m.leaders.assign(static_cast<size_t>(series), 0);
-  Weighed w(m.models, steps);
-  for (int64_t s = 0; s < series; ++s) {
+  const int threads = ThreadCount(0);
+  std::vector<Weighed> scratches(static_cast<size_t>(threads), Weighed(m.models, steps));
+  const auto mix = [&](int64_t s, Weighed& w) {
     bool any = false;
     bool all_empty = true;
     for (size_t k = 0; k < blocks.size(); ++k) {
@@ -422,8 +425,7 @@ void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> bloc
       }
     }
     if (!any) {
-      WriteMissing(all_empty ? ForecastStatus::kNoHistory : ForecastStatus::kCannot, s, out);
-      continue;
+      return WriteMissing(all_empty ? ForecastStatus::kNoHistory : ForecastStatus::kCannot, s, out);
     }
     out.status[s] = w.answers[0] != 0 ? ForecastStatus::kOk : ForecastStatus::kFellBack;
     Weigh(m, s, w);
@@ -434,7 +436,10 @@ void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> bloc
       if (made[d] == nullptr) continue;
       Remember(m.series[s * kJudged + d], s, judged[d] - 1, w, out, *made[d]);
     }
-  }
+  };
+  ForChunks(series, kChunkSeries, threads, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t s = begin; s < end; ++s) mix(s, scratches[worker]);
+  });
 }
 
 void Observe(Mixture& m, int64_t time_ms, std::span<const float> samples) {

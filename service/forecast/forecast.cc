@@ -52,7 +52,7 @@ void RunModels(const models::History& history, int steps, const ModelList& model
 }
 
 std::vector<int64_t> WithSamples(kernels::StepMajor<const float> values) {
-  // Bytes without a branch: the whole window is read at every tick, so this loop has to vectorise.
+  // Bytes without a branch: the whole window is read, so this loop has to vectorise.
   std::vector<uint8_t> seen(static_cast<size_t>(values.series));
   for (int64_t step = 0; step < values.steps; ++step) {
     const float* row = &values.at(step, 0);
@@ -133,12 +133,11 @@ void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& hist
 
 // All models. Those that carry something see all series, whose places must not change from call to
 // call; the others those with samples. carried: [model], null = nothing is carried.
-std::vector<models::QuantileBlock> RunAll(const models::History& history, int steps,
-                                          const ModelList& models, std::vector<std::any>* carried,
-                                          std::vector<std::string>& alerts) {
-  std::vector<models::QuantileBlock> blocks(models.size());
-  const std::vector<int64_t> chosen = WithSamples(history.values);
-  if (chosen.empty()) return blocks;
+void RunAll(const models::History& history, int steps, const ModelList& models,
+            std::vector<std::any>* carried, std::vector<models::QuantileBlock>& blocks,
+            std::vector<std::string>& alerts) {
+  blocks.resize(models.size());
+  for (models::QuantileBlock& block : blocks) block.series = 0;
   std::vector<bool> anew(models.size(), true);
   if (carried != nullptr) carried->resize(models.size());
   for (size_t m = 0; carried != nullptr && m < models.size(); ++m) {
@@ -149,18 +148,20 @@ std::vector<models::QuantileBlock> RunAll(const models::History& history, int st
     };
     RunModel(*models[m], history.step_ms, steps, run, blocks[m], alerts);
   }
-  RunModelsOn(chosen, history, steps, models, anew, blocks, alerts);
-  return blocks;
+  if (std::ranges::none_of(anew, [](bool is) { return is; })) return;
+  const std::vector<int64_t> chosen = WithSamples(history.values);
+  if (!chosen.empty()) RunModelsOn(chosen, history, steps, models, anew, blocks, alerts);
 }
 
 ForecastTable ForecastAndMix(const models::History& history, int steps, const ModelList& models,
                              models::Mixture& mixture, std::vector<std::any>* carried,
+                             std::vector<models::QuantileBlock>& blocks,
                              std::vector<std::string>& alerts) {
   ForecastTable table;
   table.made_at_ms = history.end_ms;
   table.step_ms = history.step_ms;
   for (const auto& model : models) table.models.push_back(models::Label(*model));
-  const std::vector<models::QuantileBlock> blocks = RunAll(history, steps, models, carried, alerts);
+  RunAll(history, steps, models, carried, blocks, alerts);
   const auto answered = [](const models::QuantileBlock& block) { return block.series > 0; };
   if (std::any_of(blocks.begin(), blocks.end(), answered)) {
     models::Mix(mixture, history, blocks, table.block);
@@ -227,7 +228,8 @@ std::vector<models::Driver> DriversOf(const PatternMemory& patterns, int64_t ser
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
                              std::vector<std::string>& alerts) {
   models::Mixture nothing_known;
-  return ForecastAndMix(history, steps, models, nothing_known, /*carried=*/nullptr, alerts);
+  std::vector<models::QuantileBlock> blocks;
+  return ForecastAndMix(history, steps, models, nothing_known, /*carried=*/nullptr, blocks, alerts);
 }
 
 ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
@@ -243,7 +245,7 @@ ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const Patte
       applications,  memory.application_names, drivers};
   ObserveNew(window, memory);
   ForecastTable table = ForecastAndMix(history, HorizonSteps(window.step_ms), models,
-                                       memory.mixture, &memory.carried, alerts);
+                                       memory.mixture, &memory.carried, memory.blocks, alerts);
   memory.made.push_front({window.end_ms, FirstSteps(table.block)});
   if (memory.made.size() > kScoredSteps + 1) memory.made.pop_back();
   return table;

@@ -22,7 +22,8 @@ inline constexpr int kScoredSteps = 3;  // 5-15 min at 300 s: the steps that are
 // What is known of how the models do, and the forecasts not yet scored.
 struct ForecastMemory {
   models::Mixture mixture;
-  std::vector<std::any> carried;  // [model] what each carries from tick to tick
+  std::vector<std::any> carried;               // [model] what each carries from tick to tick
+  std::vector<models::QuantileBlock> blocks;   // [model] its last answer: room for the next one
   std::vector<std::string> application_names;  // only appended: the mixture knows them by index
   int64_t observed_ms = 0;  // the mixture has learned from the samples up to this step
   struct Made {

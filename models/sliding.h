@@ -1,0 +1,78 @@
+// Quantiles of a model's errors as they slide from step to step: of the sorted errors only those
+// order statistics are followed that the quantiles lie between, each by its value and by how many
+// errors are below it and up to it. An error that comes or goes is a few counts; only where a count
+// leaves the rank that is wanted are the errors looked at. A few dozen vector operations instead of
+// a sort, and the same numbers. Plain data and functions; any thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/forecaster.h"
+
+namespace foreshadow::models {
+
+// Levels other than the median, whose error is always zero, by the order statistic below each and,
+// eight places on, by that above it.
+inline constexpr int kTails = kQuantiles - 1;
+inline constexpr int kRanks = 2 * kTails;
+inline constexpr int kErrorLanes = 16;  // errors are handed over in whole groups of so many
+
+// 132 bytes of each distance of each series.
+struct Ranks {
+  std::array<float, kRanks> value{};
+  std::array<int16_t, kRanks> below{};  // errors that are less than the value
+  std::array<int16_t, kRanks> upto{};   // errors that are not above it
+  int32_t count = 0;                    // of errors, none of them NaN
+};
+
+// Of errors in ascending order.
+Ranks RanksOf(std::span<const float> sorted);
+
+// An error leaves and another one comes; NaN = none does. Returns whether the values are still
+// those of the ranks wanted; if not, Settle has to follow.
+bool Slide(float leaves, float comes, Ranks& ranks);
+
+// Seeks the values of the ranks wanted among the errors (NaN = none), whose number is a multiple of
+// kErrorLanes.
+void Settle(std::span<const float> errors, Ranks& ranks);
+
+// Errors samples[t] - levels[t - lag] of the `count` steps up to `newest`, in rings of the same
+// length, padded with NaN to whole groups. What overflows is cut to the largest float.
+void ErrorsOfRing(std::span<const float> samples, std::span<const float> levels, int64_t newest,
+                  int lag, int64_t count, std::vector<float>& errors);
+
+// Fewer past errors than this say little: a prior then takes its share.
+inline constexpr int kErrorsMin = 8;
+
+// What is to be added to the point forecast, [kQuantiles] ascending, padded to whole vectors:
+// quantiles of the errors (actual minus forecast) by the (n + 1) p rule, the median put at zero and
+// each other level kept on its side of it, so that the point forecast stays the median. With fewer
+// than kErrorsMin errors they lean, in proportion, on a Laplace law whose scale is a quarter of
+// `magnitude`.
+using PaddedOffsets = std::array<float, kErrorLanes>;
+PaddedOffsets OffsetsOf(const Ranks& ranks, float magnitude);
+PaddedOffsets OffsetsOf(std::span<const float> sorted, float magnitude);
+
+// Offsets of one of the distances that are measured.
+struct AtDistance {
+  int distance = 0;  // steps
+  int errors = 0;    // that it rests on
+  PaddedOffsets offsets{};
+};
+
+// The distances that are measured for a horizon, ascending; its last step is one.
+std::vector<int> MeasuredDistances(int steps);
+
+// The rows [step][kQuantiles] of all steps of a series: points[step] with offsets that lie on a
+// line between those of the measured distances. Where too few errors were seen, which is far ahead,
+// the offsets before grow as `spread` [steps] does, and `measured` is filled with those.
+void WriteRows(std::span<const float> points, std::span<const float> spread,
+               std::span<AtDistance> measured, float* rows);
+
+// The same with one set of offsets for all steps.
+void WriteRows(std::span<const float> points, const PaddedOffsets& offsets, float* rows);
+
+}  // namespace foreshadow::models
