@@ -80,7 +80,8 @@ std::vector<Section> Sections(Config& c) {
        {{"first_split", &learn.first_split, 0.01, 0.1},
         {"split_step", &learn.split_step, 0.01, 1},
         {"split_max", &learn.split_max, 0.01, 1},
-        {"decrease_factor", &learn.decrease_factor, 0, 0.99}}},
+        {"decrease_factor", &learn.decrease_factor, 0, 0.99},
+        {"hold_ms", &learn.hold_ms, 0, 7 * 86'400'000.0}}},
       {"monitor", {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650}}},
       {"models", {{"auto_promote_hours", &c.auto_promote_hours, 0, 24 * 366}}},
   };

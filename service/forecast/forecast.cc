@@ -252,6 +252,8 @@ ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const Patte
 }
 
 Moments MomentsOf(std::span<const float> quantiles) {
+  // A point has no variance, not what rounding leaves of one.
+  if (quantiles.front() == quantiles.back()) return {quantiles.front(), 0};
   // E[X] and E[X^2] by integrating the quantile function over (0, 1): a line between two levels
   // contributes dp (a + b) / 2 and dp (a^2 + ab + b^2) / 3.
   double mean = 0;

@@ -49,12 +49,16 @@ CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& foreca
   }
   if (first_likely < forecast.steps) risk.expected_ms = now_ms + (first_likely + 1) * step_ms;
   risk.capacity = capacity[risk.resource];
+  const int64_t quarter_steps = std::max<int64_t>(1, 15 * 60'000 / step_ms);
   for (int step = 0; step < forecast.steps; ++step) {
     const double mean = forecast.mean[risk.resource][step];
     const double deviation = Deviation(forecast, errors, cell, risk.resource, step);
     risk.p50[step] = mean;
     risk.p95[step] = mean + kZ95 * deviation;
     risk.step_probability[step] = ChanceAbove(risk.capacity, mean, deviation);
+    if (step < quarter_steps) {
+      risk.within_15 = std::max(risk.within_15, risk.step_probability[step]);
+    }
   }
   return risk;
 }

@@ -173,14 +173,19 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("history");
 
   // 3 analyze
-  Analyze(window, settings.analyze, next.scores.ticks, state.patterns);
-  PoolLeads(fleet, settings.analyze, next.scores.ticks, state.patterns);
-  if (!std::exchange(state.warmed, true)) Warm(models, state);
+  std::shared_ptr<const ForecastTable> table = std::move(inbox.forecasts);
+  if (table == nullptr) {
+    Analyze(window, settings.analyze, next.scores.ticks, state.patterns);
+    PoolLeads(fleet, settings.analyze, next.scores.ticks, state.patterns);
+    if (!std::exchange(state.warmed, true)) Warm(models, state);
+  }
   clock.Done("analyze");
 
   // 4 forecast
-  auto table = std::make_shared<const ForecastTable>(
-      Forecast(window, fleet, state.patterns, models, state.forecasts, changes.alerts));
+  if (table == nullptr) {
+    table = std::make_shared<const ForecastTable>(
+        Forecast(window, fleet, state.patterns, models, state.forecasts, changes.alerts));
+  }
   clock.Done("forecast");
 
   // 5 plan
@@ -218,7 +223,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("monitor");
 
   // 9 learn
-  Learn(plan, fleet, settings.plan.risk_threshold, settings.learn, next.shadows);
+  Learn(plan, fleet, settings.plan.risk_threshold, settings.learn, now_ms, next.shadows);
   ++next.scores.ticks;
   next.last_tick_ms = now_ms;
   clock.Done("learn");

@@ -140,6 +140,7 @@ struct Alternative {
 struct CellRisk {
   int32_t cell = 0;
   double probability = 0;   // of overload within the horizon
+  double within_15 = 0;     // of overload within 15 minutes
   int64_t expected_ms = 0;  // first step at which it is likely; 0 = none
   int32_t resource = 0;
   double capacity = 0;
@@ -213,6 +214,8 @@ struct Decisions {
 
 // --- In and out of a tick ----------------------------------------------------------------------
 
+struct ForecastTable;
+
 // How an action went, told by whoever carried it out.
 struct Outcome {
   uint64_t action_id = 0;
@@ -241,6 +244,9 @@ struct Inbox {
   std::vector<CellReport> reports;
   std::vector<Command> commands;
   std::vector<std::string> alerts;  // of whoever feeds the tick, to be published with its own
+  // Made elsewhere from the same samples: the tick then analyses and forecasts nothing itself. The
+  // simulator forecasts once for many worlds.
+  std::shared_ptr<const ForecastTable> forecasts;
 };
 
 // Written in one durable step before any action of the tick is carried out.

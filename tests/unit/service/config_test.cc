@@ -201,6 +201,7 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(s.learn.split_step, d.learn.split_step);
   EXPECT_EQ(s.learn.split_max, d.learn.split_max);
   EXPECT_EQ(s.learn.decrease_factor, d.learn.decrease_factor);
+  EXPECT_EQ(s.learn.hold_ms, d.learn.hold_ms);
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ class Lifecycle : public ::testing::Test {
     Advance(outlook, decisions, changes);
     plan.reliefs.clear();
     Route(outlook, learn, decisions, changes);
-    Learn(plan, fleet, 0.25, learn, decisions.shadows);
+    Learn(plan, fleet, 0.25, learn, now, decisions.shadows);
     now += kStep;
     return changes;
   }

@@ -1,0 +1,139 @@
+// What came of it: the demand of each step against what the cells had, and what shadows cost. The
+// figures are those of docs/simulator.md. One thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "service/tick/types.h"
+#include "training/simulate/demand.h"
+#include "training/simulate/world.h"
+
+namespace foreshadow::training {
+
+// Forecasts of one chance against what came. [bin] of tenths
+struct Reliability {
+  double squares = 0;
+  std::array<double, 10> said{};
+  std::array<double, 10> came{};
+  std::array<int64_t, 10> count{};
+
+  void Add(double probability, bool happened);
+  void Add(const Reliability& other);
+  int64_t total() const;
+  double brier() const;
+  double ece() const;  // expected calibration error
+  double base_rate() const;
+};
+
+// An overload of a cell had nothing been moved.
+struct Episode {
+  int32_t cell = 0;
+  int64_t onset_step = 0;
+  int64_t end_step = 0;
+  bool covered = false;
+  double lead_min = 0;        // from a ready shadow to its onset
+  bool foreseeable = false;   // set by the study, from what the panel said
+};
+
+struct Metrics {
+  std::array<double, kResources> demand{};    // core-hours; the same of the others' units
+  std::array<double, kResources> unserved{};
+  double overloaded_core_hours = 0;  // of the capacity of overloaded cells
+  double shadow_core_hours = 0;
+  double cell_hours = 0;
+  double overload_minutes = 0;
+  double nearly_minutes = 0;
+  double account_hours = 0;
+  double account_overload_minutes = 0;
+  double tail_unserved_share = 0;  // of the worst 1 % of accounts
+  double episode_p99_min = 0;
+  int64_t moves = 0;
+  int64_t ping_pong = 0;
+  int64_t created = 0;
+  int64_t judged = 0;  // shadows that carried no traffic that was needed, of those judged, are false
+  int64_t false_shadows = 0;
+  Reliability within_15;
+  Reliability within_60;
+  double slowdown_mean = 0;  // of requests, against an idle cell
+  double slowdown_p99 = 0;
+  double time_over_full = 0;   // SLATAH of Beloglazov and Buyya: share of active time at 100 %
+  double copy_degradation = 0;  // PDM: share of demand lost to copies
+  int64_t broken = 0;          // invariants, must be 0
+  std::vector<Episode> episodes;
+
+  double cost(const Prices& prices = kPrices) const;
+  double UnservedShare() const;  // worst resource
+};
+
+class Ledger {
+ public:
+  Ledger(const Demand& demand, const WorldOptions& options, int64_t first_step);
+
+  // Settles a step with the splits that were in force in it, before the tick that sees it.
+  void Settle(int64_t step, const std::vector<Shadow>& shadows, const SimWorld& world);
+  // What the tick of that step said and now has.
+  void Note(int64_t step, const TickReport& report);
+  // When all steps are settled.
+  Metrics Finish();
+
+  // Demand on each cell in CPU had nothing been moved. [step][cell]
+  const std::vector<double>& home() const { return home_; }
+
+ private:
+  // A shadow's counterfactual: what its source cell carried when it was decided, frozen.
+  struct Fork {
+    int32_t source = 0;
+    int64_t from_step = 0;
+    int64_t to_step = 0;  // when it went
+    std::vector<std::pair<int32_t, double>> shares;  // account, share of its CPU
+  };
+  struct Traffic {
+    double split = 0;
+    int64_t moved_step = -1;
+    bool counted = false;  // as ping-pong
+  };
+  struct Said {
+    int64_t step = 0;
+    double within_15 = 0;
+    double within_60 = 0;
+    int32_t cell = 0;
+  };
+
+  bool scored(int64_t step) const { return step >= first_step_; }
+  bool Over(int64_t step, int32_t cell) const;
+  void FollowTraffic(int64_t step, const std::vector<Shadow>& shadows);
+  void FindEpisodes();
+  bool ForkOverloads(const Fork& fork) const;
+
+  const Demand& demand_;
+  const WorldOptions& options_;
+  int64_t first_step_;
+  size_t cells_;
+  double step_hours_;
+  Metrics metrics_;
+  std::vector<double> home_;
+  std::vector<double> account_demand_;    // core-hours
+  std::vector<double> account_unserved_;
+  std::vector<Traffic> traffic_;          // [account]
+  std::unordered_map<std::string, Fork> forks_;  // of shadows that exist
+  std::vector<int64_t> run_steps_;        // [cell] of overload until now
+  std::vector<double> run_minutes_;       // of each overload that ended
+  std::vector<std::vector<std::pair<int64_t, int64_t>>> ready_;  // [cell] steps with a ready shadow
+  std::vector<int64_t> ready_since_;      // [cell] -1 = none
+  std::vector<Said> said_;
+  std::vector<std::pair<double, double>> slowdowns_;  // and their demand
+  double copied_core_hours_ = 0;
+  int64_t over_full_steps_ = 0;
+  int64_t active_steps_ = 0;
+};
+
+// Mean response time of M/M/c, in service times, by Sakasegawa's approximation (1977): 1 +
+// u^(sqrt(2 (c + 1)) - 1) / (c (1 - u)); where demand exceeds capacity the queue grows over the step
+// and a request waits half of what has gathered by its end.
+double Slowdown(double demand, double capacity, double step_ms);
+
+}  // namespace foreshadow::training
