@@ -46,7 +46,7 @@ struct LearnSettings {
   double first_split = 0.1;  // 0.05..0.1
   double split_step = 0.2;   // raised by that much a tick
   double split_max = 1.0;
-  double decrease_factor = 0.5;  // when the target is in danger or the source is safe
+  double decrease_factor = 0.5;   // when the target is in danger or the source is safe
   int64_t hold_ms = 60 * 60'000;  // traffic that moved comes home no sooner, but for its target
 };
 

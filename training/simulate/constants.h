@@ -1,5 +1,5 @@
-// Every constant of the simulated world and of its cost, in this file alone; reports print the hash of
-// ConstantsText, so that two figures can be told to come from the same world.
+// Every constant of the simulated world and of its cost, in this file alone; reports print the hash
+// of ConstantsText, so that two figures can be told to come from the same world.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,9 @@ struct Prices {
 };
 inline constexpr Prices kPrices;
 
-inline constexpr int64_t kCreateMs = 120'000;        // cold: place, fetch, start; then the state is copied
-inline constexpr int64_t kResumeMs = 10'000;         // a paused shadow serves
+inline constexpr int64_t kCreateMs =
+    120'000;                                  // cold: place, fetch, start; then the state is copied
+inline constexpr int64_t kResumeMs = 10'000;  // a paused shadow serves
 inline constexpr double kCopyBytesPerSecond = 125e6;  // 1 Gbit/s
 inline constexpr double kCopyCpuShare = 0.1;  // of the account's CPU, in both cells while it copies
 // A paused shadow holds memory; what a GiB costs, in cores: the ratio of cloud list prices, where a
@@ -27,10 +28,11 @@ inline constexpr double kCoresPerGib = 1 / 7.5;
 inline constexpr double kMemoryBytesUnknown = 1'241 * 1'048'576.0;
 inline constexpr double kServiceMs = 50;  // a request's, for the latency model
 inline constexpr int64_t kPingPongMs = 60 * 60'000;
-inline constexpr int64_t kForkAfterMs = 60 * 60'000;  // a shadow's fork runs that much longer than it
-inline constexpr int kEpisodeGapSteps = 2;            // shorter calms do not end an episode
-inline constexpr double kNearlyFull = 0.9;            // OM90
-inline constexpr double kForeseeable = 0.5;           // chance that a panel member gave ahead
+inline constexpr int64_t kForkAfterMs =
+    60 * 60'000;                             // a shadow's fork runs that much longer than it
+inline constexpr int kEpisodeGapSteps = 2;   // shorter calms do not end an episode
+inline constexpr double kNearlyFull = 0.9;   // OM90
+inline constexpr double kForeseeable = 0.5;  // chance that a panel member gave ahead
 
 std::string ConstantsText();
 std::string ConstantsHash();  // first 12 hex digits of its SHA-256

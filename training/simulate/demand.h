@@ -12,8 +12,8 @@
 namespace foreshadow::training {
 
 struct Telemetry {
-  double noise = 0;        // deviation of a measured value, as a share of it
-  double missing = 0;      // share of the samples that never come
+  double noise = 0;         // deviation of a measured value, as a share of it
+  double missing = 0;       // share of the samples that never come
   int64_t delay_steps = 0;  // samples come that late
   uint64_t seed = 1;
 };

@@ -56,9 +56,7 @@ void Reliability::Add(const Reliability& other) {
 int64_t Reliability::total() const {
   return std::accumulate(count.begin(), count.end(), int64_t{0});
 }
-double Reliability::brier() const {
-  return total() ? squares / static_cast<double>(total()) : 0;
-}
+double Reliability::brier() const { return total() ? squares / static_cast<double>(total()) : 0; }
 double Reliability::ece() const {
   double error = 0;
   for (size_t b = 0; b < count.size(); ++b) error += std::abs(said[b] - came[b]);
@@ -166,8 +164,8 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows, const SimW
     cell[i.target][static_cast<int>(SignalKind::kMemory)] +=
         demand_.at(step, i.account, static_cast<int>(SignalKind::kMemory));
     metrics_.shadow_core_hours += kCoresPerGib * bytes / kGib * step_hours_;
-    const double copied_ms = static_cast<double>(
-        std::max<int64_t>(0, std::min(end_ms, i.copy_end_ms) - std::max(begin_ms, i.copy_begin_ms)));
+    const double copied_ms = static_cast<double>(std::max<int64_t>(
+        0, std::min(end_ms, i.copy_end_ms) - std::max(begin_ms, i.copy_begin_ms)));
     const double extra = kCopyCpuShare * demand_.at(step, i.account, kCpu) * copied_ms /
                          static_cast<double>(demand_.step_ms);
     cell[i.source][kCpu] += extra;
@@ -202,9 +200,9 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows, const SimW
       run_steps_[c] = 0;
     }
     if (capacity > 0) {
-      slowdowns_.push_back({Slowdown(cell[c][kCpu], down ? 0 : capacity,
-                                     static_cast<double>(demand_.step_ms)),
-                            cell[c][kCpu]});
+      slowdowns_.push_back(
+          {Slowdown(cell[c][kCpu], down ? 0 : capacity, static_cast<double>(demand_.step_ms)),
+           cell[c][kCpu]});
     }
     active_steps_ += cell[c][kCpu] > 0;
     over_full_steps_ += cell[c][kCpu] > 0 && served[c] < 1;
@@ -281,8 +279,7 @@ void Ledger::Note(int64_t step, const TickReport& report) {
 
 bool Ledger::ForkOverloads(const Fork& fork) const {
   const double capacity = options_.cells[fork.source].capacity[kCpu];
-  const int64_t end =
-      std::min(demand_.steps, fork.to_step + kForkAfterMs / demand_.step_ms + 1);
+  const int64_t end = std::min(demand_.steps, fork.to_step + kForkAfterMs / demand_.step_ms + 1);
   for (int64_t t = fork.from_step + 1; t < end; ++t) {
     double demand = 0;
     for (const auto& [account, share] : fork.shares) demand += share * demand_.at(t, account, kCpu);
@@ -360,8 +357,8 @@ Metrics Ledger::Finish() {
     metrics_.slowdown_p99 = slowdown;
     if (below >= 0.99 * all) break;
   }
-  metrics_.time_over_full =
-      static_cast<double>(over_full_steps_) / static_cast<double>(std::max<int64_t>(1, active_steps_));
+  metrics_.time_over_full = static_cast<double>(over_full_steps_) /
+                            static_cast<double>(std::max<int64_t>(1, active_steps_));
   metrics_.copy_degradation = copied_core_hours_ / std::max(metrics_.demand[kCpu], 1e-300);
   return metrics_;
 }

@@ -35,12 +35,12 @@ struct Episode {
   int64_t onset_step = 0;
   int64_t end_step = 0;
   bool covered = false;
-  double lead_min = 0;        // from a ready shadow to its onset
-  bool foreseeable = false;   // set by the study, from what the panel said
+  double lead_min = 0;       // from a ready shadow to its onset
+  bool foreseeable = false;  // set by the study, from what the panel said
 };
 
 struct Metrics {
-  std::array<double, kResources> demand{};    // core-hours; the same of the others' units
+  std::array<double, kResources> demand{};  // core-hours; the same of the others' units
   std::array<double, kResources> unserved{};
   double overloaded_core_hours = 0;  // of the capacity of overloaded cells
   double shadow_core_hours = 0;
@@ -54,15 +54,16 @@ struct Metrics {
   int64_t moves = 0;
   int64_t ping_pong = 0;
   int64_t created = 0;
-  int64_t judged = 0;  // shadows that carried no traffic that was needed, of those judged, are false
+  int64_t judged =
+      0;  // shadows that carried no traffic that was needed, of those judged, are false
   int64_t false_shadows = 0;
   Reliability within_15;
   Reliability within_60;
   double slowdown_mean = 0;  // of requests, against an idle cell
   double slowdown_p99 = 0;
-  double time_over_full = 0;   // SLATAH of Beloglazov and Buyya: share of active time at 100 %
+  double time_over_full = 0;    // SLATAH of Beloglazov and Buyya: share of active time at 100 %
   double copy_degradation = 0;  // PDM: share of demand lost to copies
-  int64_t broken = 0;          // invariants, must be 0
+  int64_t broken = 0;           // invariants, must be 0
   std::vector<Episode> episodes;
 
   double cost(const Prices& prices = kPrices) const;
@@ -88,7 +89,7 @@ class Ledger {
   struct Fork {
     int32_t source = 0;
     int64_t from_step = 0;
-    int64_t to_step = 0;  // when it went
+    int64_t to_step = 0;                             // when it went
     std::vector<std::pair<int32_t, double>> shares;  // account, share of its CPU
   };
   struct Traffic {
@@ -116,14 +117,14 @@ class Ledger {
   double step_hours_;
   Metrics metrics_;
   std::vector<double> home_;
-  std::vector<double> account_demand_;    // core-hours
+  std::vector<double> account_demand_;  // core-hours
   std::vector<double> account_unserved_;
-  std::vector<Traffic> traffic_;          // [account]
-  std::unordered_map<std::string, Fork> forks_;  // of shadows that exist
-  std::vector<int64_t> run_steps_;        // [cell] of overload until now
-  std::vector<double> run_minutes_;       // of each overload that ended
+  std::vector<Traffic> traffic_;                                 // [account]
+  std::unordered_map<std::string, Fork> forks_;                  // of shadows that exist
+  std::vector<int64_t> run_steps_;                               // [cell] of overload until now
+  std::vector<double> run_minutes_;                              // of each overload that ended
   std::vector<std::vector<std::pair<int64_t, int64_t>>> ready_;  // [cell] steps with a ready shadow
-  std::vector<int64_t> ready_since_;      // [cell] -1 = none
+  std::vector<int64_t> ready_since_;                             // [cell] -1 = none
   std::vector<Said> said_;
   std::vector<std::pair<double, double>> slowdowns_;  // and their demand
   double copied_core_hours_ = 0;
@@ -132,8 +133,8 @@ class Ledger {
 };
 
 // Mean response time of M/M/c, in service times, by Sakasegawa's approximation (1977): 1 +
-// u^(sqrt(2 (c + 1)) - 1) / (c (1 - u)); where demand exceeds capacity the queue grows over the step
-// and a request waits half of what has gathered by its end.
+// u^(sqrt(2 (c + 1)) - 1) / (c (1 - u)); where demand exceeds capacity the queue grows over the
+// step and a request waits half of what has gathered by its end.
 double Slowdown(double demand, double capacity, double step_ms);
 
 }  // namespace foreshadow::training

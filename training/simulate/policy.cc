@@ -106,8 +106,7 @@ void FillTruth(const Demand& demand, int64_t step, int64_t known_steps, Forecast
   for (int64_t a = 0; a < demand.count(); ++a) {
     for (int r = 0; r < kResources; ++r) {
       for (int h = 0; h < table.block.steps; ++h) {
-        const int64_t at =
-            std::min(step + std::min<int64_t>(h + 1, known_steps), demand.steps - 1);
+        const int64_t at = std::min(step + std::min<int64_t>(h + 1, known_steps), demand.steps - 1);
         SetPoint(table, a * kSignals + r, h, demand.at(at, a, r));
       }
     }

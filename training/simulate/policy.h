@@ -1,5 +1,5 @@
-// The policies that are compared. All have the same planner, actuator and delays; they differ in the
-// signal: what they say of the accounts' coming demand.
+// The policies that are compared. All have the same planner, actuator and delays; they differ in
+// the signal: what they say of the accounts' coming demand.
 #pragma once
 
 #include <memory>
@@ -26,9 +26,9 @@ struct Policy {
   std::string name;
   Source source = Source::kNothing;
   std::vector<std::string> models = {};  // kModels; empty = all that serve
-  int64_t truth_ms = 0;             // kTruth: so far, from there on it stays
-  bool everything = false;          // every account has a shadow from the start
-  void (*change)(Settings&) = nullptr;  // ablations
+  int64_t truth_ms = 0;                  // kTruth: so far, from there on it stays
+  bool everything = false;               // every account has a shadow from the start
+  void (*change)(Settings&) = nullptr;   // ablations
 };
 
 const std::vector<Policy>& Policies();

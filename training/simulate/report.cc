@@ -67,10 +67,11 @@ void PrintTable(const ReportContext& context, const std::vector<WorldResult>& re
   fmt::print("{}: {} accounts, {} cells, {} steps of {} s, scored from step {} on; constants {}\n",
              fmt::join(context.traces, ", "), context.accounts, context.cells, context.steps,
              context.step_ms / 1'000, context.first_step, ConstantsHash());
-  fmt::print("{:<16} {:>5} {:>9} {:>20} {:>7} {:>7} {:>7} {:>6} {:>6} {:>5} {:>5} {:>5} {:>5} {:>6} "
-             "{:>6} {:>6}\n",
-             "policy", "room", "cost J", "skill (95 %)", "U %", "OM", "AOM", "SH %", "moves", "PP %",
-             "FP %", "REC %", "foR %", "lead10", "ECE15", "ECE60");
+  fmt::print(
+      "{:<16} {:>5} {:>9} {:>20} {:>7} {:>7} {:>7} {:>6} {:>6} {:>5} {:>5} {:>5} {:>5} {:>6} "
+      "{:>6} {:>6}\n",
+      "policy", "room", "cost J", "skill (95 %)", "U %", "OM", "AOM", "SH %", "moves", "PP %",
+      "FP %", "REC %", "foR %", "lead10", "ECE15", "ECE60");
   for (const Row& r : Summarize(results)) {
     fmt::print(
         "{:<16} {:>5.2f} {:>9.1f} {:>6.2f} ({:>5.2f},{:>5.2f}) {:>7.3f} {:>7.1f} {:>7.1f} {:>6.2f} "

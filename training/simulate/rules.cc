@@ -13,8 +13,8 @@ constexpr double kTolerance = 1.1;
 constexpr double kSafetyLr = 1.2;
 constexpr double kSafetyMad = 2.5;
 constexpr double kSafetyIqr = 1.5;
-constexpr double kThresholdLeast = 0.1;   // a wild history would ask for an empty cell
-constexpr double kThresholdEarly = 0.7;   // of CloudSim's fall-back
+constexpr double kThresholdLeast = 0.1;  // a wild history would ask for an empty cell
+constexpr double kThresholdEarly = 0.7;  // of CloudSim's fall-back
 constexpr size_t kHistory = 30;
 constexpr size_t kHistoryMin = 12;
 constexpr size_t kRegressed = 10;
@@ -150,9 +150,8 @@ class HoltWinters : public Rule {
       }
     }
     for (Smoother& s : all) s.Take(view.home, view.day_steps, steps);
-    const auto best = std::min_element(all.begin(), all.end(), [](const auto& a, const auto& b) {
-      return a.error < b.error;
-    });
+    const auto best = std::min_element(
+        all.begin(), all.end(), [](const auto& a, const auto& b) { return a.error < b.error; });
     for (int h = 0; h < steps; ++h) {
       const double at = best->At(h + 1, view.day_steps);
       if (at > kTolerance * kTarget * view.capacity) path[h] = std::max(path[h], at / kTarget);

@@ -41,15 +41,16 @@ class Rule {
 //                 sections 5.1, 5.2; 0.7 until there are 12)
 //   lr            1.2 times the local regression of the last 10 steps (section 5.3) over 1
 //   linear        hpa, or the line through the last 6 steps over 0.8
-//   holt-winters  hpa, or an additive season of a day with trend over 0.8; no season in the first two
-//   mean-sigma, median-sigma   the last hour's mean or median, plus 1.28 deviations
+//   holt-winters  hpa, or an additive season of a day with trend over 0.8; no season in the first
+//   two mean-sigma, median-sigma   the last hour's mean or median, plus 1.28 deviations
 // nullptr: no such rule.
 std::unique_ptr<Rule> MakeRule(std::string_view name);
 
 double MedianOf(std::vector<double> values);
 // Quantile by linear interpolation between order statistics (R's type 7).
 double QuantileOf(std::vector<double> values, double level);
-// Value of the tricube-weighted line through the values (oldest first), `ahead` steps past the last.
+// Value of the tricube-weighted line through the values (oldest first), `ahead` steps past the
+// last.
 double LocalRegression(std::span<const double> values, double ahead);
 
 }  // namespace foreshadow::training

@@ -67,7 +67,8 @@ absl::StatusOr<Trace> Load(const Options& o, const std::string& path) {
 }
 
 absl::Status Run(Options& o) {
-  if (o.traces.empty() == o.regime.empty()) return UsageError("one of --trace and --regime is needed");
+  if (o.traces.empty() == o.regime.empty())
+    return UsageError("one of --trace and --regime is needed");
   if (!o.regime.empty()) o.traces = {"synthetic " + o.regime};
   o.study.policies = ChosenPolicies(o.policies);
   o.study.model_folder = o.model_folder.empty() ? models::InstalledModels() : o.model_folder;
@@ -106,11 +107,15 @@ absl::Status Run(Options& o) {
     context.first_step = o.study.first_step;
     context.cells = std::ssize((*ran)[0].warned);
   }
+  const auto ran = [&](const std::string& name) {
+    return std::ranges::find(results, name, &WorldResult::policy) != results.end();
+  };
   const PriceCheck check = CheckPrices(results, "foreshadow", "reactive");
-  context.notes.push_back(
-      fmt::format("foreshadow is cheaper than reactive in {} of {} settings of the prices, each four "
-                  "times as high and as low",
-                  check.held, check.of));
+  if (ran("foreshadow") && ran("reactive"))
+    context.notes.push_back(fmt::format(
+        "foreshadow is cheaper than reactive in {} of {} settings of the prices, each four "
+        "times as high and as low",
+        check.held, check.of));
   if (!o.page.empty()) {
     if (absl::Status s = WritePage(context, results, o.page); !s.ok()) return s;
   }
@@ -164,9 +169,10 @@ void AddSimulate(CLI::App& app) {
   command.add_option("--warm-hours", o->warm_hours, "The first hours are not scored")
       ->check(CLI::Range(0.0, 10'000.0))
       ->capture_default_str();
-  command.add_option("--shuffle-min", o->shuffle_min,
-                     "Shuffle each account's blocks of so many minutes: what is foreseeable beyond "
-                     "them goes (0 = leave the trace as it is)")
+  command
+      .add_option("--shuffle-min", o->shuffle_min,
+                  "Shuffle each account's blocks of so many minutes: what is foreseeable beyond "
+                  "them goes (0 = leave the trace as it is)")
       ->check(CLI::Range(0, 100'000))
       ->capture_default_str();
   command.add_option("--regime", o->regime, "Made-up demand that nothing foretells, not a trace")
@@ -198,13 +204,16 @@ void AddSimulate(CLI::App& app) {
       ->capture_default_str();
   command.add_option("--resume-lead-min", o->resume_lead_min, "shadow.resume_lead_ms, in minutes")
       ->capture_default_str();
-  command.add_option("--idle-min", o->idle_min, "shadow.idle_ms, in minutes")->capture_default_str();
+  command.add_option("--idle-min", o->idle_min, "shadow.idle_ms, in minutes")
+      ->capture_default_str();
   command.add_option("--hold-min", o->hold_min, "learn.hold_ms, in minutes")->capture_default_str();
   command.add_option("--model-folder", o->model_folder,
                      "Folder of the trained models; left out, the ones installed with the program");
-  command.add_flag("--live", o->study.live,
-                   "Each world analyses and forecasts by itself, as a server does; slower, the same");
-  command.add_option("--json", o->json, "Write the figures as JSON to this file, \"-\" = print them");
+  command.add_flag(
+      "--live", o->study.live,
+      "Each world analyses and forecasts by itself, as a server does; slower, the same");
+  command.add_option("--json", o->json,
+                     "Write the figures as JSON to this file, \"-\" = print them");
   command.add_option("--out", o->page, "Write a page with tables and pictures to this .html");
   SetRun(command, [o] { return Run(*o); });
 }

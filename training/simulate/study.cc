@@ -64,15 +64,16 @@ absl::StatusOr<WorldOptions> MakeWorld(const Demand& demand, const StudyOptions&
     }
     return world;
   }
-  const int cells =
-      options.cells > 0
-          ? options.cells
-          : std::max(kCellsMin, static_cast<int>(demand.count() / kAccountsPerCell));
+  const int cells = options.cells > 0
+                        ? options.cells
+                        : std::max(kCellsMin, static_cast<int>(demand.count() / kAccountsPerCell));
   // Equal cells; of the capacity the policies share the same knowledge of the future.
   const double capacity = setting.headroom * demand.MeanCpu(options.first_step) / cells;
   for (int c = 0; c < cells; ++c) {
-    world.cells.push_back({fmt::format("cell-{}", c + 1), fmt::format("zone-{}", c % 3 + 1),
-                           CellState::kUp, {capacity}});
+    world.cells.push_back({fmt::format("cell-{}", c + 1),
+                           fmt::format("zone-{}", c % 3 + 1),
+                           CellState::kUp,
+                           {capacity}});
   }
   world.cell_of = Deal(demand.count(), cells, setting.seed);
   return world;
@@ -96,8 +97,7 @@ class Run {
     if (!study.live) {
       settings_.tick.window_steps = static_cast<int32_t>(kHourMs / demand.step_ms) + 1;
     }
-    settings_.shadow.mode =
-        policy.source == Source::kNothing ? Mode::kObserve : Mode::kAct;
+    settings_.shadow.mode = policy.source == Source::kNothing ? Mode::kObserve : Mode::kAct;
     settings_.plan.creations_per_tick_max = setting.creations_per_tick;
     // A point has its margin in itself.
     if (policy.source != Source::kModels) settings_.plan.target_headroom = 1;
@@ -288,14 +288,13 @@ absl::StatusOr<std::vector<WorldResult>> RunStudy(const Demand& demand, const St
       for (const Setting& setting : options.settings) {
         auto world = MakeWorld(demand, options, setting);
         if (!world.ok()) return world.status();
-        runs.push_back(
-            std::make_unique<Run>(demand, *policy, setting, *std::move(world), options));
+        runs.push_back(std::make_unique<Run>(demand, *policy, setting, *std::move(world), options));
       }
     }
     std::string note = group.policies[0]->name;
     if (group.policies.size() > 1) note += fmt::format(" and {} more", group.policies.size() - 1);
-    const absl::Status status = RunTogether(demand, options, group.models, runs,
-                                            [&] { progress(++done, total, note); });
+    const absl::Status status =
+        RunTogether(demand, options, group.models, runs, [&] { progress(++done, total, note); });
     if (!status.ok()) return status;
     for (auto& run : runs) results.push_back(run->Finish());
   }

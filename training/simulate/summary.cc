@@ -71,8 +71,7 @@ Row SummarizeOne(const std::vector<const WorldResult*>& worlds) {
   row.account_overload_min = 10 * Share(sum.account_overload_minutes, sum.account_hours);
   row.shadow_percent = Share(sum.shadow_core_hours, sum.demand[0]);
   row.moves = Share(static_cast<double>(sum.moves), account_days);
-  row.ping_pong_percent =
-      Share(static_cast<double>(sum.ping_pong), static_cast<double>(sum.moves));
+  row.ping_pong_percent = Share(static_cast<double>(sum.ping_pong), static_cast<double>(sum.moves));
   row.false_percent =
       Share(static_cast<double>(sum.false_shadows), static_cast<double>(sum.judged));
   row.recall_percent = Share(static_cast<double>(covered), static_cast<double>(episodes));
@@ -95,7 +94,8 @@ std::vector<Row> Summarize(const std::vector<WorldResult>& results) {
     if (taken[i]) continue;
     std::vector<const WorldResult*> worlds;
     for (size_t k = i; k < results.size(); ++k) {
-      if (results[k].policy != results[i].policy || !Alike(results[k].setting, results[i].setting)) {
+      if (results[k].policy != results[i].policy ||
+          !Alike(results[k].setting, results[i].setting)) {
         continue;
       }
       taken[k] = true;
@@ -122,13 +122,14 @@ void MarkForeseeable(std::vector<WorldResult>& results, int64_t step_ms) {
   for (WorldResult& result : results) {
     for (Episode& episode : result.metrics.episodes) {
       for (const WorldResult* member : panel) {
-        if (member->setting.seed != result.setting.seed || !Alike(member->setting, result.setting)) {
+        if (member->setting.seed != result.setting.seed ||
+            !Alike(member->setting, result.setting)) {
           continue;
         }
         const auto& warned = member->warned[episode.cell];
         const auto first = std::ranges::lower_bound(warned, episode.onset_step - hour);
-        episode.foreseeable = episode.foreseeable ||
-                              (first != warned.end() && *first <= episode.onset_step - ahead);
+        episode.foreseeable =
+            episode.foreseeable || (first != warned.end() && *first <= episode.onset_step - ahead);
       }
     }
   }

@@ -14,26 +14,26 @@ struct Row {
   int64_t worlds = 0;
   double cost = 0;  // J, mean of the worlds
   Interval skill;
-  double unserved_percent = 0;        // U
-  double overload_min = 0;            // OM, per 1,000 cell-hours
-  double nearly_min = 0;              // OM90
-  double account_overload_min = 0;    // AOM, per 1,000 account-hours
-  double tail_percent = 0;            // TAIL
+  double unserved_percent = 0;      // U
+  double overload_min = 0;          // OM, per 1,000 cell-hours
+  double nearly_min = 0;            // OM90
+  double account_overload_min = 0;  // AOM, per 1,000 account-hours
+  double tail_percent = 0;          // TAIL
   double episode_p99_min = 0;
-  double shadow_percent = 0;          // SH, of the demand in core-hours
-  double moves = 0;                   // MV, per 100 account-days
-  double ping_pong_percent = 0;       // PP
-  double false_percent = 0;           // FP
-  double recall_percent = 0;          // REC, all episodes
+  double shadow_percent = 0;     // SH, of the demand in core-hours
+  double moves = 0;              // MV, per 100 account-days
+  double ping_pong_percent = 0;  // PP
+  double false_percent = 0;      // FP
+  double recall_percent = 0;     // REC, all episodes
   double recall_foreseeable_percent = 0;
-  double foreseeable_percent = 0;     // of the episodes
+  double foreseeable_percent = 0;  // of the episodes
   double lead_p10_min = 0;
   double lead_p50_min = 0;
   Reliability within_15;
   Reliability within_60;
   double slowdown_mean = 0;
   double slowdown_p99 = 0;
-  double time_over_full_percent = 0;  // SLATAH
+  double time_over_full_percent = 0;    // SLATAH
   double copy_degradation_percent = 0;  // PDM
   int64_t created = 0;
   int64_t broken = 0;

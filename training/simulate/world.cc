@@ -93,9 +93,9 @@ void SimWorld::Start(const Action& action) {
                        static_cast<uint64_t>(action.attempts));
   const int32_t target = cell_index_.at(action.target_cell);
   const bool may_fail = action.kind == ActionKind::kCreate || action.kind == ActionKind::kResume;
-  const bool fails = (may_fail && std::uniform_real_distribution<double>(0, 1)(luck) <
-                                      options_.failure_chance) ||
-                     CellIsDown(target, step_);
+  const bool fails =
+      (may_fail && std::uniform_real_distribution<double>(0, 1)(luck) < options_.failure_chance) ||
+      CellIsDown(target, step_);
   Due due{real_ms(), action.kind, action.instance_id, {action.id, !fails, false, ""}};
   if (fails) due.outcome.message = "the cell could not";
   if (action.kind == ActionKind::kResume) due.at_ms += options_.resume_ms;

@@ -20,7 +20,7 @@ struct WorldOptions {
   std::vector<int32_t> cell_of;  // [account]
   int64_t create_ms = kCreateMs;
   int64_t resume_ms = kResumeMs;
-  double failure_chance = 0;      // of a create or a resume
+  double failure_chance = 0;  // of a create or a resume
   double outages_per_cell_day = 0;
   int64_t outage_ms = 15 * 60'000;
   uint64_t seed = 1;
