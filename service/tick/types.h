@@ -246,7 +246,7 @@ struct Inbox {
   std::vector<std::string> alerts;  // of whoever feeds the tick, to be published with its own
   // Made elsewhere from the same samples: the tick then analyses and forecasts nothing itself. The
   // simulator forecasts once for many worlds.
-  std::shared_ptr<const ForecastTable> forecasts;
+  std::shared_ptr<const ForecastTable> forecasts = nullptr;
 };
 
 // Written in one durable step before any action of the tick is carried out.
