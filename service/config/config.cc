@@ -58,6 +58,8 @@ std::vector<Section> Sections(Config& c) {
         {"watermark_delay_ms", &c.watermark_delay_ms, 0, 600'000}}},
       {"history",
        {{"retention_hours", &c.retention_hours, 1, 24 * 3'660},
+        {"retention_5_minutes_hours", &c.retention_5_minutes_hours, 0, 24 * 3'660},
+        {"retention_1_hour_hours", &c.retention_1_hour_hours, 0, 24 * 3'660},
         {"accept_past_hours", &c.accept_past_hours, 1, 24 * 3'660}}},
       {"analyze",
        {{"rota_ticks", &analyze.rota_ticks, 1, 1'000},

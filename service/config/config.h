@@ -28,13 +28,15 @@ struct Config {
   std::string data_dir;
   std::string model_dir;           // registry of models; "" = the one installed beside the program
   int32_t auto_promote_hours = 0;  // a candidate that is better after that long serves; 0 = never
-  std::string http_listen;  // of /metrics, /healthz and /readyz; "" = none
+  std::string http_listen;         // of /metrics, /healthz and /readyz; "" = none
   std::string log_level = "info";
   logs::Format log_format = logs::Format::kText;
   Clock clock = Clock::kWall;
   int64_t watermark_delay_ms = 5'000;  // wall clock: how long a step waits for late samples
   int64_t retention_hours = 24 * 35;
-  int64_t accept_past_hours = 24 * 35;  // older samples are refused
+  int64_t retention_5_minutes_hours = 24 * 183;   // of means, minima and maxima of 5 minutes
+  int64_t retention_1_hour_hours = 24 * 3 * 366;  // and of hours
+  int64_t accept_past_hours = 24 * 35;            // older samples are refused
   Settings settings;
   std::vector<CellConfig> cells;  // by id
 };

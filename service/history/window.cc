@@ -76,7 +76,8 @@ void Window::AdvanceTo(int64_t time_ms) {
 
 int64_t Window::Write(std::span<const Sample> samples) {
   // Samples of one step and series that came together are averaged; they are brought together by
-  // sorting indices, since they mostly come in order already.
+  // sorting indices, unless they are together already: by step as they come in, by series as the
+  // history reads them.
   int64_t outside = 0;
   order_.resize(samples.size());
   std::iota(order_.begin(), order_.end(), 0);
@@ -84,7 +85,13 @@ int64_t Window::Write(std::span<const Sample> samples) {
     return std::pair(FloorToStep(s.time_ms, step_ms_), SeriesOf(s.account, s.signal));
   };
   const auto before = [&](int32_t a, int32_t b) { return place(samples[a]) < place(samples[b]); };
-  if (!std::is_sorted(order_.begin(), order_.end(), before)) {
+  const auto by_series = [&](int32_t a, int32_t b) {
+    const auto [row_a, series_a] = place(samples[a]);
+    const auto [row_b, series_b] = place(samples[b]);
+    return std::pair(series_a, row_a) < std::pair(series_b, row_b);
+  };
+  if (!std::is_sorted(order_.begin(), order_.end(), before) &&
+      !std::is_sorted(order_.begin(), order_.end(), by_series)) {
     std::stable_sort(order_.begin(), order_.end(), before);
   }
   for (size_t i = 0; i < order_.size();) {

@@ -71,6 +71,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Config config, ModelList 
                                                        HistoryStore& store) {
   std::unique_ptr<Engine> engine(new Engine(std::move(config), std::move(models), store));
   if (absl::Status status = engine->Load(); !status.ok()) return status;
+  engine->maintenance_ = std::thread([e = engine.get()] { e->RunMaintenance(); });
   return engine;
 }
 
@@ -114,8 +115,11 @@ void Engine::Stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  stop_maintenance_ = true;
   changed_.notify_all();
+  maintenance_asked_.notify_all();
   if (thread_.joinable()) thread_.join();
+  if (maintenance_.joinable()) maintenance_.join();
   const std::lock_guard tick(tick_mutex_);  // a data-clock tick in progress ends first
   SaveCarried();
 }
@@ -199,7 +203,12 @@ absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> 
   result.error = std::move(validated.error);
   if (!result.error.empty()) return result;
   auto written = store_.WriteSamples(validated.samples);
-  if (!written.ok()) return written.status();
+  if (!written.ok()) {
+    // Some may be kept all the same, and would count as duplicates when they are sent again.
+    const std::lock_guard lock(mutex_);
+    window_in_store_ = true;
+    return written.status();
+  }
   result.accepted_count = std::ssize(written->added);
   result.duplicate_count = written->duplicate_count;
   result.rejections = std::move(validated.rejections);
@@ -340,7 +349,10 @@ absl::StatusOr<Inbox> Engine::TakeInbox(int64_t step_ms) {
         step_ms - (tick.window_steps - 1) * tick.step_ms, [&](const std::vector<Sample>& piece) {
           inbox.samples.insert(inbox.samples.end(), piece.begin(), piece.end());
         });
-    if (!read.ok()) {
+    if (absl::IsDataLoss(read)) {
+      // The rest is there, and a window with gaps is better than none.
+      inbox.alerts.push_back(std::string(read.message()));
+    } else if (!read.ok()) {
       PutBack(std::move(inbox));
       const std::lock_guard lock(mutex_);
       window_in_store_ = true;
@@ -378,13 +390,37 @@ void Engine::PutBack(Inbox told) {
   }
 }
 
-// Once an hour of ticks, everything older than the retention, but never what the window needs.
-absl::Status Engine::ForgetOldSamples(int64_t now_ms) {
-  if (now_ms - forgot_ms_ < kHourMs) return absl::OkStatus();
-  forgot_ms_ = now_ms;
+// Once an hour of ticks.
+void Engine::AskForMaintenance(int64_t now_ms) {
+  if (now_ms - maintained_ms_ < kHourMs) return;
+  maintained_ms_ = now_ms;
+  {
+    const std::lock_guard lock(mutex_);
+    maintain_ms_ = now_ms;
+  }
+  maintenance_asked_.notify_all();
+}
+
+// On a thread of its own: packing a day of a large fleet takes longer than a tick may.
+void Engine::RunMaintenance() {
   const TickSettings& tick = config_.settings.tick;
-  return store_.ForgetSamplesBefore(
-      now_ms - std::max(config_.retention_hours * kHourMs, tick.window_steps * tick.step_ms));
+  // Never forgets what the window needs.
+  const Retention retention{
+      std::max(config_.retention_hours * kHourMs, tick.window_steps * tick.step_ms),
+      config_.retention_5_minutes_hours * kHourMs, config_.retention_1_hour_hours * kHourMs};
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    maintenance_asked_.wait(lock, [this] { return stopping_ || maintain_ms_ != 0; });
+    if (stopping_) return;
+    const int64_t now_ms = std::exchange(maintain_ms_, 0);
+    lock.unlock();
+    const absl::Status status = store_.Maintain(now_ms, retention, stop_maintenance_);
+    if (!status.ok() && !absl::IsCancelled(status)) {
+      spdlog::error("samples are not packed or forgotten as they should be: {}",
+                    std::string(status.message()));
+    }
+    lock.lock();
+  }
 }
 
 absl::Status Engine::TickOnce(int64_t step_ms) {
@@ -414,9 +450,7 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
   LogAlerts(before.get(), **report);
   changed_.notify_all();
   if (served.candidate != nullptr) source_->Evaluated((*report)->evaluation);
-  if (absl::Status status = ForgetOldSamples(step_ms); !status.ok()) {
-    spdlog::error("old samples are kept for now: {}", std::string(status.message()));
-  }
+  AskForMaintenance(step_ms);
   if (hands_ != nullptr) {
     hands_->Poll();
     // On the data clock the next tick may follow at once: what this one began is finished first, so

@@ -2,6 +2,7 @@
 // inbox, readers get the newest published report. All public methods may be called from any thread.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -113,7 +114,8 @@ class Engine {
   absl::Status TickOnce(int64_t step_ms);
   absl::StatusOr<Inbox> TakeInbox(int64_t step_ms);
   void PutBack(Inbox told);
-  absl::Status ForgetOldSamples(int64_t now_ms);
+  void AskForMaintenance(int64_t now_ms);
+  void RunMaintenance();
 
   const Config config_;
   HistoryStore& store_;
@@ -136,9 +138,14 @@ class Engine {
   StatePtr state_;
   RealWorld world_;
   int64_t last_tick_ms_ = 0;
-  int64_t saved_ms_ = 0;   // tick at which what the models carry was last kept
-  int64_t forgot_ms_ = 0;  // tick at which old samples were last forgotten
+  int64_t saved_ms_ = 0;  // tick at which what the models carry was last kept
   std::thread thread_;
+
+  int64_t maintained_ms_ = 0;  // tick at which the history's maintenance was last asked for
+  int64_t maintain_ms_ = 0;    // tick to do it for, 0 = none; guarded by mutex_
+  std::condition_variable maintenance_asked_;
+  std::atomic<bool> stop_maintenance_ = false;
+  std::thread maintenance_;
 };
 
 }  // namespace foreshadow

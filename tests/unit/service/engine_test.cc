@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <limits>
+#include <thread>
 
 #include "models/registry.h"
 #include "tests/unit/service/temporary_folder.h"
@@ -171,20 +173,25 @@ TEST(Engine, ForgetsWhatTheRetentionAndTheWindowDoNotNeed) {
   Config config = MakeConfig();
   config.retention_hours = config.accept_past_hours = 1;
   Engines engine(config);
-  constexpr int kSteps = 200;
-  for (int step = 0; step < kSteps; ++step) {
-    engine.Send(kStartMs + step * kStepMs, 1, 2, kStartMs + (step + 1) * kStepMs);
+  const auto send = [&](int64_t time_ms) { engine.Send(time_ms, 1, 2, time_ms + kStepMs); };
+  const int64_t start_ms = kStartMs / kBucketMs * kBucketMs;
+  for (int step = 0; step < 200; ++step) send(start_ms + step * kStepMs);
+  const auto oldest_ms = [&] {
+    int64_t oldest = std::numeric_limits<int64_t>::max();
+    const absl::Status read = engine.store().ReadSamples(0, [&](const std::vector<Sample>& piece) {
+      for (const Sample& s : piece) oldest = std::min(oldest, s.time_ms);
+    });
+    EXPECT_TRUE(read.ok()) << read;
+    return oldest;
+  };
+  EXPECT_EQ(oldest_ms(), start_ms);
+  // Buckets later, and maintained beside the ticks.
+  const int64_t newest_ms = start_ms + 3 * kBucketMs;
+  send(newest_ms);
+  for (int i = 0; i < 1'000 && oldest_ms() == start_ms; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  int64_t oldest_ms = std::numeric_limits<int64_t>::max();
-  ASSERT_TRUE(engine.store()
-                  .ReadSamples(0,
-                               [&](const std::vector<Sample>& piece) {
-                                 oldest_ms = std::min(oldest_ms, piece.front().time_ms);
-                               })
-                  .ok());
-  const int64_t newest_ms = kStartMs + (kSteps - 1) * kStepMs;
-  EXPECT_LE(oldest_ms, newest_ms - kHourMs);
-  EXPECT_GE(oldest_ms, newest_ms - 2 * kHourMs);
+  EXPECT_EQ(oldest_ms(), newest_ms);
   const IngestResult late = engine.Send(newest_ms - kHourMs - 1, 1, 2, 0);
   ASSERT_EQ(late.rejections.size(), 2u);
   EXPECT_EQ(late.rejections[0].reason, RejectReason::kTooOld);

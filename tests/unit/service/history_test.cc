@@ -1,25 +1,34 @@
+// What only the history on disk has: its folder, its formats, damage, space.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
+#include <rocksdb/db.h>
+#include <rocksdb/merge_operator.h>
 
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <random>
-#include <thread>
 
+#include "service/history/chunk.h"
+#include "service/history/database.h"
+#include "service/history/keys.h"
 #include "service/history/store.h"
 #include "tests/unit/service/temporary_folder.h"
 
 namespace foreshadow {
 namespace {
 
+using history::ChunkKey;
+using history::Database;
+using history::KeyOf;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using testing::TemporaryFolder;
 
-using Place = std::tuple<int32_t, int, int64_t>;
-
-Place PlaceOf(const Sample& s) { return {s.account, static_cast<int>(s.signal), s.time_ms}; }
+constexpr int64_t kMinuteMs = 60'000;
+constexpr int64_t kHourMs = 60 * kMinuteMs;
+constexpr int64_t kStartMs = 40'000 * kBucketMs;
+const Retention kForever{10'000 * kBucketMs, 10'000 * kBucketMs, 10'000 * kBucketMs};
 
 std::unique_ptr<HistoryStore> Open(const std::string& folder) {
   auto store = HistoryStore::Open(folder);
@@ -27,202 +36,201 @@ std::unique_ptr<HistoryStore> Open(const std::string& folder) {
   return store.ok() ? *std::move(store) : nullptr;
 }
 
-std::vector<Sample> All(const HistoryStore& store, int64_t from_ms = 0) {
-  std::vector<Sample> all;
-  EXPECT_TRUE(store
-                  .ReadSamples(from_ms,
-                               [&](const std::vector<Sample>& piece) {
-                                 all.insert(all.end(), piece.begin(), piece.end());
-                               })
-                  .ok());
-  return all;
+std::unique_ptr<Database> OpenDatabase(const std::string& folder) {
+  auto database = Database::Open(folder, Database::Access::kWrite);
+  EXPECT_TRUE(database.ok()) << database.status();
+  return database.ok() ? *std::move(database) : nullptr;
 }
 
-const std::vector<Cell> kCells = {{"a", "z", CellState::kUp, {}}, {"b", "z", CellState::kUp, {}}};
-
-TEST(History, FirstValueWinsAndTheSameAgainIsADuplicate) {
-  const TemporaryFolder folder;
-  const auto store = Open(folder.path());
-  const Sample first{3, SignalKind::kMemory, 60'000, 7};
-  Sample other = first;
-  other.value = 8;
-  auto written = store->WriteSamples({first, first, other});
-  ASSERT_TRUE(written.ok()) << written.status();
-  EXPECT_EQ(written->added.size(), 1u);
-  EXPECT_EQ(written->duplicate_count, 1);
-  EXPECT_EQ(written->conflicts.size(), 1u);
-  written = store->WriteSamples({other, first});
-  ASSERT_TRUE(written.ok());
-  EXPECT_TRUE(written->added.empty());
-  EXPECT_EQ(written->duplicate_count, 1);
-  ASSERT_EQ(written->conflicts.size(), 1u);
-  EXPECT_EQ(written->conflicts[0].value, 8);
-  const auto all = All(*store);
-  ASSERT_EQ(all.size(), 1u);
-  EXPECT_EQ(all[0].value, 7);
-}
-
-// Against a plain map: batches in any order, with repeats, over several openings.
-TEST(History, KeepsWhatAMapWouldKeep) {
-  const TemporaryFolder folder;
-  std::mt19937_64 random(7);
-  std::map<Place, float> expected;
-  for (int opening = 0; opening < 4; ++opening) {
-    const auto store = Open(folder.path());
-    for (int batch = 0; batch < 6; ++batch) {
-      std::vector<Sample> samples;
-      int64_t added = 0;
-      int64_t duplicates = 0;
-      int64_t conflicts = 0;
-      for (int i = 0; i < 500; ++i) {
-        const Sample sample{
-            static_cast<int32_t>(random() % 3'000), static_cast<SignalKind>(random() % kSignals),
-            static_cast<int64_t>(random() % 6) * 60'000 + 1, static_cast<float>(random() % 3)};
-        samples.push_back(sample);
-        const auto [it, is_new] = expected.emplace(PlaceOf(sample), sample.value);
-        added += is_new;
-        duplicates += !is_new && it->second == sample.value;
-        conflicts += !is_new && it->second != sample.value;
-      }
-      const auto written = store->WriteSamples(samples);
-      ASSERT_TRUE(written.ok());
-      EXPECT_EQ(std::ssize(written->added), added);
-      EXPECT_EQ(written->duplicate_count, duplicates);
-      EXPECT_EQ(std::ssize(written->conflicts), conflicts);
-    }
-  }
-  const auto store = Open(folder.path());
-  const auto all = All(*store);
-  std::map<Place, float> held;
-  for (const Sample& s : all) held[PlaceOf(s)] = s.value;
-  EXPECT_EQ(all.size(), held.size()) << "each sample once";
-  EXPECT_EQ(held, expected);
-  EXPECT_TRUE(std::is_sorted(all.begin(), all.end(), [](const Sample& a, const Sample& b) {
-    return a.time_ms < b.time_ms;
-  }));
-  EXPECT_EQ(store->NewestSampleMs(), 5 * 60'000 + 1);
-}
-
-TEST(History, WritersAtOnceKeepEachSampleOnce) {
-  const TemporaryFolder folder;
-  const auto store = Open(folder.path());
-  constexpr int kWriters = 4;
-  std::atomic<int64_t> added = 0;
-  std::atomic<int64_t> duplicates = 0;
-  std::vector<std::thread> writers;
-  for (int w = 0; w < kWriters; ++w) {
-    writers.emplace_back([&] {
-      for (int64_t step = 0; step < 20; ++step) {
-        std::vector<Sample> samples;
-        for (int32_t a = 0; a < 50; ++a) {
-          samples.push_back({a, SignalKind::kCpu, step * 1'000, static_cast<float>(a)});
-        }
-        const auto written = store->WriteSamples(samples);
-        ASSERT_TRUE(written.ok());
-        added += std::ssize(written->added);
-        duplicates += written->duplicate_count;
-      }
-    });
-  }
-  for (std::thread& writer : writers) writer.join();
-  EXPECT_EQ(added, 1'000);
-  EXPECT_EQ(duplicates, 1'000 * (kWriters - 1));
-  EXPECT_EQ(All(*store).size(), 1'000u);
-}
-
-TEST(History, ReadsFromATimeOnAndForgetsWhatIsOld) {
-  const TemporaryFolder folder;
-  const auto store = Open(folder.path());
+struct Read {
   std::vector<Sample> samples;
-  for (int64_t t = 0; t < 10; ++t) samples.push_back({0, SignalKind::kCpu, t * 1'000, 1});
-  ASSERT_TRUE(store->WriteSamples(samples).ok());
-  EXPECT_EQ(All(*store, 4'000).size(), 6u);
-  EXPECT_EQ(All(*store, 4'001).size(), 5u);
-  ASSERT_TRUE(store->ForgetSamplesBefore(7'000).ok());
-  const auto left = All(*store);
-  ASSERT_EQ(left.size(), 3u);
-  EXPECT_EQ(left[0].time_ms, 7'000);
+  absl::Status status;
+};
+
+Read All(const HistoryStore& store) {
+  Read read;
+  read.status = store.ReadSamples(0, [&](const std::vector<Sample>& piece) {
+    read.samples.insert(read.samples.end(), piece.begin(), piece.end());
+  });
+  return read;
 }
 
-TEST(History, AccountsComeBackInOrderAndFollowTheirCells) {
+absl::Status Maintain(HistoryStore& store, int64_t now_ms, const Retention& retention = kForever) {
+  const std::atomic<bool> stop = false;
+  return store.Maintain(now_ms, retention, stop);
+}
+
+// A bucket of minutes of some accounts, packed.
+void WritePacked(HistoryStore& store, int32_t accounts, int64_t start_ms = kStartMs) {
+  for (int64_t t = start_ms; t < start_ms + kBucketMs; t += kMinuteMs) {
+    std::vector<Sample> samples;
+    for (int32_t a = 0; a < accounts; ++a) {
+      samples.push_back({a, SignalKind::kCpu, t, static_cast<float>((a * 7 + t / kMinuteMs) % 13)});
+    }
+    ASSERT_TRUE(store.WriteSamples(samples).ok());
+  }
+  ASSERT_TRUE(Maintain(store, start_ms + kBucketMs).ok());
+}
+
+uint64_t BytesOf(const std::string& folder) {
+  uint64_t bytes = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".sst") bytes += entry.file_size();
+  }
+  return bytes;
+}
+
+TEST(HistoryOnDisk, ADamagedChunkIsNamedAndTheRestIsRead) {
   const TemporaryFolder folder;
-  const Account x{"x", 1, "web", 3, true};
-  const Account y{"y", 0, "", 0, false};
+  WritePacked(*Open(folder.path()), 3);
   {
-    const auto store = Open(folder.path());
-    ASSERT_TRUE(store->WriteAccounts({{0, x}, {1, y}}, kCells).ok());
-    Account moved = x;
-    moved.priority = 9;
-    ASSERT_TRUE(store->WriteAccounts({{0, moved}}, kCells).ok());
+    const auto database = OpenDatabase(folder.path());
+    const std::string key = ChunkKey{40'000, 1, 0}.Text();
+    auto bytes = database->Get(history::kChunks, key, "");
+    ASSERT_TRUE(bytes.ok());
+    (*bytes)[bytes->size() / 2] ^= 4;
+    rocksdb::WriteBatch batch;
+    batch.Put(database->family(history::kChunks), key, *bytes);
+    ASSERT_TRUE(database->Write(batch, "").ok());
   }
   const auto store = Open(folder.path());
-  // A cell configured since then shifts the indices.
-  std::vector<Cell> more = kCells;
-  more.insert(more.begin(), {"0", "z", CellState::kUp, {}});
-  const auto accounts = store->ReadAccounts(more);
-  ASSERT_TRUE(accounts.ok()) << accounts.status();
-  ASSERT_EQ(accounts->size(), 2u);
-  EXPECT_EQ((*accounts)[0], (Account{"x", 2, "web", 9, true}));
-  EXPECT_EQ((*accounts)[1], (Account{"y", 1, "", 0, false}));
-
-  const auto without = store->ReadAccounts({kCells[0]});
-  EXPECT_TRUE(absl::IsFailedPrecondition(without.status()));
-  EXPECT_THAT(std::string(without.status().message()), HasSubstr("account x is in cell b"));
+  const Read read = All(*store);
+  EXPECT_TRUE(absl::IsDataLoss(read.status));
+  EXPECT_THAT(std::string(read.status.message()),
+              AllOf(HasSubstr("chunks"), HasSubstr("account 1, cpu"), HasSubstr("checksum"),
+                    HasSubstr("2024-10-04T00:00:00Z")));
+  EXPECT_EQ(read.samples.size(), 2u * 720);
+  EXPECT_TRUE(absl::IsDataLoss(
+      store->ReadSeries(1, SignalKind::kCpu, kStartMs, kStartMs + kHourMs, Resolution::kSamples)
+          .status()));
+  EXPECT_EQ(
+      store->ReadSeries(2, SignalKind::kCpu, kStartMs, kStartMs + kHourMs, Resolution::kSamples)
+          ->size(),
+      60u);
+  // A late sample is kept beside it, and packing leaves both as they are.
+  ASSERT_EQ(store->WriteSamples({{1, SignalKind::kCpu, kStartMs + 1, 5}})->added.size(), 1u);
+  EXPECT_TRUE(absl::IsDataLoss(Maintain(*store, kStartMs + kBucketMs)));
+  EXPECT_EQ(All(*store).samples.size(), 2u * 720 + 1);
 }
 
-TEST(History, CommandsWaitUntilDecisionsTookThem) {
+TEST(HistoryOnDisk, ADamagedFileCostsOnlyThePartThatIsDamaged) {
   const TemporaryFolder folder;
-  const auto store = Open(folder.path());
-  ASSERT_TRUE(store->WriteCommand(1, {Command::Kind::kPause, 0}).ok());
-  ASSERT_TRUE(store->WriteCommand(2, {Command::Kind::kApprove, 77}).ok());
-  ASSERT_TRUE(store->WriteCommand(3, {Command::Kind::kResume, 0}).ok());
-  ASSERT_TRUE(store->WriteDecisions("none taken", {}, 0).ok());
-  ASSERT_EQ(store->ReadCommands()->size(), 3u);
-  ASSERT_TRUE(store->WriteDecisions("one taken", {}, 1).ok());
-  const auto left = store->ReadCommands();
-  ASSERT_TRUE(left.ok()) << left.status();
-  ASSERT_EQ(left->size(), 2u);
-  EXPECT_EQ((*left)[0].first, 2u);
-  EXPECT_EQ((*left)[0].second.kind, Command::Kind::kApprove);
-  EXPECT_EQ((*left)[0].second.action_id, 77u);
-  EXPECT_EQ((*left)[1].second.kind, Command::Kind::kResume);
-}
-
-TEST(History, DecisionsAndAuditAreWrittenTogether) {
-  const TemporaryFolder folder;
+  constexpr int32_t kAccounts = 1'500;
   {
     const auto store = Open(folder.path());
-    EXPECT_TRUE(absl::IsNotFound(store->ReadDecisions().status()));
-    ASSERT_TRUE(store->WriteDecisions("first", {{1, "why 1"}}, 0).ok());
-    ASSERT_TRUE(store->WriteDecisions("second", {{1, "why 1, settled"}, {2, "why 2"}}, 0).ok());
+    std::mt19937_64 random(5);
+    for (int64_t t = kStartMs; t < kStartMs + kBucketMs; t += kHourMs / 4) {
+      std::vector<Sample> samples;
+      for (int32_t a = 0; a < kAccounts; ++a) {
+        samples.push_back(
+            {a, SignalKind::kMemory, t, static_cast<float>(random() % 1'000'000'007)});
+      }
+      ASSERT_TRUE(store->WriteSamples(samples).ok());
+    }
+    ASSERT_TRUE(Maintain(*store, kStartMs + kBucketMs).ok());
   }
-  const auto store = Open(folder.path());
-  EXPECT_EQ(store->ReadDecisions().value(), "second");
-  EXPECT_EQ(store->ReadAudit(1).value(), "why 1, settled");
-  EXPECT_EQ(store->ReadAudit(2).value(), "why 2");
-  EXPECT_TRUE(absl::IsNotFound(store->ReadAudit(3).status()));
-}
-
-TEST(History, WhatModelsCarryIsReplacedWhole) {
-  const TemporaryFolder folder;
-  std::string large((9 << 20) + 5, 'x');  // pieces of 4 MiB, the last one short
-  for (size_t i = 0; i < large.size(); i += 1'001) large[i] = static_cast<char>(i);
   {
-    const auto store = Open(folder.path());
-    EXPECT_EQ(store->ReadCarried("lstm").status().code(), absl::StatusCode::kNotFound);
-    ASSERT_TRUE(store->WriteCarried("lstm", large).ok());
-    ASSERT_TRUE(store->WriteCarried("lstm2", "other").ok());
-    ASSERT_TRUE(store->WriteDecisions("d", {}, 0).ok());
+    const auto database = OpenDatabase(folder.path());  // writes everything into files
+    ASSERT_TRUE(database->db().Flush({}, database->family(history::kChunks)).ok());
+  }
+  std::filesystem::path largest;
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
+    if (entry.path().extension() != ".sst") continue;
+    if (largest.empty() || entry.file_size() > file_size(largest)) largest = entry.path();
+  }
+  {
+    std::fstream file(largest, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<int64_t>(file_size(largest) / 2));
+    file << "damage";
   }
   const auto store = Open(folder.path());
-  EXPECT_EQ(*store->ReadCarried("lstm"), large);
-  ASSERT_TRUE(store->WriteCarried("lstm", "small").ok());
-  EXPECT_EQ(*store->ReadCarried("lstm"), "small");
-  EXPECT_EQ(*store->ReadCarried("lstm2"), "other");
-  EXPECT_EQ(*store->ReadDecisions(), "d");
+  const Read read = All(*store);
+  EXPECT_TRUE(absl::IsDataLoss(read.status)) << read.status;
+  EXPECT_THAT(std::string(read.status.message()), HasSubstr("chunks"));
+  EXPECT_LT(read.samples.size(), 48u * kAccounts);
+  EXPECT_GT(read.samples.size(), 24u * kAccounts);
 }
 
-TEST(History, NamesTheFolderThatCannotBeUsed) {
+// Written here byte by byte, as docs/formats/history.md told format 1.
+void WriteFormat1(const std::string& folder, const std::map<std::pair<int64_t, int>, float>& cpu,
+                  const std::string& format = "1") {
+  class Append : public rocksdb::AssociativeMergeOperator {
+   public:
+    bool Merge(const rocksdb::Slice&, const rocksdb::Slice* existing, const rocksdb::Slice& value,
+               std::string* merged, rocksdb::Logger*) const override {
+      *merged = (existing != nullptr ? existing->ToString() : "") + value.ToString();
+      return true;
+    }
+    const char* Name() const override { return "foreshadow.Append"; }
+  };
+  rocksdb::Options options;
+  options.create_if_missing = true;
+  options.create_missing_column_families = true;
+  options.merge_operator = std::make_shared<Append>();
+  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
+  for (const char* name : {"default", "samples", "accounts", "state", "audit", "commands"}) {
+    descriptors.emplace_back(name, options);
+  }
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+  rocksdb::DB* raw = nullptr;
+  ASSERT_TRUE(rocksdb::DB::Open(options, folder, descriptors, &families, &raw).ok());
+  const std::unique_ptr<rocksdb::DB> db(raw);
+  for (const auto& [place, value] : cpu) {
+    const auto [time_ms, account] = place;
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof(bits));
+    const auto index = static_cast<uint32_t>(account);
+    ASSERT_TRUE(db->Merge({}, families[1],
+                          KeyOf(static_cast<uint64_t>(time_ms), uint8_t{0}, index / 1'024),
+                          KeyOf(static_cast<uint16_t>(index % 1'024), bits))
+                    .ok());
+  }
+  ASSERT_TRUE(db->Put({}, families[3], "format", format).ok());
+  ASSERT_TRUE(db->Put({}, families[3], "decisions", "kept").ok());
+  for (rocksdb::ColumnFamilyHandle* family : families) db->DestroyColumnFamilyHandle(family);
+}
+
+TEST(HistoryOnDisk, ConvertsTheEarlierFormat) {
+  const TemporaryFolder folder;
+  std::map<std::pair<int64_t, int>, float> cpu;
+  for (int i = 0; i < 3'000; ++i) cpu[{kStartMs + i / 100 * kHourMs, i * 7 % 2'500}] = 0.1f * i;
+  WriteFormat1(folder.path(), cpu);
+  for (int opening = 0; opening < 2; ++opening) {
+    const auto store = Open(folder.path());
+    const Read read = All(*store);
+    ASSERT_TRUE(read.status.ok()) << read.status;
+    std::map<std::pair<int64_t, int>, float> held;
+    for (const Sample& s : read.samples) held[{s.time_ms, s.account}] = s.value;
+    EXPECT_EQ(read.samples.size(), cpu.size());
+    EXPECT_EQ(held, cpu);
+    EXPECT_EQ(*store->ReadDecisions(), "kept");
+  }
+  EXPECT_EQ(*OpenDatabase(folder.path())->Get(history::kState, "format", ""), "2");
+}
+
+TEST(HistoryOnDisk, RefusesAFormatThatItDoesNotKnow) {
+  const TemporaryFolder folder;
+  WriteFormat1(folder.path(), {}, "17");
+  const auto store = HistoryStore::Open(folder.path());
+  EXPECT_TRUE(absl::IsFailedPrecondition(store.status())) << store.status();
+  EXPECT_THAT(std::string(store.status().message()),
+              AllOf(HasSubstr(folder.path()), HasSubstr("17"), HasSubstr("1 and 2")));
+}
+
+TEST(HistoryOnDisk, WhatIsPackedIsSmallAndWhatIsForgottenGivesItsSpaceBack) {
+  const TemporaryFolder folder;
+  const auto store = Open(folder.path());
+  for (int64_t b = 0; b < 4; ++b) WritePacked(*store, 500, kStartMs + b * kBucketMs);
+  EXPECT_EQ(All(*store).samples.size(), 4u * 720 * 500);
+  ASSERT_TRUE(Maintain(*store, kStartMs + 4 * kBucketMs, {2 * kBucketMs, 0, 0}).ok());
+  const uint64_t two = BytesOf(folder.path());
+  EXPECT_EQ(All(*store).samples.size(), 2u * 720 * 500);
+  ASSERT_TRUE(Maintain(*store, kStartMs + 5 * kBucketMs, {0, 0, 0}).ok());
+  EXPECT_EQ(All(*store).samples.size(), 0u);
+  EXPECT_LT(BytesOf(folder.path()), two / 20);
+}
+
+TEST(HistoryOnDisk, NamesTheFolderThatCannotBeUsed) {
   const TemporaryFolder folder;
   const std::string file = folder.path() + "/file";
   std::ofstream(file) << "x";
@@ -233,7 +241,7 @@ TEST(History, NamesTheFolderThatCannotBeUsed) {
   }
 }
 
-TEST(History, RefusesAFolderThatIsOpenAlready) {
+TEST(HistoryOnDisk, RefusesAFolderThatIsOpenAlready) {
   const TemporaryFolder folder;
   const auto store = Open(folder.path());
   const auto second = HistoryStore::Open(folder.path());
@@ -241,7 +249,7 @@ TEST(History, RefusesAFolderThatIsOpenAlready) {
   EXPECT_THAT(std::string(second.status().message()), HasSubstr(folder.path()));
 }
 
-TEST(History, RefusesADamagedFolder) {
+TEST(HistoryOnDisk, RefusesADamagedFolder) {
   const TemporaryFolder folder;
   {
     const auto store = Open(folder.path());

@@ -1,0 +1,97 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <functional>
+#include <limits>
+#include <random>
+
+#include "service/history/chunk.h"
+
+namespace foreshadow {
+namespace {
+
+constexpr int64_t kBaseMs = 1'700'000'000'000;
+
+void ExpectComesBack(const std::vector<Point>& points) {
+  const std::string bytes = EncodePoints(kBaseMs, points);
+  const auto back = DecodePoints(kBaseMs, bytes);
+  ASSERT_TRUE(back.ok()) << back.status();
+  ASSERT_EQ(back->size(), points.size());
+  for (size_t i = 0; i < points.size(); ++i) {
+    EXPECT_EQ((*back)[i].time_ms, points[i].time_ms);
+    EXPECT_EQ(std::bit_cast<uint32_t>((*back)[i].value), std::bit_cast<uint32_t>(points[i].value));
+  }
+}
+
+TEST(HistoryChunk, GivesBackEveryBit) {
+  std::mt19937_64 random(1);
+  const std::vector<std::function<float()>> values = {
+      [] { return 0.f; },
+      [] { return 0.1f; },
+      [&] { return static_cast<float>(random() % 101) / 100; },
+      [&] { return static_cast<float>(random() % 100'001) / 1'000; },
+      [&] { return -static_cast<float>(random() % 7); },
+      [&] { return static_cast<float>(random()); },
+      [&] { return std::bit_cast<float>(static_cast<uint32_t>(random())); },  // NaNs too
+      [&] { return random() % 2 == 0 ? -0.f : 0.f; },
+      [] { return std::numeric_limits<float>::max(); },
+      [] { return std::numeric_limits<float>::denorm_min(); },
+  };
+  const std::vector<std::function<int64_t()>> steps = {
+      [] { return 60'000; },
+      [&] { return 59'990 + static_cast<int64_t>(random() % 21); },
+      [&] { return 1 + static_cast<int64_t>(random() % 3'000'000); },
+  };
+  for (const auto& value : values) {
+    for (const auto& step : steps) {
+      for (const size_t count : {1u, 2u, 3u, 257u}) {
+        std::vector<Point> points;
+        int64_t time_ms = kBaseMs + static_cast<int64_t>(random() % 100);
+        for (size_t i = 0; i < count; ++i, time_ms += step()) points.push_back({time_ms, value()});
+        ExpectComesBack(points);
+      }
+    }
+  }
+}
+
+TEST(HistoryChunk, GivesBackSummaries) {
+  std::mt19937_64 random(2);
+  std::vector<Bin> bins;
+  for (int64_t i = 0; i < 144; ++i) {
+    const auto value = static_cast<float>(random() % 1'000) / 7;
+    bins.push_back(
+        {kBaseMs + i * 300'000, value, value / 2, value * 2, static_cast<uint32_t>(random() % 6)});
+  }
+  const auto back = DecodeBins(kBaseMs, EncodeBins(kBaseMs, bins));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, bins);
+}
+
+TEST(HistoryChunk, EvenTimesAndWholePercentTakeOneByteASample) {
+  std::vector<Point> points;
+  for (int64_t i = 0; i < 720; ++i) {
+    points.push_back({kBaseMs + i * 60'000, static_cast<float>(i * 37 % 101) / 100});
+  }
+  EXPECT_LT(EncodePoints(kBaseMs, points).size(), 750u);
+}
+
+TEST(HistoryChunk, NoticesEveryFlippedBitAndEveryCut) {
+  std::vector<Point> points;
+  for (int64_t i = 0; i < 50; ++i) {
+    points.push_back({kBaseMs + i * i * 1'000, static_cast<float>(i) / 3});
+  }
+  const std::string good = EncodePoints(kBaseMs, points);
+  for (size_t at = 0; at < good.size(); ++at) {
+    EXPECT_TRUE(absl::IsDataLoss(DecodePoints(kBaseMs, good.substr(0, at)).status()));
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ 1 << bit);
+      EXPECT_TRUE(absl::IsDataLoss(DecodePoints(kBaseMs, bad).status()));
+    }
+  }
+  EXPECT_TRUE(absl::IsDataLoss(DecodeBins(kBaseMs, good).status())) << "another kind";
+}
+
+}  // namespace
+}  // namespace foreshadow
