@@ -20,6 +20,7 @@ constexpr uint32_t kBinsKind = 2;
 constexpr size_t kChecksumBytes = 4;
 constexpr size_t kCountMax = 1 << 26;  // of a chunk: more is damage, not data
 constexpr int kDecimalsMax = 6;
+constexpr int kSameCode = 14;   // values are those of the column before; nothing follows
 constexpr int kBitsCode = 15;   // values are the numbers' bits, not decimals
 constexpr int kDeltaFlag = 16;  // each is the difference to the one before
 constexpr std::array<double, kDecimalsMax + 1> kPowers = {1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
@@ -117,14 +118,21 @@ bool Decimals(std::span<const float> values, int decimals, Words& words) {
   for (size_t i = 0; i < values.size(); ++i) {
     const double scaled = std::nearbyint(static_cast<double>(values[i]) * scale);
     if (!(std::abs(scaled) < 1 << 30)) return false;
-    const auto back = static_cast<float>(scaled / scale);
+    const auto whole = static_cast<int32_t>(scaled);
+    const auto back = static_cast<float>(whole / scale);
     if (std::bit_cast<uint32_t>(back) != std::bit_cast<uint32_t>(values[i])) return false;
-    words[i] = static_cast<uint32_t>(static_cast<int32_t>(scaled));
+    words[i] = static_cast<uint32_t>(whole);
   }
   return true;
 }
 
-void PutFloats(std::span<const float> values, std::string& out) {
+// `before` is the column before, empty when there is none.
+void PutFloats(std::span<const float> values, std::span<const float> before, std::string& out) {
+  if (std::ranges::equal(values, before, {}, std::bit_cast<uint32_t, float>,
+                         std::bit_cast<uint32_t, float>)) {
+    out.push_back(kSameCode);
+    return;
+  }
   Words words(values.size());
   int code = 0;
   while (code <= kDecimalsMax && !Decimals(values, code, words)) ++code;
@@ -138,8 +146,9 @@ void PutFloats(std::span<const float> values, std::string& out) {
   PutColumns(by_delta ? deltas : words, out);
 }
 
-std::vector<float> GetFloats(size_t count, Reader& in) {
+std::vector<float> GetFloats(size_t count, std::span<const float> before, Reader& in) {
   const uint8_t byte = in.Byte();
+  if (byte == kSameCode && before.size() == count) return {before.begin(), before.end()};
   const int code = byte & 15;
   if (byte > 31 || (code > kDecimalsMax && code != kBitsCode)) in.ok = false;
   Words words = GetColumns(count, in);
@@ -203,11 +212,12 @@ std::string Begin(uint32_t kind, int64_t base_ms, std::span<const T> items, Time
   return out;
 }
 
-template <typename T, typename Get>
-void PutColumn(std::span<const T> items, Get get, std::string& out) {
+template <typename T>
+std::vector<float> ColumnOf(std::span<const T> items, float T::*member) {
   std::vector<float> values;
-  for (const T& item : items) values.push_back(get(item));
-  PutFloats(values, out);
+  values.reserve(items.size());
+  for (const T& item : items) values.push_back(item.*member);
+  return values;
 }
 
 std::string End(std::string bytes) {
@@ -242,19 +252,17 @@ absl::Status Close(const Reader& in) {
 std::string EncodePoints(int64_t base_ms, std::span<const Point> points) {
   std::string out =
       Begin(kPointsKind, base_ms, points, [](const Point& point) { return point.time_ms; });
-  PutColumn(
-      points, [](const Point& point) { return point.value; }, out);
+  PutFloats(ColumnOf(points, &Point::value), {}, out);
   return End(std::move(out));
 }
 
 std::string EncodeBins(int64_t base_ms, std::span<const Bin> bins) {
   std::string out = Begin(kBinsKind, base_ms, bins, [](const Bin& bin) { return bin.start_ms; });
-  PutColumn(
-      bins, [](const Bin& bin) { return bin.mean; }, out);
-  PutColumn(
-      bins, [](const Bin& bin) { return bin.min; }, out);
-  PutColumn(
-      bins, [](const Bin& bin) { return bin.max; }, out);
+  const std::vector<float> mean = ColumnOf(bins, &Bin::mean);
+  const std::vector<float> min = ColumnOf(bins, &Bin::min);
+  PutFloats(mean, {}, out);
+  PutFloats(min, mean, out);
+  PutFloats(ColumnOf(bins, &Bin::max), min, out);
   Words counts;
   for (const Bin& bin : bins) counts.push_back(bin.count);
   PutColumns(counts, out);
@@ -266,7 +274,7 @@ absl::StatusOr<std::vector<Point>> DecodePoints(int64_t base_ms, std::string_vie
   const auto count = Open(kPointsKind, in);
   if (!count.ok()) return count.status();
   const Words offsets = GetTimes(*count, in);
-  const std::vector<float> values = GetFloats(*count, in);
+  const std::vector<float> values = GetFloats(*count, {}, in);
   if (absl::Status status = Close(in); !status.ok()) return status;
   std::vector<Point> points(*count);
   for (size_t i = 0; i < *count; ++i) points[i] = {base_ms + offsets[i], values[i]};
@@ -278,9 +286,9 @@ absl::StatusOr<std::vector<Bin>> DecodeBins(int64_t base_ms, std::string_view by
   const auto count = Open(kBinsKind, in);
   if (!count.ok()) return count.status();
   const Words offsets = GetTimes(*count, in);
-  const std::vector<float> mean = GetFloats(*count, in);
-  const std::vector<float> min = GetFloats(*count, in);
-  const std::vector<float> max = GetFloats(*count, in);
+  const std::vector<float> mean = GetFloats(*count, {}, in);
+  const std::vector<float> min = GetFloats(*count, mean, in);
+  const std::vector<float> max = GetFloats(*count, min, in);
   const Words counts = GetColumns(*count, in);
   if (absl::Status status = Close(in); !status.ok()) return status;
   std::vector<Bin> bins(*count);

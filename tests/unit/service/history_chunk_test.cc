@@ -68,6 +68,22 @@ TEST(HistoryChunk, GivesBackSummaries) {
   EXPECT_EQ(*back, bins);
 }
 
+TEST(HistoryChunk, SummariesOfOneSampleEachCostLittleMoreThanTheSamples) {
+  std::vector<Bin> bins;
+  std::vector<Point> points;
+  for (int64_t i = 0; i < 144; ++i) {
+    const auto value = static_cast<float>(i * i % 97);
+    bins.push_back({kBaseMs + i * 300'000, value, value, value, 1});
+    points.push_back({kBaseMs + i * 300'000, value});
+  }
+  const std::string bytes = EncodeBins(kBaseMs, bins);
+  const auto back = DecodeBins(kBaseMs, bytes);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(*back, bins);
+  EXPECT_LE(bytes.size(), EncodePoints(kBaseMs, points).size() + 3 + points.size())
+      << "two marks, and the counts";
+}
+
 TEST(HistoryChunk, EvenTimesAndWholePercentTakeOneByteASample) {
   std::vector<Point> points;
   for (int64_t i = 0; i < 720; ++i) {

@@ -62,12 +62,14 @@ absl::Status Maintain(HistoryStore& store, int64_t now_ms, const Retention& rete
 
 // A bucket of minutes of some accounts, packed.
 void WritePacked(HistoryStore& store, int32_t accounts, int64_t start_ms = kStartMs) {
+  std::vector<Sample> samples;
   for (int64_t t = start_ms; t < start_ms + kBucketMs; t += kMinuteMs) {
-    std::vector<Sample> samples;
     for (int32_t a = 0; a < accounts; ++a) {
       samples.push_back({a, SignalKind::kCpu, t, static_cast<float>((a * 7 + t / kMinuteMs) % 13)});
     }
+    if ((t + kMinuteMs) % kHourMs != 0) continue;
     ASSERT_TRUE(store.WriteSamples(samples).ok());
+    samples.clear();
   }
   ASSERT_TRUE(Maintain(store, start_ms + kBucketMs).ok());
 }
@@ -129,18 +131,19 @@ TEST(HistoryOnDisk, ADamagedFileCostsOnlyThePartThatIsDamaged) {
     }
     ASSERT_TRUE(Maintain(*store, kStartMs + kBucketMs).ok());
   }
+  std::string path;
   {
-    const auto database = OpenDatabase(folder.path());  // writes everything into files
+    const auto database = OpenDatabase(folder.path());
     ASSERT_TRUE(database->db().Flush({}, database->family(history::kChunks)).ok());
-  }
-  std::filesystem::path largest;
-  for (const auto& entry : std::filesystem::directory_iterator(folder.path())) {
-    if (entry.path().extension() != ".sst") continue;
-    if (largest.empty() || entry.file_size() > file_size(largest)) largest = entry.path();
+    rocksdb::ColumnFamilyMetaData chunks;
+    database->db().GetColumnFamilyMetaData(database->family(history::kChunks), &chunks);
+    for (const auto& level : chunks.levels) {
+      for (const auto& file : level.files) path = file.db_path + file.name;
+    }
   }
   {
-    std::fstream file(largest, std::ios::binary | std::ios::in | std::ios::out);
-    file.seekp(static_cast<int64_t>(file_size(largest) / 2));
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<int64_t>(std::filesystem::file_size(path) / 2));
     file << "damage";
   }
   const auto store = Open(folder.path());
