@@ -11,6 +11,7 @@
 #include "training/import/import.h"
 #include "training/model/model_command.h"
 #include "training/patterns/patterns.h"
+#include "training/router/evaluate_command.h"
 #include "training/simulate/simulate.h"
 #include "training/synth/synth.h"
 #include "training/train/train_command.h"
@@ -31,6 +32,7 @@ int main(int argc, char** argv) {
   foreshadow::training::AddForecast(app);
   foreshadow::training::AddBacktest(app);
   foreshadow::training::AddTrain(app);
+  foreshadow::training::router::AddEvaluate(app);
   foreshadow::training::AddModelCommand(app);
   foreshadow::training::AddSimulate(app);
   foreshadow::training::AddBench(app);

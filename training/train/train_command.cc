@@ -19,6 +19,7 @@
 #include "training/backtest/backtest.h"
 #include "training/command.h"
 #include "training/model/model_command.h"
+#include "training/router/train_command.h"
 #include "training/train/lstm_trainer.h"
 #include "training/train/progress_bar.h"
 #include "training/train/series_set.h"
@@ -237,9 +238,11 @@ void AddLstm(CLI::App& train) {
 }  // namespace
 
 void AddTrain(CLI::App& app) {
-  CLI::App& train = *app.add_subcommand("train", "Make models from traces");
+  CLI::App& train =
+      *app.add_subcommand("train", "Make models from traces, and the policy of the split");
   train.require_subcommand(1);
   AddLstm(train);
+  router::AddTrainRouter(train);
 }
 
 }  // namespace foreshadow::training

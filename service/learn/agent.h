@@ -1,0 +1,39 @@
+// One decision on a split: what the policy wants of what the guard rails allow, and everything that
+// is needed to explain it, to learn from it and to judge another policy by it. Pure; the caller
+// draws the random number.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "service/learn/guard.h"
+#include "service/learn/observation.h"
+#include "service/learn/q_policy.h"
+
+namespace foreshadow {
+
+struct SplitDecision {
+  SplitFeatures features{};
+  GuardState guard;
+  SplitAction action = SplitAction::kHold;
+  double split = 0;
+  double propensity = 1;      // with which this action was to be taken
+  bool learned = false;       // by the policy; else by the rule
+  bool explored = false;      // drawn, not the best
+  std::string_view fallback;  // why the rule decided though there is a policy; "" = it did not
+  ActionValues values{};      // of the policy, when there is one
+};
+
+struct AgentSettings {
+  GuardSettings guard;
+  // Chance of an action drawn from those that leave the split no higher than it is or than the
+  // first split: what is tried costs a canary's share at most.
+  double explore = 0;
+};
+
+// `policy` null: the rule's wish within the rails. `random` is uniform in 0..1.
+SplitDecision DecideSplit(const SplitObservation& observation, const AgentSettings& settings,
+                          const QPolicy* policy, double rule_wish, double random,
+                          GuardMemory& memory);
+
+}  // namespace foreshadow

@@ -1,0 +1,221 @@
+#include "service/learn/guard.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace foreshadow {
+namespace {
+
+constexpr double kSplitLeast = 0.01;  // below it a split is nothing
+constexpr double kRounding = 1e-9;
+constexpr double kWorseCut = 0.7;     // of the rate at which the shadow was worse: proven no more
+constexpr double kOverfullBy = 0.02;  // above what it carries: demand that wavers moves no traffic
+constexpr double kCalmToForget = 4;   // times samples_min served well: the next cooling is short
+
+double Rounded(double split) { return split < kSplitLeast ? 0 : std::min(split, 1.0); }
+
+bool IsStale(const SplitObservation& o, const GuardSettings& settings) {
+  return !o.measured || !Plausible(o) || o.age_s > std::max(settings.stale_s, 3 * o.interval_s);
+}
+
+// Share of the demand that the shadow may take by what it is said to carry. When both sides
+// together cannot carry the demand, the harm is least when each has what its capacity is of it.
+double ReadyLimit(const SplitObservation& o, const GuardSettings& settings) {
+  const double demand_rps =
+      o.demand_rps *
+      std::max(1.0, o.source_load > 0 ? o.source_load_next_p50 / o.source_load : 1.0);
+  if (demand_rps <= 0) return settings.split_max;
+  const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+  const double ready_rps = o.ready_rps;
+  const double of_both = source_rps > 0 ? ready_rps / (ready_rps + source_rps) : 0;
+  const bool too_much = demand_rps > settings.ready_share * (ready_rps + source_rps);
+  const double alone = settings.ready_share * ready_rps / demand_rps;
+  return std::min(settings.split_max, too_much ? std::max(alone, of_both) : alone);
+}
+
+// The largest split that an increase may lead to.
+double Ceiling(const SplitObservation& o, const GuardSettings& settings, const GuardMemory& memory,
+               double limit) {
+  double shown = 0;
+  if (memory.proven_rps > 0 && o.demand_rps > 0) {
+    shown = settings.growth * memory.proven_rps / o.demand_rps;
+  }
+  const double first = std::min(settings.first_split, settings.split_max);
+  double ceiling = std::min({std::max(first, shown), limit, o.split + settings.step_max});
+  if (o.split < kSplitLeast) ceiling = std::min(ceiling, first);
+  return ceiling;
+}
+
+double Target(SplitAction action, double split, double ceiling) {
+  switch (action) {
+    case SplitAction::kZero:
+      return 0;
+    case SplitAction::kHalve:
+      return Rounded(split / 2);
+    case SplitAction::kLessTenth:
+      return Rounded(split - 0.1);
+    case SplitAction::kHold:
+      return split;
+    case SplitAction::kMoreTwentieth:
+      return split + 0.05;
+    case SplitAction::kMoreTenth:
+      return split + 0.1;
+    case SplitAction::kMoreFifth:
+      return split + 0.2;
+    case SplitAction::kToCeiling:
+      return ceiling;
+  }
+  return split;
+}
+
+ShareInterval Harmed(const Measured& m) { return WilsonInterval(m.failed + m.slow, m.requests); }
+
+std::string_view ReasonOf(ShadowVerdict verdict) {
+  switch (verdict) {
+    case ShadowVerdict::kStale:
+      return "measurements are missing, old or impossible: the split stays";
+    case ShadowVerdict::kFailing:
+      return "the shadow fails: no traffic";
+    case ShadowVerdict::kWorse:
+      return "the shadow serves worse than it may: less traffic";
+    case ShadowVerdict::kInconclusive:
+      return "too few requests at the shadow to judge it: no increase";
+    case ShadowVerdict::kUnproven:
+      return "the shadow does not clearly serve well: no increase";
+    case ShadowVerdict::kGood:
+      return "";
+  }
+  return "";
+}
+
+}  // namespace
+
+const std::array<std::string_view, kSplitActions> kSplitActionNames = {
+    "zero", "halve", "-0.1", "hold", "+0.05", "+0.1", "+0.2", "to-ceiling"};
+
+const char* Name(ShadowVerdict verdict) {
+  constexpr const char* kNames[] = {"stale",        "failing",  "worse",
+                                    "inconclusive", "unproven", "good"};
+  return kNames[static_cast<int>(verdict)];
+}
+
+ShareInterval WilsonInterval(double count, double of) {
+  if (of <= 0) return {};
+  constexpr double kZ = 1.96;
+  const double share = count / of;
+  const double z2 = kZ * kZ;
+  const double middle = (share + z2 / (2 * of)) / (1 + z2 / of);
+  const double half = kZ / (1 + z2 / of) * std::sqrt(share * (1 - share) / of + z2 / (4 * of * of));
+  return {std::max(0.0, middle - half), std::min(1.0, middle + half)};
+}
+
+ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
+                       GuardMemory& memory) {
+  memory.cooling_s = std::max(0.0, memory.cooling_s - o.interval_s);
+  memory.proven_age_s += o.interval_s;
+  if (memory.proven_age_s > settings.proven_s) memory.proven_rps = 0;
+  if (IsStale(o, settings)) return ShadowVerdict::kStale;
+  memory.requests += o.shadow.requests;
+  memory.failed += o.shadow.failed;
+  memory.slow += o.shadow.slow;
+  ShareInterval primary = {0, 0};
+  ShareInterval primary_failed = {0, 0};
+  if (o.primary.requests > 0) {
+    primary = Harmed(o.primary);
+    primary_failed = WilsonInterval(o.primary.failed, o.primary.requests);
+  }
+  // What was worse then may be the lesser evil now.
+  if (primary.low > settings.harm_ratio * memory.worse_share) memory.cooling_s = 0;
+  if (memory.requests <= 0) return ShadowVerdict::kInconclusive;
+
+  // A shadow that turns bad shows at once in the newest interval, not only in the sum.
+  const ShareInterval newest = Harmed(o.shadow);
+  const ShareInterval all = WilsonInterval(memory.failed + memory.slow, memory.requests);
+  const double newest_failed = WilsonInterval(o.shadow.failed, o.shadow.requests).low;
+  const bool failing =
+      newest_failed > settings.failing_share && newest_failed > primary_failed.high;
+  const double may = std::max(settings.harm_share, settings.harm_ratio * primary.high);
+  const double rate_rps = o.shadow.requests / std::max(o.interval_s, 1e-3);
+  if (failing || newest.low > may || all.low > may) {
+    memory.proven_rps = failing ? 0 : std::min(memory.proven_rps, kWorseCut * rate_rps);
+    memory.worse_share = std::max(HarmedShare(o.shadow), all.low);
+    const double cooling_s = memory.cooling_next_s > 0 ? memory.cooling_next_s : settings.cooling_s;
+    memory.cooling_s = std::max(cooling_s, o.interval_s);
+    memory.cooling_next_s = std::min(2 * cooling_s, settings.cooling_s_max);
+    memory.requests = memory.failed = memory.slow = 0;
+    return failing ? ShadowVerdict::kFailing : ShadowVerdict::kWorse;
+  }
+  if (memory.requests < settings.samples_min) return ShadowVerdict::kInconclusive;
+  const bool well = HarmedShare(o.shadow) <= settings.harm_share &&
+                    memory.failed + memory.slow <= settings.harm_share * memory.requests;
+  const bool better = settings.harm_ratio * std::max(newest.high, all.high) < primary.low;
+  if (!well && !better) return ShadowVerdict::kUnproven;
+  memory.proven_rps = std::max(memory.proven_rps, rate_rps);
+  memory.proven_age_s = 0;
+  if (memory.cooling_s == 0 && memory.requests > kCalmToForget * settings.samples_min) {
+    memory.cooling_next_s = 0;
+  }
+  return ShadowVerdict::kGood;
+}
+
+GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
+                 const GuardMemory& memory, ShadowVerdict verdict) {
+  GuardState state;
+  state.verdict = verdict;
+  state.reason = ReasonOf(verdict);
+  state.ceiling = o.split;
+  state.limit = settings.split_max;
+  if (verdict == ShadowVerdict::kStale) {
+    state.split.fill(o.split);
+    state.allowed[static_cast<int>(SplitAction::kHold)] = true;
+    return state;
+  }
+  state.limit = ReadyLimit(o, settings);
+  const bool overfull = o.split > state.limit + kOverfullBy;
+  const bool must_fall = o.split > 0 && (verdict == ShadowVerdict::kFailing ||
+                                         verdict == ShadowVerdict::kWorse || overfull);
+  const bool first = o.split < kSplitLeast;
+  const bool may_rise =
+      !must_fall && memory.cooling_s == 0 &&
+      (verdict == ShadowVerdict::kGood || (first && verdict == ShadowVerdict::kInconclusive));
+  if (may_rise) {
+    state.ceiling = std::max(o.split, Ceiling(o, settings, memory, state.limit));
+    state.reason = state.ceiling < settings.split_max ? "no more than the shadow has shown" : "";
+  } else if (verdict != ShadowVerdict::kFailing && verdict != ShadowVerdict::kWorse && overfull) {
+    state.ceiling = state.limit;
+    state.reason = "more than the shadow is said to carry: less traffic";
+  } else if (verdict == ShadowVerdict::kGood) {
+    state.reason = "the shadow was worse not long ago: no increase";
+  }
+  for (int a = 0; a < kSplitActions; ++a) {
+    const auto action = static_cast<SplitAction>(a);
+    double to = Target(action, o.split, state.ceiling);
+    if (to > state.ceiling && to <= state.ceiling + kRounding) to = state.ceiling;
+    state.split[a] = to;
+    bool allowed = to <= o.split || to <= state.ceiling;
+    if (action != SplitAction::kHold && to == o.split) allowed = false;  // one way to hold
+    if (must_fall) {
+      allowed = to < o.split;
+      if (verdict == ShadowVerdict::kFailing) allowed = to == 0;
+    }
+    state.allowed[a] = allowed;
+  }
+  return state;
+}
+
+SplitAction Nearest(const GuardState& state, double wanted) {
+  int best = -1;
+  for (int a = 0; a < kSplitActions; ++a) {
+    if (!state.allowed[a]) continue;
+    if (best < 0 || std::abs(state.split[a] - wanted) < std::abs(state.split[best] - wanted)) {
+      best = a;
+    }
+  }
+  return static_cast<SplitAction>(best);
+}
+
+void Moved(double from, double to, GuardMemory& memory) {
+  if (to > from) memory.requests = memory.failed = memory.slow = 0;
+}
+
+}  // namespace foreshadow

@@ -1,0 +1,101 @@
+// The guard rails of the split, outside every policy: which changes are allowed now, and why the
+// others are not. A policy picks among what is left; whatever it is, traffic goes only where it has
+// been shown to be served. Pure, any thread; the caller keeps one GuardMemory per shadow.
+//
+//   stale       measurements missing, older than stale_s, or impossible: the split stays
+//   failing     the shadow surely fails a lot: the split goes to 0
+//   worse       the shadow surely harms more requests than it may and than the primary: it falls
+//   overfull    the split is above what the shadow is said to carry: it falls
+//   cooling     the shadow was worse not long ago: no increase, unless the primary is worse by now
+//   first       from nothing, first_split at most
+//   few         fewer than samples_min requests at the shadow since the split rose: no increase
+//   unproven    as many, but neither well nor surely better than the primary: no increase
+//   ceiling     an increase stays within growth times the rate that the shadow has carried well,
+//               within the share of it that ready_rps allows, and within step_max
+//
+// "Surely" is at 97.5 % by the score interval of a share (Wilson 1927).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+#include "service/learn/observation.h"
+
+namespace foreshadow {
+
+enum class SplitAction : uint8_t {
+  kZero,
+  kHalve,
+  kLessTenth,  // -0.1
+  kHold,
+  kMoreTwentieth,  // +0.05
+  kMoreTenth,      // +0.1
+  kMoreFifth,      // +0.2
+  kToCeiling,
+};
+inline constexpr int kSplitActions = 8;
+extern const std::array<std::string_view, kSplitActions> kSplitActionNames;
+
+struct GuardSettings {
+  double first_split = 0.1;
+  double split_max = 1;
+  double step_max = 0.4;
+  double stale_s = 30;       // at least three intervals count as fresh, however long they are
+  double samples_min = 50;   // a failure share of 10 % then shows itself 99 times in 100
+  double harm_share = 0.05;  // of a shadow's requests that may fail or be slow
+  double harm_ratio = 1.5;   // worse than the primary: so many times its share
+  double failing_share = 0.1;
+  double growth = 2;         // of the proven rate in one step
+  double ready_share = 0.9;  // of the rate that the shadow is said to carry
+  double proven_s = 600;     // so long a proof counts
+  double cooling_s = 30;     // after the shadow was worse; doubles each time
+  double cooling_s_max = 480;
+};
+
+enum class ShadowVerdict : uint8_t { kStale, kFailing, kWorse, kInconclusive, kUnproven, kGood };
+const char* Name(ShadowVerdict verdict);
+
+struct GuardMemory {
+  double requests = 0;  // at the shadow since the split last rose, and how they went
+  double failed = 0;
+  double slow = 0;
+  double proven_rps = 0;      // that the shadow carried well
+  double proven_age_s = 0;    // since it last did
+  double cooling_s = 0;       // left
+  double worse_share = 0;     // that it harmed when it was worse
+  double cooling_next_s = 0;  // of the next time; 0 = settings.cooling_s
+  bool operator==(const GuardMemory&) const = default;
+};
+
+struct GuardState {
+  ShadowVerdict verdict = ShadowVerdict::kStale;
+  double ceiling = 0;  // the largest split of an increase; the split in force when there is none
+  double limit = 1;    // above it the split must fall
+  std::array<double, kSplitActions> split{};  // where each action leads
+  std::array<bool, kSplitActions> allowed{};  // never all false
+  std::string_view reason;                    // of the tightest rail that holds; "" = none
+};
+
+// Takes in what was measured with the split in force.
+ShadowVerdict Remember(const SplitObservation& observation, const GuardSettings& settings,
+                       GuardMemory& memory);
+
+// What may be done now. `verdict` is of the Remember just before.
+GuardState Allow(const SplitObservation& observation, const GuardSettings& settings,
+                 const GuardMemory& memory, ShadowVerdict verdict);
+
+// The allowed action that leads nearest to a split: what is left of a rule's wish.
+SplitAction Nearest(const GuardState& state, double wanted);
+
+// Tells the memory what the split becomes.
+void Moved(double from, double to, GuardMemory& memory);
+
+// Lower and upper end of the score interval of a share, z = 1.96; 0 and 1 when nothing was counted.
+struct ShareInterval {
+  double low = 0;
+  double high = 1;
+};
+ShareInterval WilsonInterval(double count, double of);
+
+}  // namespace foreshadow

@@ -1,0 +1,65 @@
+// What is known of one account's split at the moment of a decision, as plain numbers: the same
+// struct is filled by the engine's tick and by the simulator that the policy is trained in. Pure,
+// any thread.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace foreshadow {
+
+// One instance's requests over the newest interval. Failed ones are not part of the quantiles: an
+// instance that fails fast must not look fast, see HarmedShare and EffectiveP99.
+struct Measured {
+  double requests = 0;  // 0 = nothing measured
+  double failed = 0;    // of them
+  double slow = 0;      // answered, but not within the SLO
+  double p50_ms = 0;
+  double p99_ms = 0;
+};
+
+struct SplitObservation {
+  double split = 0;
+  double interval_s = 10;      // between two decisions
+  double since_sharing_s = 0;  // how long the shadow has run: warmth
+  double since_change_s = 0;   // of the split
+  bool measured = false;       // a source of request measurements exists for this account
+  double age_s = 0;            // of the newest measurements
+  double demand_rps = 0;       // of the account, at both instances together
+  // What the source would carry with nothing moved, as a share of its capacity: now, one interval
+  // ahead, and the largest within the horizon; p50 and p95.
+  double source_load = 0;
+  double source_load_next_p50 = 0;
+  double source_load_next_p95 = 0;
+  double source_load_peak_p95 = 0;
+  double overload_probability = 0;  // within the horizon, with nothing moved
+  double overload_in_s = 0;         // until it is likely; the horizon when it is not
+  double horizon_s = 900;
+  double target_risk = 0;  // that the target is overloaded within the horizon, splits in force
+  double ready_rps = 0;    // that the shadow is said to carry; what it has shown is the guard's
+  Measured primary;
+  Measured shadow;
+  double slo_ms = 400;
+  double timeout_ms = 2'000;
+};
+
+// Counts and times that can be true: finite, not negative, parts no more than the whole, and no
+// answer in no time. Anything else is treated like a measurement that did not come.
+bool Plausible(const Measured& measured);
+bool Plausible(const SplitObservation& observation);
+
+// Share of requests that failed or were slow; 0 when there are none.
+double HarmedShare(const Measured& measured);
+
+// The 99th percentile with failures counted as long as the timeout; 0 when there are none.
+double EffectiveP99(const Measured& measured, double timeout_ms);
+
+inline constexpr int kSplitFeatures = 24;
+using SplitFeatures = std::array<float, kSplitFeatures>;
+extern const std::array<std::string_view, kSplitFeatures> kSplitFeatureNames;
+
+// `ceiling` is the largest split that the guard allows now; `conclusive`, that there are samples
+// enough to judge the shadow. All features lie within -1..2.
+SplitFeatures FeaturesOf(const SplitObservation& observation, double ceiling, bool conclusive);
+
+}  // namespace foreshadow

@@ -1,0 +1,127 @@
+#include "service/learn/q_policy.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <utility>
+
+namespace foreshadow {
+namespace {
+
+using models::Tensor;
+
+constexpr double kBeyond = 0.1;  // of a feature's range: so far off is still known
+
+absl::StatusOr<const Tensor*> Find(const std::vector<Tensor>& tensors, const std::string& name,
+                                   const std::vector<int64_t>& shape) {
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const Tensor& t) { return t.name == name; });
+  if (found == tensors.end()) {
+    return absl::InvalidArgumentError(fmt::format("tensor {} is missing", name));
+  }
+  if (found->shape != shape) {
+    return absl::InvalidArgumentError(
+        fmt::format("tensor {} has another shape than the card's "
+                    "features, hidden and actions make it",
+                    name));
+  }
+  if (!std::all_of(found->values.begin(), found->values.end(),
+                   [](float v) { return std::isfinite(v); })) {
+    return absl::InvalidArgumentError(
+        fmt::format("tensor {} has a value that is not finite", name));
+  }
+  return &*found;
+}
+
+absl::Status ReadLayer(const std::vector<Tensor>& tensors, const std::string& name, int64_t rows,
+                       int64_t columns, Eigen::MatrixXf& weight, Eigen::VectorXf& bias) {
+  using RowMajor = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+  const auto w = Find(tensors, name + ".weight", {rows, columns});
+  if (!w.ok()) return w.status();
+  const auto b = Find(tensors, name + ".bias", {rows});
+  if (!b.ok()) return b.status();
+  weight = Eigen::Map<const RowMajor>((*w)->values.data(), rows, columns);
+  bias = Eigen::Map<const Eigen::VectorXf>((*b)->values.data(), rows);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<QPolicy> QPolicy::Create(QCard card, const std::vector<Tensor>& tensors) {
+  QPolicy policy;
+  const int64_t hidden = card.hidden;
+  const absl::Status statuses[] = {
+      ReadLayer(tensors, "first", hidden, kSplitFeatures, policy.first_, policy.first_bias_),
+      ReadLayer(tensors, "second", hidden, hidden, policy.second_, policy.second_bias_),
+      ReadLayer(tensors, "heads", 1 + kSplitActions, hidden, policy.heads_, policy.heads_bias_),
+  };
+  for (const absl::Status& status : statuses) {
+    if (!status.ok()) return status;
+  }
+  policy.card_ = std::move(card);
+  return policy;
+}
+
+ActionValues QPolicy::Values(const SplitFeatures& features) const {
+  const Eigen::Map<const Eigen::VectorXf> input(features.data(), kSplitFeatures);
+  const Eigen::VectorXf first = (first_ * input + first_bias_).cwiseMax(0.0f);
+  const Eigen::VectorXf second = (second_ * first + second_bias_).cwiseMax(0.0f);
+  const Eigen::VectorXf heads = heads_ * second + heads_bias_;
+  const float mean = heads.tail(kSplitActions).mean();
+  ActionValues values{};
+  for (int a = 0; a < kSplitActions; ++a) values[a] = heads[0] + heads[1 + a] - mean;
+  return values;
+}
+
+bool QPolicy::Knows(const SplitObservation& observation, const SplitFeatures& features) const {
+  if (observation.interval_s < card_.interval_s_min ||
+      observation.interval_s > card_.interval_s_max) {
+    return false;
+  }
+  for (int f = 0; f < kSplitFeatures; ++f) {
+    const double beyond = kBeyond * (card_.feature_max[f] - card_.feature_min[f]);
+    if (features[f] < card_.feature_min[f] - beyond) return false;
+    if (features[f] > card_.feature_max[f] + beyond) return false;
+  }
+  return true;
+}
+
+SplitAction BestAllowed(const ActionValues& values, const GuardState& state) {
+  int best = -1;
+  for (int a = 0; a < kSplitActions; ++a) {
+    if (state.allowed[a] && (best < 0 || values[a] > values[best])) best = a;
+  }
+  return static_cast<SplitAction>(best);
+}
+
+absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {
+  constexpr int64_t kCardBytesMax = 1 << 20;
+  const auto named = [&](const std::string& file, const absl::Status& status) {
+    return absl::Status(status.code(), fmt::format("{}/{}: {}", folder, file, std::string(status.message())));
+  };
+  const auto text = models::ReadWholeFile(folder + "/card.json", kCardBytesMax);
+  if (!text.ok()) return named("card.json", text.status());
+  auto card = QCardFromJson(*text);
+  if (!card.ok()) return named("card.json", card.status());
+  const auto file = models::ReadSafetensors(folder + "/weights.safetensors");
+  if (!file.ok()) return named("weights.safetensors", file.status());
+  auto policy = QPolicy::Create(*std::move(card), file->tensors);
+  if (!policy.ok()) return named("weights.safetensors", policy.status());
+  return policy;
+}
+
+absl::Status SaveQPolicy(const std::string& folder, const QCard& card,
+                         const std::vector<Tensor>& tensors) {
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) return absl::UnavailableError(fmt::format("{}: {}", folder, error.message()));
+  models::TensorFile file;
+  file.tensors = tensors;
+  absl::Status status = models::WriteSafetensors(folder + "/weights.safetensors", file);
+  if (!status.ok()) return status;
+  return models::ReplaceFile(folder + "/card.json", QCardToJson(card));
+}
+
+}  // namespace foreshadow

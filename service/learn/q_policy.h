@@ -1,0 +1,68 @@
+// A learned policy of the split: what each action is worth by a small network - two hidden layers,
+// then value and advantages apart (Wang et al. 2016, "Dueling network architectures") - run without
+// torch. In a folder as card.json and weights.safetensors. Immutable once loaded, any thread.
+#pragma once
+
+#include <Eigen/Core>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/file/safetensors.h"
+#include "service/learn/guard.h"
+#include "service/learn/observation.h"
+
+namespace foreshadow {
+
+using ActionValues = std::array<double, kSplitActions>;
+
+// What the weights are of, and what they may be used for.
+struct QCard {
+  int hidden = 64;
+  std::string version;         // of the policy, named in every decision it makes
+  double interval_s_min = 10;  // between decisions, that it has seen
+  double interval_s_max = 10;
+  // Of each feature, that it has seen: outside them the plain rule decides.
+  SplitFeatures feature_min{};
+  SplitFeatures feature_max{};
+  uint64_t seed = 0;
+  int64_t episodes = 0;
+  int64_t steps = 0;
+  std::string command;                   // that made it
+  std::map<std::string, double> scores;  // name -> value, for the record
+};
+
+class QPolicy {
+ public:
+  // INVALID_ARGUMENT names a tensor that is missing or of another shape, or a value that is not
+  // finite.
+  static absl::StatusOr<QPolicy> Create(QCard card, const std::vector<models::Tensor>& tensors);
+
+  const QCard& card() const { return card_; }
+  ActionValues Values(const SplitFeatures& features) const;
+  // Within what it has seen, a tenth of the range more on both sides.
+  bool Knows(const SplitObservation& observation, const SplitFeatures& features) const;
+
+ private:
+  QCard card_;
+  Eigen::MatrixXf first_, second_, heads_;  // heads: value, then advantages
+  Eigen::VectorXf first_bias_, second_bias_, heads_bias_;
+};
+
+// The best of the allowed.
+SplitAction BestAllowed(const ActionValues& values, const GuardState& state);
+
+std::string QCardToJson(const QCard& card);
+// DATA_LOSS when it is no JSON object; INVALID_ARGUMENT naming a field that is missing, out of
+// range, or of other features or actions than this program's.
+absl::StatusOr<QCard> QCardFromJson(const std::string& text);
+
+// Errors name the file.
+absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder);
+absl::Status SaveQPolicy(const std::string& folder, const QCard& card,
+                         const std::vector<models::Tensor>& tensors);
+
+}  // namespace foreshadow

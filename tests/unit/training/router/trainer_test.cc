@@ -1,0 +1,164 @@
+#include "training/router/trainer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <random>
+
+#include "models/torch/q_network.h"
+#include "service/learn/q_policy.h"
+#include "tests/unit/training/io/scratch.h"
+#include "training/router/episode.h"
+#include "training/router/learned.h"
+#include "training/router/study.h"
+
+namespace foreshadow::training::router {
+namespace {
+
+using models::Tensor;
+using testing::HasSubstr;
+
+// A problem whose values are known: every step, whatever is done, the state stays; action a earns
+// a / 10 and the best goes on for ever, so that Q(a) = a / 10 + discount * best / (1 - discount).
+TEST(QNetwork, FindsTheValuesOfAProblemSolvedByHand) {
+  constexpr int kActions = 3;
+  constexpr double kDiscount = 0.5;
+  auto network = *models::QNetwork::Create({2, 16, kActions}, 1);
+  std::mt19937_64 random(1);
+  std::vector<float> features, rewards, discounts(64, kDiscount), allowed(64 * kActions, 1);
+  std::vector<float> weights(64, 1), errors(64);
+  std::vector<int64_t> actions;
+  for (int i = 0; i < 64; ++i) {
+    features.insert(features.end(), {1.0f, -0.5f});
+    actions.push_back(i % kActions);
+    rewards.push_back(static_cast<float>(actions.back()) / 10);
+    allowed[static_cast<size_t>(i) * kActions + 2] = 0;  // the guard forbids the best afterwards
+  }
+  const models::QBatch batch{64,       features, actions, rewards, discounts,
+                             features, allowed,  allowed, weights, 0};
+  for (int i = 0; i < 3'000; ++i) ASSERT_TRUE(network->TrainStep(batch, 1e-2, 0.05, errors).ok());
+  for (const float error : errors) EXPECT_LT(error, 1e-2);
+  const double best = 0.1 / (1 - kDiscount);  // action 1 for ever
+  // The dueling head by hand, from the weights.
+  const std::vector<Tensor> w = network->Weights();
+  const auto layer = [&](const std::string& name, const std::vector<double>& x, bool relu) {
+    std::vector<double> y;
+    for (const Tensor& t : w) {
+      if (t.name != name + ".weight") continue;
+      for (int64_t r = 0; r < t.shape[0]; ++r) {
+        double sum = 0;
+        for (int64_t c = 0; c < t.shape[1]; ++c) sum += t.values[r * t.shape[1] + c] * x[c];
+        y.push_back(sum);
+      }
+    }
+    for (const Tensor& t : w) {
+      if (t.name != name + ".bias") continue;
+      for (size_t r = 0; r < y.size(); ++r) y[r] += t.values[r];
+    }
+    if (relu) {
+      for (double& v : y) v = std::max(v, 0.0);
+    }
+    return y;
+  };
+  const auto out = layer("heads", layer("second", layer("first", {1, -0.5}, true), true), false);
+  const double mean = (out[1] + out[2] + out[3]) / 3;
+  for (int a = 0; a < kActions; ++a) {
+    EXPECT_NEAR(out[0] + out[1 + a] - mean, a / 10.0 + kDiscount * best, 0.02) << "action " << a;
+  }
+}
+
+std::vector<Tensor> RandomWeights(int hidden) {
+  return (*models::QNetwork::Create({kSplitFeatures, hidden, kSplitActions}, 5))->Weights();
+}
+
+TEST(QPolicy, FilesThatAreWrongAreRefusedByName) {
+  QCard card;
+  card.hidden = 8;
+  EXPECT_TRUE(QPolicy::Create(card, RandomWeights(8)).ok());
+  EXPECT_THAT(std::string(QPolicy::Create(card, RandomWeights(9)).status().message()),
+              HasSubstr("first.weight"));
+  auto weights = RandomWeights(8);
+  weights.back().values[0] = NAN;
+  EXPECT_THAT(std::string(QPolicy::Create(card, weights).status().message()),
+              HasSubstr("not finite"));
+  weights.pop_back();
+  EXPECT_THAT(std::string(QPolicy::Create(card, weights).status().message()), HasSubstr("missing"));
+}
+
+TEST(QPolicy, CardsComeBackAndForeignOnesAreRefused) {
+  QCard card;
+  card.version = "q-1";
+  card.feature_max.fill(1);
+  card.scores["x"] = 2.5;
+  const std::string text = QCardToJson(card);
+  const auto back = QCardFromJson(text);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(QCardToJson(*back), text);
+  std::string other = text;
+  other.replace(other.find("to-ceiling"), 10, "to-nothing");
+  EXPECT_THAT(std::string(QCardFromJson(other).status().message()), HasSubstr("actions"));
+  EXPECT_TRUE(absl::IsDataLoss(QCardFromJson("[").status()));
+}
+
+RouterTrainOptions Tiny(const std::string& out) {
+  RouterTrainOptions o;
+  o.out = out;
+  o.epochs = 4;
+  o.episodes = 6;
+  o.steps = 40;
+  o.hidden = 16;
+  o.batch = 16;
+  o.replay.capacity = 2'000;
+  o.validation_seeds = 1;
+  return o;
+}
+
+class RouterTraining : public ScratchTest {};
+
+TEST_F(RouterTraining, KilledAndResumedItMakesTheSamePolicy) {
+  const std::string whole = PathOf("whole");
+  const std::string cut = PathOf("cut");
+  ASSERT_TRUE(TrainRouter(Tiny(whole), [](const auto&) {}).ok());
+  struct Killed {};
+  EXPECT_THROW((void)TrainRouter(Tiny(cut),
+                                 [](const RouterProgress& p) {
+                                   if (p.epoch == 2) throw Killed();
+                                 }),
+               Killed);
+  EXPECT_FALSE(std::filesystem::exists(cut + "/card.json"));
+  bool resumed = false;
+  ASSERT_TRUE(TrainRouter(Tiny(cut), [&](const RouterProgress& p) { resumed = p.resumed; }).ok());
+  EXPECT_TRUE(resumed);
+  EXPECT_EQ(Get(std::string("cut") + "/weights.safetensors"),
+            Get(std::string("whole") + "/weights.safetensors"));
+  EXPECT_EQ(Get(std::string("cut") + "/training.csv"), Get(std::string("whole") + "/training.csv"));
+  EXPECT_TRUE(LoadQPolicy(cut).ok());
+
+  RouterTrainOptions other = Tiny(cut);
+  other.seed = 2;
+  EXPECT_TRUE(absl::IsFailedPrecondition(TrainRouter(other, [](const auto&) {}).status()));
+  other.batch = 0;
+  EXPECT_THAT(std::string(TrainRouter(other, [](const auto&) {}).status().message()),
+              HasSubstr("batch is 0"));
+}
+
+TEST(Study, CountsRegretAboveTheOracleAndNamesUnknownFamilies) {
+  StudyOptions o;
+  o.families = {"surge"};
+  o.episodes = 2;
+  o.threads = 2;
+  const auto study = RunStudy(o, nullptr, [](int64_t, int64_t) {});
+  ASSERT_TRUE(study.ok()) << study.status();
+  EXPECT_EQ(study->policies.back(), "oracle");
+  EXPECT_EQ(study->rows.back().regret.value, 0);
+  EXPECT_GT(study->rows.front().regret.value, 0);  // without a shadow
+  EXPECT_LE(study->rows.front().regret.low, study->rows.front().regret.value);
+  o.families = {"serge"};
+  EXPECT_THAT(std::string(RunStudy(o, nullptr, [](int64_t, int64_t) {}).status().message()),
+              HasSubstr("serge"));
+}
+
+}  // namespace
+}  // namespace foreshadow::training::router

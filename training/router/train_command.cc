@@ -1,0 +1,89 @@
+#include "training/router/train_command.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "training/command.h"
+#include "training/router/trainer.h"
+#include "training/train/progress_bar.h"
+
+namespace foreshadow::training::router {
+namespace {
+
+struct Arguments {
+  RouterTrainOptions train;
+  bool json = false;
+};
+
+std::string CommandLine(const RouterTrainOptions& o) {
+  return fmt::format(
+      "foreshadow train router --out {} --epochs {} --episodes {} --steps {} --hidden {} --batch "
+      "{} "
+      "--learning-rate {} --n-step {} --discount {} --replay {} --interval {} --seed {}{}",
+      o.out, o.epochs, o.episodes, o.steps, o.hidden, o.batch, o.learning_rate, o.replay.steps,
+      o.replay.discount, o.replay.capacity, fmt::join(o.intervals_s, " "), o.seed,
+      o.replay.prioritized ? " --prioritized" : "");
+}
+
+absl::Status Run(Arguments& a) {
+  a.train.command = CommandLine(a.train);
+  ProgressBar bar("train router");
+  const auto card = TrainRouter(a.train, [&bar](const RouterProgress& p) {
+    bar.Show(p.epoch, p.epochs,
+             fmt::format("{}loss {:.4f}  cost {:.2f}, validation {:.2f}, best {:.2f}",
+                         p.resumed ? "resumed  " : "", p.loss, p.train_cost, p.validation_cost,
+                         p.best_cost));
+  });
+  if (!card.ok()) return card.status();
+  if (a.json) {
+    const nlohmann::ordered_json json = {{"policy", a.train.out}, {"version", card->version},
+                                         {"seed", card->seed},    {"episodes", card->episodes},
+                                         {"steps", card->steps},  {"scores", card->scores}};
+    fmt::print("{}\n", json.dump(2));
+    return absl::OkStatus();
+  }
+  fmt::print(
+      "{}: policy {} of {} episodes and {} steps; an episode of validation costs {:.2f}\n"
+      "weights.safetensors, card.json, and training.csv with each epoch, are there.\n"
+      "`foreshadow evaluate router --policy {}` holds it against the rules.\n",
+      a.train.out, card->version, card->episodes, card->steps, card->scores.at("validation_cost"),
+      a.train.out);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddTrainRouter(CLI::App& train) {
+  auto arguments = std::make_shared<Arguments>();
+  RouterTrainOptions& o = arguments->train;
+  CLI::App& command = *train.add_subcommand(
+      "router",
+      "Train the policy of the split in the split simulator.\n"
+      "Killed, it goes on from its last epoch when the same command is run again.");
+  command.add_option("--out", o.out, "Folder for the policy, its log and its checkpoint")
+      ->required();
+  command.add_option("--epochs", o.epochs, "Epochs")->capture_default_str();
+  command.add_option("--episodes", o.episodes, "Episodes an epoch")->capture_default_str();
+  command.add_option("--steps", o.steps, "Steps of the network an epoch")->capture_default_str();
+  command.add_option("--hidden", o.hidden, "Width of the network")->capture_default_str();
+  command.add_option("--batch", o.batch, "Transitions a step")->capture_default_str();
+  command.add_option("--learning-rate", o.learning_rate, "Its peak")->capture_default_str();
+  command.add_option("--n-step", o.replay.steps, "Decisions that a transition spans")
+      ->capture_default_str();
+  command.add_option("--discount", o.replay.discount, "Of ten seconds")->capture_default_str();
+  command.add_option("--replay", o.replay.capacity, "Transitions kept")->capture_default_str();
+  command.add_flag("--prioritized", o.replay.prioritized, "Draw them by how far off they were");
+  command
+      .add_option("--interval", o.intervals_s, "Seconds between decisions; several = drawn anew")
+      ->capture_default_str();
+  command.add_option("--seed", o.seed, "The same seed gives the same policy")
+      ->capture_default_str();
+  command.add_flag("--fresh", o.fresh, "Start anew even where there is a checkpoint");
+  command.add_flag("--json", arguments->json, "Print the result as JSON");
+  SetRun(command, [arguments] { return Run(*arguments); });
+}
+
+}  // namespace foreshadow::training::router

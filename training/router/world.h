@@ -1,0 +1,79 @@
+// The split simulator: one account with a primary and a shadow, both queues (queue.h), under a
+// scenario. Time advances by intervals, one decision each; within an interval every request is
+// drawn and served. Deterministic in the scenario; a copy goes on exactly like the original. One
+// thread.
+#pragma once
+
+#include <array>
+#include <functional>
+#include <random>
+#include <vector>
+
+#include "service/learn/observation.h"
+#include "training/router/queue.h"
+#include "training/router/scenario.h"
+
+namespace foreshadow::training::router {
+
+// What one interval brought, as it truly was.
+struct Interval {
+  Measured primary;
+  Measured shadow;
+  double share = 0;   // of the requests that the shadow had
+  double p99_ms = 0;  // of all, failures as long as the timeout
+  double source_load = 0;
+  double cost = 0;  // service/learn/reward.h
+};
+
+// Picks per request instead of a split: true = the shadow. Sees what a client sees.
+struct RequestView {
+  double now_ms = 0;
+  std::array<int, 2> in_flight{};  // primary, shadow
+};
+class RequestBalancer {
+ public:
+  virtual ~RequestBalancer() = default;
+  virtual bool PickShadow(const RequestView& view, double random) = 0;
+  virtual void Answered(bool shadow, double done_ms, double latency_ms, bool failed) = 0;
+};
+
+class SplitWorld {
+ public:
+  explicit SplitWorld(Scenario scenario);
+
+  const Scenario& scenario() const { return scenario_; }
+  bool over() const { return interval_ >= scenario_.intervals(); }
+  int interval() const { return interval_; }
+  // What policies are told before the next interval.
+  SplitObservation Observe() const;
+
+  // Runs one interval with a split, or with a balancer, whose share is then measured. From the
+  // moment at which the primary is dead all goes to the shadow, whoever decides: failover needs no
+  // policy.
+  Interval Advance(double split, RequestBalancer* balancer = nullptr);
+
+  // Appends every request's latency, failures as long as the timeout; null = not wanted.
+  void KeepLatencies(std::vector<float>* latencies_ms) { latencies_ms_ = latencies_ms; }
+
+ private:
+  double Exponential(double mean);
+  double SpeedOf(bool shadow, double s) const;
+  struct Foresight;
+  Foresight Foresee(double s) const;
+
+  Scenario scenario_;
+  std::mt19937_64 random_;
+  ServerQueue primary_;
+  ServerQueue shadow_;
+  int interval_ = 0;
+  double split_ = 0;         // asked for
+  double sticky_split_ = 0;  // in force, where sessions stay
+  double changed_s_ = 0;     // time of the last change
+  double shadow_served_ = 0;
+  double forecast_bias_ = 0;  // in deviations, wanders
+  Interval last_;             // as measured
+  double measured_s_ = 0;     // end of the interval it is of
+  std::vector<float>* latencies_ms_ = nullptr;
+};
+
+}  // namespace foreshadow::training::router
