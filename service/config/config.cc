@@ -85,6 +85,12 @@ std::vector<Section> Sections(Config& c) {
         {"decrease_factor", &learn.decrease_factor, 0, 0.99},
         {"hold_ms", &learn.hold_ms, 0, 7 * 86'400'000.0}}},
       {"monitor", {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650}}},
+      {"inference",
+       {{"batch_series_max", &c.inference.batch_series_max, 1, 100'000},
+        {"wait_ms", &c.inference.wait_ms, 0, 1'000},
+        {"queue_calls_max", &c.inference.queue_calls_max, 1, 1'000'000},
+        {"queue_mib_max", &c.inference.queue_mib_max, 1, 65'536},
+        {"threads", &c.inference.threads, 1, 64}}},
       {"models", {{"auto_promote_hours", &c.auto_promote_hours, 0, 24 * 366}}},
   };
 }

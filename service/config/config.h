@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "service/batch/settings.h"
 #include "service/logs/logs.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -37,6 +38,7 @@ struct Config {
   int64_t retention_5_minutes_hours = 24 * 183;   // of means, minima and maxima of 5 minutes
   int64_t retention_1_hour_hours = 24 * 3 * 366;  // and of hours
   int64_t accept_past_hours = 24 * 35;            // older samples are refused
+  batch::Settings inference;
   Settings settings;
   std::vector<CellConfig> cells;  // by id
 };

@@ -132,19 +132,19 @@ void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& hist
 }
 
 // All models. Those that carry something see all series, whose places must not change from call to
-// call; the others those with samples. carried: [model], null = nothing is carried.
+// call; the others those with samples. carried: [model].
 void RunAll(const models::History& history, int steps, const ModelList& models,
-            std::vector<std::any>* carried, std::vector<models::QuantileBlock>& blocks,
+            std::vector<std::any>& carried, std::vector<models::QuantileBlock>& blocks,
             std::vector<std::string>& alerts) {
   blocks.resize(models.size());
   for (models::QuantileBlock& block : blocks) block.series = 0;
   std::vector<bool> anew(models.size(), true);
-  if (carried != nullptr) carried->resize(models.size());
-  for (size_t m = 0; carried != nullptr && m < models.size(); ++m) {
+  carried.resize(models.size());
+  for (size_t m = 0; m < models.size(); ++m) {
     if (!models[m]->carries()) continue;
     anew[m] = false;
     const auto run = [&](models::QuantileBlock& block) {
-      return models[m]->Continue(history, steps, (*carried)[m], block);
+      return models[m]->Continue(history, steps, carried[m], block);
     };
     RunModel(*models[m], history.step_ms, steps, run, blocks[m], alerts);
   }
@@ -153,15 +153,13 @@ void RunAll(const models::History& history, int steps, const ModelList& models,
   if (!chosen.empty()) RunModelsOn(chosen, history, steps, models, anew, blocks, alerts);
 }
 
-ForecastTable ForecastAndMix(const models::History& history, int steps, const ModelList& models,
-                             models::Mixture& mixture, std::vector<std::any>* carried,
-                             std::vector<models::QuantileBlock>& blocks,
-                             std::vector<std::string>& alerts) {
+// What is published of the models' answers, [model].
+ForecastTable MixAll(const models::History& history, int steps, const ModelList& models,
+                     models::Mixture& mixture, const std::vector<models::QuantileBlock>& blocks) {
   ForecastTable table;
   table.made_at_ms = history.end_ms;
   table.step_ms = history.step_ms;
   for (const auto& model : models) table.models.push_back(models::Label(*model));
-  RunAll(history, steps, models, carried, blocks, alerts);
   const auto answered = [](const models::QuantileBlock& block) { return block.series > 0; };
   if (std::any_of(blocks.begin(), blocks.end(), answered)) {
     models::Mix(mixture, history, blocks, table.block);
@@ -227,9 +225,19 @@ std::vector<models::Driver> DriversOf(const PatternMemory& patterns, int64_t ser
 
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
                              std::vector<std::string>& alerts) {
+  // A mixture that has judged nothing takes the first model that answers, so each of the others is
+  // asked only for the series that are left.
   models::Mixture nothing_known;
-  std::vector<models::QuantileBlock> blocks;
-  return ForecastAndMix(history, steps, models, nothing_known, /*carried=*/nullptr, blocks, alerts);
+  std::vector<models::QuantileBlock> blocks(models.size());
+  std::vector<int64_t> left = WithSamples(history.values);
+  for (size_t m = 0; m < models.size() && !left.empty(); ++m) {
+    std::vector<bool> wanted(models.size(), false);
+    wanted[m] = true;
+    RunModelsOn(left, history, steps, models, wanted, blocks, alerts);
+    if (blocks[m].series == 0) continue;
+    std::erase_if(left, [&](int64_t s) { return models::Answered(blocks[m].status[s]); });
+  }
+  return MixAll(history, steps, models, nothing_known, blocks);
 }
 
 ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
@@ -244,8 +252,9 @@ ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const Patte
       window.end_ms, window.step_ms,           window.values, signals, patterns.period_steps,
       applications,  memory.application_names, drivers};
   ObserveNew(window, memory);
-  ForecastTable table = ForecastAndMix(history, HorizonSteps(window.step_ms), models,
-                                       memory.mixture, &memory.carried, memory.blocks, alerts);
+  const int steps = HorizonSteps(window.step_ms);
+  RunAll(history, steps, models, memory.carried, memory.blocks, alerts);
+  ForecastTable table = MixAll(history, steps, models, memory.mixture, memory.blocks);
   memory.made.push_front({window.end_ms, FirstSteps(table.block)});
   if (memory.made.size() > kScoredSteps + 1) memory.made.pop_back();
   return table;

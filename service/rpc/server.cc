@@ -24,7 +24,10 @@ constexpr const char* kNeedATick[] = {"foreshadow.v1.Forecasts", "foreshadow.v1.
 
 class GrpcServer : public Server {
  public:
-  explicit GrpcServer(Engine& engine) : feed_(engine), services_(MakeServices(engine)) {}
+  explicit GrpcServer(Engine& engine)
+      : feed_(engine),
+        batcher_(engine.config().inference, engine.config().settings.analyze.period_significance),
+        services_(MakeServices(engine, batcher_)) {}
   ~GrpcServer() override { feed_.Remove(health_listener_); }
 
   absl::Status Bind(const std::string& listen) {
@@ -54,6 +57,7 @@ class GrpcServer : public Server {
 
   void Stop(int64_t grace_ms) override {
     server_->GetHealthCheckService()->SetServingStatus(false);
+    batcher_.Stop();
     server_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(grace_ms));
   }
 
@@ -62,8 +66,8 @@ class GrpcServer : public Server {
   void ReportHealth() {
     grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
     for (const char* service : kNeedATick) health.SetServingStatus(service, false);
-    for (const char* service :
-         {"", "foreshadow.v1.Telemetry", "foreshadow.v1.Fleet", "foreshadow.v1.Plans"}) {
+    for (const char* service : {"", "foreshadow.v1.Telemetry", "foreshadow.v1.Fleet",
+                                "foreshadow.v1.Plans", "inference.GRPCInferenceService"}) {
       health.SetServingStatus(service, true);
     }
     health_listener_ = feed_.Add([&health](const std::shared_ptr<const TickReport>& report) {
@@ -73,6 +77,7 @@ class GrpcServer : public Server {
 
   ReportFeed feed_;
   int64_t health_listener_ = 0;
+  batch::Batcher batcher_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;

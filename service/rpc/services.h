@@ -1,4 +1,5 @@
-// One file a service; each is stateless and answers from the engine.
+// One file a service; each is stateless and answers from the engine. The batcher runs the models
+// for those that bring histories along.
 #pragma once
 
 #include <grpcpp/impl/codegen/service_type.h>
@@ -6,21 +7,25 @@
 #include <memory>
 #include <vector>
 
+#include "service/batch/batcher.h"
 #include "service/serving/engine.h"
 
 namespace foreshadow::rpc {
 
 std::unique_ptr<grpc::Service> MakeTelemetryService(Engine& engine);
 std::unique_ptr<grpc::Service> MakeFleetService(Engine& engine);
-std::unique_ptr<grpc::Service> MakeForecastsService(Engine& engine);
+std::unique_ptr<grpc::Service> MakeForecastsService(Engine& engine, batch::Batcher& batcher);
+std::unique_ptr<grpc::Service> MakeInferenceService(Engine& engine, batch::Batcher& batcher);
 std::unique_ptr<grpc::Service> MakePatternsService(Engine& engine);
 std::unique_ptr<grpc::Service> MakePlansService(Engine& engine);
 
-inline std::vector<std::unique_ptr<grpc::Service>> MakeServices(Engine& engine) {
+inline std::vector<std::unique_ptr<grpc::Service>> MakeServices(Engine& engine,
+                                                                batch::Batcher& batcher) {
   std::vector<std::unique_ptr<grpc::Service>> services;
   services.push_back(MakeTelemetryService(engine));
   services.push_back(MakeFleetService(engine));
-  services.push_back(MakeForecastsService(engine));
+  services.push_back(MakeForecastsService(engine, batcher));
+  services.push_back(MakeInferenceService(engine, batcher));
   services.push_back(MakePatternsService(engine));
   services.push_back(MakePlansService(engine));
   return services;

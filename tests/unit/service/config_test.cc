@@ -178,6 +178,11 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(config->watermark_delay_ms, defaults.watermark_delay_ms);
   EXPECT_EQ(config->retention_hours, defaults.retention_hours);
   EXPECT_EQ(config->accept_past_hours, defaults.accept_past_hours);
+  EXPECT_EQ(config->inference.batch_series_max, defaults.inference.batch_series_max);
+  EXPECT_EQ(config->inference.wait_ms, defaults.inference.wait_ms);
+  EXPECT_EQ(config->inference.queue_calls_max, defaults.inference.queue_calls_max);
+  EXPECT_EQ(config->inference.queue_mib_max, defaults.inference.queue_mib_max);
+  EXPECT_EQ(config->inference.threads, defaults.inference.threads);
   const Settings& s = config->settings;
   const Settings& d = defaults.settings;
   EXPECT_EQ(s.tick.step_ms, d.tick.step_ms);

@@ -1,0 +1,39 @@
+// Between the Open Inference Protocol and what the batcher takes and gives. docs/serving.md is the
+// list of tensors and parameters for people.
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "inference/inference.pb.h"
+#include "service/batch/batcher.h"
+#include "service/rpc/forecast_ask.h"
+
+namespace foreshadow::rpc {
+
+inline constexpr const char* kPlatform = "foreshadow";
+
+struct InferAsk {
+  batch::Ask ask;
+  Shape shape;
+  std::vector<std::string> outputs;  // those wanted, in order
+  bool raw = false;
+};
+
+// A model by name and version; NOT_FOUND lists what there is.
+absl::StatusOr<size_t> FindModel(const ModelList& models, const std::string& name,
+                                 const std::string& version);
+
+// `step_ms` where the request has none; `now_ms` likewise, as the time of the last step.
+absl::StatusOr<InferAsk> ReadInfer(const inference::ModelInferRequest& request,
+                                   std::shared_ptr<const ModelList> models, int64_t step_ms,
+                                   int64_t now_ms);
+
+void WriteInfer(const inference::ModelInferRequest& request, const InferAsk& asked,
+                const batch::Answer& answer, inference::ModelInferResponse& response);
+
+void DescribeTensors(inference::ModelMetadataResponse& response);
+
+}  // namespace foreshadow::rpc
