@@ -55,6 +55,10 @@ std::vector<std::shared_ptr<const Forecaster>> RankModels(
   return models;
 }
 
+std::vector<std::shared_ptr<const Forecaster>> FittedModels() {
+  return {MakeEts(/*threads=*/0), MakeProphet(/*threads=*/0), MakeArima(/*threads=*/0)};
+}
+
 RankedModels LoadModels(const std::string& folder) {
   RankedModels ranked;
   ranked.models = RankModels(folder.empty() ? nullptr : LoadServing(folder, ranked.notes));
@@ -84,10 +88,7 @@ std::string InstalledModels() {
 absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,
                                                             const std::string& folder) {
   RankedModels ranked = LoadModels(folder);
-  // Too dear for every tick, see docs/models.md.
-  ranked.models.push_back(MakeEts(/*threads=*/0));
-  ranked.models.push_back(MakeProphet(/*threads=*/0));
-  ranked.models.push_back(MakeArima(/*threads=*/0));
+  for (auto& model : FittedModels()) ranked.models.push_back(std::move(model));
   std::vector<std::string> names;
   for (const auto& model : ranked.models) {
     if (model->name() == name) return model;

@@ -26,6 +26,9 @@ RankedModels LoadModels(const std::string& folder);
 std::vector<std::shared_ptr<const Forecaster>> RankModels(
     std::shared_ptr<const Forecaster> trained);
 
+// Those that are fitted to each series when they are asked: too dear for every tick.
+std::vector<std::shared_ptr<const Forecaster>> FittedModels();
+
 // The only trained model so far is the LSTM; its folder in the registry.
 std::string TrainedFolder(const std::string& folder);
 

@@ -26,19 +26,29 @@ double Seconds(std::chrono::steady_clock::duration time) {
 
 }  // namespace
 
-absl::StatusOr<size_t> FindModel(const ModelList& models, const std::string& name) {
-  if (name.empty() || name == "auto") return 0;
-  for (size_t m = 0; m < models.size(); ++m) {
-    if (models[m]->name() == name || models::Label(*models[m]) == name) return m;
+Batcher::Batcher(const Settings& settings, double period_significance, const ModelList& fitted)
+    : settings_(settings), period_significance_(period_significance) {
+  for (const auto& model : fitted) {
+    fitted_.push_back(std::make_shared<const ModelList>(ModelList{model}));
   }
-  std::string known = "auto";
-  for (const auto& model : models) known += ", " + models::Label(*model);
-  return absl::NotFoundError(fmt::format("model = \"{}\": must be one of {}", name, known));
+  for (int i = 0; i < settings_.threads; ++i) threads_.emplace_back([this] { Work(); });
 }
 
-Batcher::Batcher(const Settings& settings, double period_significance)
-    : settings_(settings), period_significance_(period_significance) {
-  for (int i = 0; i < settings_.threads; ++i) threads_.emplace_back([this] { Work(); });
+absl::StatusOr<Batcher::Found> Batcher::Find(std::shared_ptr<const ModelList> served,
+                                             const std::string& name) const {
+  if (name.empty() || name == "auto") return Found{std::move(served), 0};
+  std::string known = "auto";
+  const auto is_named = [&](const models::Forecaster& model) {
+    known += ", " + models::Label(model);
+    return model.name() == name || models::Label(model) == name;
+  };
+  for (size_t m = 0; m < served->size(); ++m) {
+    if (is_named(*(*served)[m])) return Found{std::move(served), m};
+  }
+  for (const auto& fitted : fitted_) {
+    if (is_named(*fitted->front())) return Found{fitted, 0};
+  }
+  return absl::NotFoundError(fmt::format("model = \"{}\": must be one of {}", name, known));
 }
 
 Batcher::~Batcher() { Stop(); }

@@ -58,15 +58,24 @@ struct Answer {
 using Done = std::function<void(absl::StatusOr<Answer>)>;
 using Ticket = uint64_t;
 
-// The index of a model by name or label ("lstm", "lstm@2"); "" and "auto" are the first.
-// NOT_FOUND lists what there is.
-absl::StatusOr<size_t> FindModel(const ModelList& models, const std::string& name);
-
 class Batcher {
  public:
   // `period_significance` as analysis has it: the season of a history is looked for likewise.
-  Batcher(const Settings& settings, double period_significance);
+  // `fitted` can be asked for beside the models that the tick is served by.
+  Batcher(const Settings& settings, double period_significance, const ModelList& fitted = {});
   ~Batcher();  // Stop
+
+  // The models to ask, by name or label ("lstm", "lstm@2"): of those served, the one named and
+  // those behind it, which answer where it cannot; a fitted one alone. "" and "auto" are all that
+  // are served. NOT_FOUND lists what there is.
+  struct Found {
+    std::shared_ptr<const ModelList> models;
+    size_t first_model = 0;
+  };
+  absl::StatusOr<Found> Find(std::shared_ptr<const ModelList> served,
+                             const std::string& name) const;
+  // Each a list of its own.
+  const std::vector<std::shared_ptr<const ModelList>>& fitted() const { return fitted_; }
 
   // A name for a call that can be cancelled while Submit is still under way.
   Ticket NewTicket();
@@ -105,6 +114,7 @@ class Batcher {
 
   const Settings settings_;
   const double period_significance_;
+  std::vector<std::shared_ptr<const ModelList>> fitted_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::map<Key, Group> groups_;

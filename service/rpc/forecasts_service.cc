@@ -215,10 +215,10 @@ class ForecastCall {
     if (absl::Status status = CheckSize(std::ssize(ask->signals), rows_.shape); !status.ok()) {
       return status;
     }
-    ask->models = shared_.engine.models();
-    const auto first = batch::FindModel(*ask->models, request_->model());
-    if (!first.ok()) return Invalid(std::string(first.status().message()));
-    ask->first_model = *first;
+    const auto found = shared_.batcher.Find(shared_.engine.models(), request_->model());
+    if (!found.ok()) return Invalid(std::string(found.status().message()));
+    ask->models = found->models;
+    ask->first_model = found->first_model;
     ask->deadline = DeadlineOf(context_);
     return ask;
   }

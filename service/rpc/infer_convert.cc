@@ -196,30 +196,16 @@ void Describe(inference::ModelMetadataResponse::TensorMetadata& tensor, const ch
 
 }  // namespace
 
-absl::StatusOr<size_t> FindModel(const ModelList& models, const std::string& name,
-                                 const std::string& version) {
-  if (name == "auto" && version.empty()) return 0;
-  std::vector<std::string> known = {"auto"};
-  for (size_t m = 0; m < models.size(); ++m) {
-    const int number = models[m]->version();
-    const bool same = version.empty() || (number != 0 && version == std::to_string(number));
-    if (models[m]->name() == name && same) return m;
-    known.push_back(std::string(models[m]->name()) +
-                    (number == 0 ? "" : fmt::format(" (version {})", number)));
-  }
-  return absl::NotFoundError(fmt::format("model \"{}\"{}: must be one of {}", name,
-                                         version.empty() ? "" : " of version \"" + version + "\"",
-                                         fmt::join(known, ", ")));
+std::string LabelOf(const std::string& name, const std::string& version) {
+  return version.empty() ? name : name + "@" + version;
 }
 
 absl::StatusOr<InferAsk> ReadInfer(const inference::ModelInferRequest& request,
-                                   std::shared_ptr<const ModelList> models, int64_t step_ms,
+                                   const batch::Batcher::Found& found, int64_t step_ms,
                                    int64_t now_ms) {
   InferAsk asked;
-  const auto first = FindModel(*models, request.model_name(), request.model_version());
-  if (!first.ok()) return first.status();
-  asked.ask.first_model = *first;
-  asked.ask.models = std::move(models);
+  asked.ask.models = found.models;
+  asked.ask.first_model = found.first_model;
   asked.ask.step_ms = step_ms;
   asked.raw = request.raw_input_contents_size() > 0;
   const auto inputs = InputsOf(request, kInputs);

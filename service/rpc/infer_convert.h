@@ -22,13 +22,13 @@ struct InferAsk {
   bool raw = false;
 };
 
-// A model by name and version; NOT_FOUND lists what there is.
-absl::StatusOr<size_t> FindModel(const ModelList& models, const std::string& name,
-                                 const std::string& version);
+// As the batcher knows a model: "lstm@2", or "lstm" when any version will do.
+std::string LabelOf(const std::string& name, const std::string& version);
 
-// `step_ms` where the request has none; `now_ms` likewise, as the time of the last step.
+// Of models found for it. `step_ms` where the request has none; `now_ms` likewise, as the time of
+// the last step.
 absl::StatusOr<InferAsk> ReadInfer(const inference::ModelInferRequest& request,
-                                   std::shared_ptr<const ModelList> models, int64_t step_ms,
+                                   const batch::Batcher::Found& found, int64_t step_ms,
                                    int64_t now_ms);
 
 void WriteInfer(const inference::ModelInferRequest& request, const InferAsk& asked,

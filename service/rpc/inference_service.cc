@@ -28,10 +28,17 @@ int64_t WallNowMs() {
       .count();
 }
 
+absl::StatusOr<batch::Batcher::Found> FindModel(Shared& shared, const std::string& name,
+                                                const std::string& version) {
+  return shared.batcher.Find(shared.engine.models(), LabelOf(name, version));
+}
+
 absl::StatusOr<InferAsk> Read(Shared& shared, const inference::ModelInferRequest& request,
                               const grpc::ServerContextBase& context) {
-  auto asked = ReadInfer(request, shared.engine.models(),
-                         shared.engine.config().settings.tick.step_ms, WallNowMs());
+  const auto found = FindModel(shared, request.model_name(), request.model_version());
+  if (!found.ok()) return found.status();
+  auto asked =
+      ReadInfer(request, *found, shared.engine.config().settings.tick.step_ms, WallNowMs());
   if (asked.ok()) asked->ask.deadline = std::min(asked->ask.deadline, DeadlineOf(context));
   return asked;
 }
@@ -218,8 +225,7 @@ class InferenceService : public inference::GRPCInferenceService::CallbackService
   grpc::ServerUnaryReactor* ModelReady(grpc::CallbackServerContext* context,
                                        const inference::ModelReadyRequest* request,
                                        inference::ModelReadyResponse* response) override {
-    const auto models = shared_.engine.models();
-    response->set_ready(FindModel(*models, request->name(), request->version()).ok());
+    response->set_ready(FindModel(shared_, request->name(), request->version()).ok());
     return End(*context, absl::OkStatus());
   }
 
@@ -236,13 +242,13 @@ class InferenceService : public inference::GRPCInferenceService::CallbackService
   grpc::ServerUnaryReactor* ModelMetadata(grpc::CallbackServerContext* context,
                                           const inference::ModelMetadataRequest* request,
                                           inference::ModelMetadataResponse* response) override {
-    const auto models = shared_.engine.models();
-    const auto found = FindModel(*models, request->name(), request->version());
+    const auto found = FindModel(shared_, request->name(), request->version());
     if (!found.ok()) return End(*context, found.status());
     response->set_name(request->name());
     response->set_platform(kPlatform);
-    if (request->name() != "auto" && (*models)[*found]->version() != 0) {
-      response->add_versions(std::to_string((*models)[*found]->version()));
+    const int version = (*found->models)[found->first_model]->version();
+    if (request->name() != "auto" && version != 0) {
+      response->add_versions(std::to_string(version));
     }
     DescribeTensors(*response);
     return End(*context, absl::OkStatus());
@@ -251,16 +257,15 @@ class InferenceService : public inference::GRPCInferenceService::CallbackService
   grpc::ServerUnaryReactor* RepositoryIndex(grpc::CallbackServerContext* context,
                                             const inference::RepositoryIndexRequest*,
                                             inference::RepositoryIndexResponse* response) override {
-    const auto add = [&](const std::string& name, int version) {
+    const auto add = [&](std::string_view name, int version) {
       auto& model = *response->add_models();
-      model.set_name(name);
+      model.set_name(std::string(name));
       if (version != 0) model.set_version(std::to_string(version));
       model.set_state("READY");
     };
     add("auto", 0);
-    for (const auto& model : *shared_.engine.models()) {
-      add(std::string(model->name()), model->version());
-    }
+    for (const auto& model : *shared_.engine.models()) add(model->name(), model->version());
+    for (const auto& fitted : shared_.batcher.fitted()) add(fitted->front()->name(), 0);
     return End(*context, absl::OkStatus());
   }
 

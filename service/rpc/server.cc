@@ -8,6 +8,7 @@
 
 #include <chrono>
 
+#include "models/registry.h"
 #include "service/rpc/call_watch.h"
 #include "service/rpc/report_feed.h"
 #include "service/rpc/services.h"
@@ -26,7 +27,8 @@ class GrpcServer : public Server {
  public:
   explicit GrpcServer(Engine& engine)
       : feed_(engine),
-        batcher_(engine.config().inference, engine.config().settings.analyze.period_significance),
+        batcher_(engine.config().inference, engine.config().settings.analyze.period_significance,
+                 models::FittedModels()),
         services_(MakeServices(engine, batcher_)) {}
   ~GrpcServer() override { feed_.Remove(health_listener_); }
 

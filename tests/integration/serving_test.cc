@@ -160,7 +160,7 @@ TEST(InferenceQueue, DeadlinesAndCancelledCallsAreDropped) {
   const TemporaryFolder folder;
   RunningServer server(folder.path(),
                        ConfigText(folder.path(), "", "", "[inference]\nthreads = 1\n"));
-  const v1::BatchForecastRequest slow = Slow(300);
+  const v1::BatchForecastRequest slow = Slow(100);
   auto busy = std::async(std::launch::async, [&] {
     grpc::ClientContext context;
     v1::BatchForecastResponse response;

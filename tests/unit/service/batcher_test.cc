@@ -234,10 +234,15 @@ TEST_F(BatcherTest, StoppingTellsThoseThatWait) {
 }
 
 TEST_F(BatcherTest, FindsModelsByNameOrLabel) {
-  EXPECT_EQ(FindModel(*models_, "auto").value(), 0u);
-  EXPECT_EQ(FindModel(*models_, "watched").value(), 0u);
-  EXPECT_THAT(std::string(FindModel(*models_, "oracle").status().message()),
-              HasSubstr("auto, watched"));
+  Batcher batcher(settings_, 0.01, models::FittedModels());
+  EXPECT_EQ(batcher.Find(models_, "auto")->models, models_);
+  EXPECT_EQ(batcher.Find(models_, "watched")->models, models_);
+  const auto fitted = batcher.Find(models_, "arima");
+  ASSERT_TRUE(fitted.ok());
+  ASSERT_EQ(fitted->models->size(), 1u);
+  EXPECT_EQ(fitted->models->front()->name(), "arima");
+  EXPECT_THAT(std::string(batcher.Find(models_, "oracle").status().message()),
+              HasSubstr("auto, watched, ets, prophet, arima"));
 }
 
 // The promise that an answer does not depend on who else asked, held by every model there is.
