@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -15,7 +16,9 @@
 #include "service/history/store.h"
 #include "service/logs/logs.h"
 #include "service/metrics/http.h"
+#include "service/receive/receiver.h"
 #include "service/rpc/cell_fleet.h"
+#include "service/rpc/remote_write.h"
 #include "service/rpc/server.h"
 #include "service/serving/engine.h"
 #include "service/serving/model_watch.h"
@@ -60,14 +63,27 @@ sigset_t BlockStopSignals() {
   return signals;
 }
 
+int64_t WallNowMs() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+metrics::HttpPosts Posts(Engine& engine, receive::Receiver* receiver) {
+  if (receiver == nullptr) return {};
+  return {{"/api/v1/write", [&engine, receiver](const metrics::HttpPost& post) {
+             return rpc::AnswerRemoteWrite(post, engine, *receiver, WallNowMs());
+           }}};
+}
+
 // Serves until a signal asks to stop.
-absl::Status Serve(const Flags& flags, const sigset_t& signals, Engine& engine) {
+absl::Status Serve(const Flags& flags, const sigset_t& signals, Engine& engine,
+                   receive::Receiver* receiver) {
   const Config& config = engine.config();
   auto server = rpc::Server::Start(config.listen, engine);
   if (!server.ok()) return server.status();
   std::unique_ptr<metrics::HttpServer> http;
   if (!config.http_listen.empty()) {
-    auto started = metrics::HttpServer::Start(config.http_listen, engine);
+    auto started = metrics::HttpServer::Start(config.http_listen, engine, Posts(engine, receiver));
     if (!started.ok()) return started.status();
     http = *std::move(started);
     spdlog::info("metrics and probes on http port {}", http->port());
@@ -109,8 +125,15 @@ int Run(const Flags& flags) {
   auto engine = Engine::Create(*config, models.models(), **store);
   if (!engine.ok()) return Fail(engine.status());
   const std::unique_ptr<Hands> hands = rpc::MakeCellFleet(config->cells, **engine);
+  std::unique_ptr<receive::Receiver> receiver;
+  if (!config->receive.rules.empty()) {
+    auto created = receive::Receiver::Create(**engine);
+    if (!created.ok()) return Fail(created.status());
+    receiver = *std::move(created);
+    receiver->Start();
+  }
   (*engine)->Start(hands.get(), &models);
-  const absl::Status served = Serve(flags, signals, **engine);
+  const absl::Status served = Serve(flags, signals, **engine, receiver.get());
   (*engine)->Stop();  // its thread uses the hands
   return served.ok() ? 0 : Fail(served);
 }

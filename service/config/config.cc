@@ -8,18 +8,24 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <map>
 #include <set>
 #include <sstream>
 #include <toml.hpp>
 #include <variant>
 
+#include "service/receive/rules.h"
+
 namespace foreshadow {
 namespace {
+
+using Words = std::map<std::string, std::string>;  // a table of strings
 
 // One key of the file: where its value goes and what it may be.
 struct Key {
   const char* name;
-  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Mode*, Clock*, logs::Format*>
+  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Mode*, Clock*,
+               logs::Format*, SignalKind*, SeriesKind*, InStep*>
       to;
   double least = 0;
   double most = 0;
@@ -61,6 +67,18 @@ std::vector<Section> Sections(Config& c) {
         {"retention_5_minutes_hours", &c.retention_5_minutes_hours, 0, 24 * 3'660},
         {"retention_1_hour_hours", &c.retention_1_hour_hours, 0, 24 * 3'660},
         {"accept_past_hours", &c.accept_past_hours, 1, 24 * 3'660}}},
+      {"ingest",
+       {{"future_ms", &c.ingest.future_ms, 0, 86'400'000},
+        {"accounts_max", &c.ingest.accounts_max, 1, 100'000'000},
+        {"samples_per_second", &c.ingest.samples_per_second, 0, 1e9},
+        {"burst_samples", &c.ingest.burst_samples, 1, 1e9},
+        {"streams_per_sender_max", &c.ingest.streams_per_sender_max, 1, 1'000},
+        {"labels_max", &c.ingest.labels_max, 1, 1'000},
+        {"label_bytes_max", &c.ingest.label_bytes_max, 16, 65'536},
+        {"series_max", &c.ingest.series_max, 1, 100'000'000}}},
+      {"receive",
+       {{"settle_ms", &c.receive.settle_ms, 0, 600'000},
+        {"gap_ms", &c.receive.gap_ms, 1'000, 86'400'000}}},
       {"analyze",
        {{"rota_ticks", &analyze.rota_ticks, 1, 1'000},
         {"period_significance", &analyze.period_significance, 1e-9, 0.5},
@@ -128,6 +146,17 @@ std::string Word(const toml::value& value, const std::string& key, const Key& sp
   return word;
 }
 
+Words TableOfWords(const toml::value& value, const std::string& key) {
+  if (!value.is_table()) {
+    throw Bad{fmt::format("{} = {}: must be a table of strings", key, Text(value))};
+  }
+  Words words;
+  for (const auto& [name, word] : value.as_table()) {
+    words[name] = Word(word, key + "." + name, Key{name.c_str(), &words[name]});
+  }
+  return words;
+}
+
 template <typename Enum>
 Enum Choice(const toml::value& value, const std::string& key, const Key& spec) {
   const std::string word = Word(value, key, spec);
@@ -139,7 +168,9 @@ void Assign(const toml::value& value, const std::string& name, const Key& spec) 
   std::visit(
       [&](auto* to) {
         using T = std::remove_pointer_t<decltype(to)>;
-        if constexpr (std::is_same_v<T, std::string>) {
+        if constexpr (std::is_same_v<T, Words>) {
+          *to = TableOfWords(value, name);
+        } else if constexpr (std::is_same_v<T, std::string>) {
           *to = Word(value, name, spec);
         } else if constexpr (std::is_enum_v<T>) {
           *to = Choice<T>(value, name, spec);
@@ -212,6 +243,37 @@ CellConfig ReadCell(const toml::value& table, size_t index) {
   return config;
 }
 
+std::vector<Key> RuleKeys(ReceiveRule& rule) {
+  return {{"metric", &rule.metric, 0, 0, {}, true},
+          {"match", &rule.match},
+          {"signal",
+           &rule.signal,
+           0,
+           0,
+           {"cpu", "memory", "network", "storage", "mutation_rate"},
+           true},
+          {"kind", &rule.kind, 0, 0, {"auto", "gauge", "counter"}},
+          {"scale", &rule.scale, 1e-18, 1e18},
+          {"in_step", &rule.in_step, 0, 0, {"mean", "last", "max"}},
+          {"account", &rule.account, 0, 0, {}, true},
+          {"cell", &rule.cell},
+          {"application", &rule.application}};
+}
+
+// The tables [[receive.rule]] go out of the section, which knows its plain keys only.
+void ReadRules(toml::value& receive, std::vector<ReceiveRule>& rules) {
+  if (!receive.is_table() || !receive.contains("rule")) return;
+  const toml::value tables = receive.at("rule");
+  receive.as_table().erase("rule");
+  if (!tables.is_array()) throw Bad{"receive.rule must be an array of tables: [[receive.rule]]"};
+  for (const toml::value& table : tables.as_array()) {
+    ReceiveRule& rule = rules.emplace_back();
+    const std::string name = fmt::format("receive.rule[{}]", rules.size() - 1);
+    ReadSection(table, name, RuleKeys(rule));
+    if (rule.account.empty()) throw Bad{fmt::format("{}.account must not be empty", name)};
+  }
+}
+
 void CheckTogether(Config& config) {
   if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
   if (config.settings.plan.risk_target > config.settings.plan.risk_threshold) {
@@ -222,6 +284,17 @@ void CheckTogether(Config& config) {
     throw Bad{
         fmt::format("history.accept_past_hours = {} must not be above history.retention_hours = {}",
                     config.accept_past_hours, config.retention_hours)};
+  }
+  if (auto rules = receive::Rules::Create(config.receive.rules); !rules.ok()) {
+    throw Bad{std::string(rules.status().message())};
+  }
+  if (!config.receive.rules.empty() && config.clock == Clock::kWall &&
+      config.receive.settle_ms >= config.watermark_delay_ms) {
+    throw Bad{
+        fmt::format("receive.settle_ms = {} must be below tick.watermark_delay_ms = {}, or a "
+                    "step's points come "
+                    "after its tick",
+                    config.receive.settle_ms, config.watermark_delay_ms)};
   }
   if (config.cells.empty()) throw Bad{"no [[cell]] is configured; at least one is needed"};
   std::sort(config.cells.begin(), config.cells.end(),
@@ -251,7 +324,9 @@ Config Read(const toml::value& file) {
       for (const Section& s : sections) known.emplace_back(s.name);
       Unknown(name, name, known);
     }
-    ReadSection(value, name, section->keys);
+    toml::value table = value;
+    if (name == "receive") ReadRules(table, config.receive.rules);
+    ReadSection(table, name, section->keys);
   }
   CheckTogether(config);
   return config;
@@ -264,6 +339,8 @@ std::vector<std::string> ConfigKeys() {
   CellConfig cell;
   std::vector<Section> sections = Sections(config);
   sections.push_back({"cell", CellKeys(cell)});
+  ReceiveRule rule;
+  sections.push_back({"receive.rule", RuleKeys(rule)});
   std::vector<std::string> names;
   for (const Section& section : sections) {
     for (const Key& key : section.keys)

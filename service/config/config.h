@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "service/batch/settings.h"
 #include "service/logs/logs.h"
+#include "service/receive/settings.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
@@ -39,6 +40,8 @@ struct Config {
   int64_t retention_1_hour_hours = 24 * 3 * 366;  // and of hours
   int64_t accept_past_hours = 24 * 35;            // older samples are refused
   batch::Settings inference;
+  IngestSettings ingest;
+  ReceiveSettings receive;
   Settings settings;
   std::vector<CellConfig> cells;  // by id
 };

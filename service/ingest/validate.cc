@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 #include <unordered_set>
 
@@ -77,6 +78,11 @@ void Explain(bool account_known, const Limits& limits, Rejection& r) {
 }
 
 }  // namespace
+
+bool IsAccountId(const std::string& id) {
+  return !id.empty() && id.size() <= kAccountIdBytesMax &&
+         std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127; });
+}
 
 Validated Validate(std::span<const std::string* const> account_ids,
                    const std::vector<RawColumn>& columns,

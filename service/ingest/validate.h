@@ -12,7 +12,10 @@
 namespace foreshadow {
 
 inline constexpr int64_t kBatchSamplesMax = 1'000'000;  // a batch is held in memory several times
-inline constexpr int64_t kFutureMs = 10 * 60'000;       // clocks differ; more is a sender's fault
+inline constexpr size_t kAccountIdBytesMax = 256;
+
+// 1 .. kAccountIdBytesMax printable ASCII characters without spaces.
+bool IsAccountId(const std::string& id);
 
 // As on the wire: columns of samples over a dictionary of account ids.
 struct RawColumn {

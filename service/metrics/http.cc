@@ -13,9 +13,11 @@ namespace foreshadow::metrics {
 namespace {
 
 constexpr int kThreads = 2;       // Prometheus and a prober; more wait
+constexpr int kPostThreads = 32;  // a connection holds one while it is open
 constexpr int kStepsLateMax = 3;  // a tick may be slow, not lost
 constexpr time_t kTimeoutSeconds = 5;
 constexpr size_t kRequestBytesMax = 64 << 10;
+constexpr size_t kPostBytesMax = 32 << 20;
 
 int64_t WallNowMs() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -24,8 +26,9 @@ int64_t WallNowMs() {
 
 class CppHttpServer : public HttpServer {
  public:
-  explicit CppHttpServer(const Engine& engine) {
-    server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
+  CppHttpServer(const Engine& engine, const HttpPosts& posts) {
+    const int threads = kThreads + (posts.empty() ? 0 : kPostThreads);
+    server_.new_task_queue = [threads] { return new httplib::ThreadPool(threads); };
     // The library's own choice, SO_REUSEPORT, would let two servers share a port.
     server_.set_socket_options([](socket_t socket) {
       const int yes = 1;
@@ -33,7 +36,7 @@ class CppHttpServer : public HttpServer {
     });
     server_.set_read_timeout(kTimeoutSeconds);
     server_.set_write_timeout(kTimeoutSeconds);
-    server_.set_payload_max_length(kRequestBytesMax);
+    server_.set_payload_max_length(posts.empty() ? kRequestBytesMax : kPostBytesMax);
     server_.Get("/metrics", [&engine](const httplib::Request&, httplib::Response& response) {
       std::vector<prometheus::MetricFamily> families = Registry().Collect();
       if (const auto report = engine.report()) {
@@ -51,6 +54,20 @@ class CppHttpServer : public HttpServer {
       const std::string why = WhyNotReady(engine, WallNowMs());
       response.status = why.empty() ? 200 : 503;
       response.set_content(why.empty() ? "ok\n" : why + "\n", "text/plain");
+    });
+    for (const auto& [path, answer] : posts) AnswerPosts(path, answer);
+  }
+
+  void AnswerPosts(const std::string& path,
+                   const std::function<HttpAnswer(const HttpPost&)>& answer) {
+    server_.Post(path, [answer](const httplib::Request& request, httplib::Response& response) {
+      const HttpAnswer said = answer({request.remote_addr, request.get_header_value("Content-Type"),
+                                      request.get_header_value("Content-Encoding"), request.body});
+      response.status = said.status;
+      if (said.retry_after_seconds > 0) {
+        response.set_header("Retry-After", std::to_string(said.retry_after_seconds));
+      }
+      if (!said.text.empty()) response.set_content(said.text, "text/plain");
     });
   }
 
@@ -109,8 +126,9 @@ std::string WhyNotReady(const Engine& engine, int64_t now_ms) {
 }
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen,
-                                                              const Engine& engine) {
-  auto server = std::make_unique<CppHttpServer>(engine);
+                                                              const Engine& engine,
+                                                              const HttpPosts& posts) {
+  auto server = std::make_unique<CppHttpServer>(engine, posts);
   if (absl::Status status = server->Bind(listen); !status.ok()) return status;
   return server;
 }

@@ -1,7 +1,9 @@
-// The HTTP side of the server: /metrics for Prometheus, /healthz (the process answers) and /readyz
-// (it has what it needs to serve). It has threads of its own.
+// The HTTP side of the server: /metrics for Prometheus, /healthz (the process answers), /readyz
+// (it has what it needs to serve), and what it is given to take in. It has threads of its own.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 
@@ -10,12 +12,30 @@
 
 namespace foreshadow::metrics {
 
+// What was posted.
+struct HttpPost {
+  std::string peer;  // the sender's address, without a port
+  std::string content_type;
+  std::string content_encoding;
+  std::string body;  // as it was sent, unless its encoding is gzip, deflate or br
+};
+
+struct HttpAnswer {
+  int status = 200;
+  std::string text;
+  int retry_after_seconds = 0;  // 0 = not said
+};
+
+// What answers posts, by path.
+using HttpPosts = std::map<std::string, std::function<HttpAnswer(const HttpPost&)>>;
+
 class HttpServer {
  public:
   // `listen` is host:port; port 0 takes a free one. UNAVAILABLE when it cannot be bound. `engine`
   // outlives the server.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& listen,
-                                                           const Engine& engine);
+                                                           const Engine& engine,
+                                                           const HttpPosts& posts = {});
   virtual ~HttpServer() = default;
   virtual int port() const = 0;
 };

@@ -162,6 +162,21 @@ void CountIngest(const IngestCounts& counts) {
   if (counts.lag_ms >= 0) lag.Observe(static_cast<double>(counts.lag_ms) / kMsPerSecond);
 }
 
+void CountPoints(std::string_view protocol, std::string_view result, int64_t count) {
+  static auto& points = CounterOf("foreshadow_receive_points_total",
+                                  "Points of received series, by what became of them.");
+  points.Add({{"protocol", std::string(protocol)}, {"result", std::string(result)}})
+      .Increment(static_cast<double>(count));
+}
+
+void CountIngestRefused(std::string_view protocol, std::string_view reason, int64_t count) {
+  if (count <= 0) return;
+  static auto& refused =
+      CounterOf("foreshadow_ingest_refused_total", "Samples and points that were refused, by why.");
+  refused.Add({{"protocol", std::string(protocol)}, {"reason", std::string(reason)}})
+      .Increment(static_cast<double>(count));
+}
+
 void CountCall(std::string_view service, std::string_view method, std::string_view type,
                std::string_view code, double seconds) {
   static auto& handled =

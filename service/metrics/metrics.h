@@ -35,6 +35,11 @@ struct IngestCounts {
 };
 void CountIngest(const IngestCounts& counts);
 
+// Points of series that came by a protocol ("remote_write", "otlp"), by what became of them.
+void CountPoints(std::string_view protocol, std::string_view result, int64_t count);
+// Samples or points that were refused, by why.
+void CountIngestRefused(std::string_view protocol, std::string_view reason, int64_t count);
+
 // One call of a public method, "foreshadow.v1.Plans/GetPlan", when it ends.
 void CountCall(std::string_view service, std::string_view method, std::string_view type,
                std::string_view code, double seconds);

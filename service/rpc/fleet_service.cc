@@ -12,21 +12,16 @@ namespace {
 
 constexpr int kAccountsMax = 100'000;  // of one call
 constexpr uint32_t kPageDefault = 10'000;
-constexpr size_t kIdBytesMax = 256;
+constexpr size_t kApplicationBytesMax = 256;
 constexpr uint32_t kPriorityMax = 100;
-
-bool IsId(const std::string& id) {
-  return !id.empty() && id.size() <= kIdBytesMax &&
-         std::all_of(id.begin(), id.end(), [](char c) { return c > ' ' && c < 127; });
-}
 
 absl::StatusOr<Account> FromProto(const v1::Account& proto, int index, const Fleet& fleet) {
   const auto bad = [&](const std::string& what) {
     return absl::InvalidArgumentError(fmt::format("accounts[{}].{}", index, what));
   };
-  if (!IsId(proto.id())) {
+  if (!IsAccountId(proto.id())) {
     return bad(fmt::format("id = \"{}\": must be 1 .. {} printable ASCII characters without spaces",
-                           proto.id(), kIdBytesMax));
+                           proto.id(), kAccountIdBytesMax));
   }
   const auto cell = std::find_if(fleet.cells.begin(), fleet.cells.end(),
                                  [&](const Cell& c) { return c.id == proto.cell(); });
@@ -36,9 +31,9 @@ absl::StatusOr<Account> FromProto(const v1::Account& proto, int index, const Fle
     return bad(fmt::format("cell = \"{}\" of account {}: unknown cell; configured are {}",
                            proto.cell(), proto.id(), known));
   }
-  if (proto.application().size() > kIdBytesMax) {
+  if (proto.application().size() > kApplicationBytesMax) {
     return bad(fmt::format("application of account {}: {} bytes, at most {} are allowed",
-                           proto.id(), proto.application().size(), kIdBytesMax));
+                           proto.id(), proto.application().size(), kApplicationBytesMax));
   }
   if (proto.priority() > kPriorityMax) {
     return bad(fmt::format("priority = {} of account {}: must be 0 .. {}", proto.priority(),

@@ -57,6 +57,7 @@ std::vector<Cell> CellsOf(const Config& config) {
 Engine::Engine(Config config, ModelList models, HistoryStore& store)
     : config_(std::move(config)),
       store_(store),
+      rate_limit_(config_.ingest.samples_per_second, config_.ingest.burst_samples),
       fleet_(std::make_shared<const Fleet>(Fleet{CellsOf(config_), {}})),
       models_(std::make_shared<const ModelList>(std::move(models))),
       world_(
@@ -189,7 +190,7 @@ absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> 
   // With the data clock the telemetry itself is the clock: the past may be of any age until ticks
   // have begun to forget it.
   const bool wall = config_.clock == Clock::kWall;
-  const int64_t newest_ms = WallNowMs() + kFutureMs;
+  const int64_t newest_ms = WallNowMs() + config_.ingest.future_ms;
   Validated validated;
   {
     const std::lock_guard lock(mutex_);
@@ -237,7 +238,8 @@ absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> 
   return result;
 }
 
-absl::StatusOr<Engine::Put> Engine::PutAccounts(const std::vector<Account>& accounts) {
+absl::StatusOr<Engine::Put> Engine::PutAccounts(const std::vector<Account>& accounts,
+                                                PutMode mode) {
   const std::lock_guard lock(mutex_);
   Put put;
   std::vector<std::pair<int32_t, Account>> changed;
@@ -247,12 +249,18 @@ absl::StatusOr<Engine::Put> Engine::PutAccounts(const std::vector<Account>& acco
       const auto index =
           static_cast<int32_t>(fleet_->accounts.size()) + static_cast<int32_t>(put.added_count++);
       changed.emplace_back(index, account);
-    } else if (!(fleet_->accounts[it->second] == account)) {
+    } else if (mode == PutMode::kAddOrReplace && !(fleet_->accounts[it->second] == account)) {
       ++put.changed_count;
       changed.emplace_back(it->second, account);
     }
   }
   if (changed.empty()) return put;
+  if (const int64_t count = std::ssize(fleet_->accounts) + put.added_count;
+      put.added_count > 0 && count > config_.ingest.accounts_max) {
+    return absl::ResourceExhaustedError(
+        fmt::format("there would be {} accounts: ingest.accounts_max = {}", count,
+                    config_.ingest.accounts_max));
+  }
   if (absl::Status status = store_.WriteAccounts(changed, fleet_->cells); !status.ok()) {
     return status;
   }
@@ -261,6 +269,11 @@ absl::StatusOr<Engine::Put> Engine::PutAccounts(const std::vector<Account>& acco
   fleet_ = AbsorbAccounts(told, fleet_, account_index_);
   inbox_.accounts.insert(inbox_.accounts.end(), told.begin(), told.end());
   return put;
+}
+
+bool Engine::HasAccount(const std::string& id) const {
+  const std::lock_guard lock(mutex_);
+  return account_index_.contains(id);
 }
 
 std::shared_ptr<const Fleet> Engine::fleet() const {

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "service/config/config.h"
 #include "service/history/store.h"
+#include "service/ingest/rate_limit.h"
 #include "service/ingest/validate.h"
 #include "service/tick/tick.h"
 #include "service/world/real_world.h"
@@ -86,7 +87,14 @@ class Engine {
     int64_t added_count = 0;
     int64_t changed_count = 0;
   };
-  absl::StatusOr<Put> PutAccounts(const std::vector<Account>& accounts);
+  enum class PutMode : uint8_t {
+    kAddOrReplace,
+    kOnlyNew,  // accounts that are there stay as they are
+  };
+  // RESOURCE_EXHAUSTED when there would be more than ingest.accounts_max: then none is put.
+  absl::StatusOr<Put> PutAccounts(const std::vector<Account>& accounts,
+                                  PutMode mode = PutMode::kAddOrReplace);
+  bool HasAccount(const std::string& id) const;
   std::shared_ptr<const Fleet> fleet() const;  // accounts as registered, ticked or not
 
   void Tell(Outcome outcome);
@@ -103,6 +111,7 @@ class Engine {
   const Config& config() const { return config_; }
   std::shared_ptr<const ModelList> models() const;  // of the newest tick
   HistoryStore& store() const { return store_; }
+  RateLimit& rate_limit() { return rate_limit_; }  // of all ways in
 
  private:
   Engine(Config config, ModelList models, HistoryStore& store);
@@ -119,6 +128,7 @@ class Engine {
 
   const Config config_;
   HistoryStore& store_;
+  RateLimit rate_limit_;
   Hands* hands_ = nullptr;
   ModelSource* source_ = nullptr;
 

@@ -119,6 +119,46 @@ TEST(Config, RefusesWhatDoesNotFitTogether) {
               AllOf(HasSubstr("risk_target"), HasSubstr("risk_threshold")));
 }
 
+TEST(Config, ReadsRulesAndNamesWhatIsWrongWithOne) {
+  const std::string rule = std::string(kLeast) + R"(
+[[receive.rule]]
+metric = "m_.*"
+match = { job = "a|b" }
+signal = "network"
+kind = "counter"
+scale = 8
+in_step = "max"
+account = "{namespace}/{app}"
+cell = "a"
+)";
+  const auto config = ParseConfig(rule, "f.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->receive.rules.size(), 1u);
+  const ReceiveRule& read = config->receive.rules[0];
+  EXPECT_EQ(read.metric, "m_.*");
+  EXPECT_EQ(read.match.at("job"), "a|b");
+  EXPECT_EQ(read.signal, SignalKind::kNetwork);
+  EXPECT_EQ(read.kind, SeriesKind::kCounter);
+  EXPECT_EQ(read.scale, 8);
+  EXPECT_EQ(read.in_step, InStep::kMax);
+  EXPECT_EQ(read.account, "{namespace}/{app}");
+
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = rule;
+    changed.replace(changed.find(from), from.size(), to);
+    return ErrorOf(changed);
+  };
+  EXPECT_THAT(with("m_.*", "m_("), AllOf(HasSubstr("receive.rule[0].metric"), HasSubstr("m_(")));
+  EXPECT_THAT(with("a|b", "["), HasSubstr("receive.rule[0].match.job"));
+  EXPECT_THAT(with("{app}", "{app"), HasSubstr("receive.rule[0].account"));
+  EXPECT_THAT(with("\"network\"", "\"disk\""),
+              AllOf(HasSubstr("receive.rule[0].signal"), HasSubstr("\"storage\"")));
+  EXPECT_THAT(with("kind", "kinds"), AllOf(HasSubstr("kinds"), HasSubstr("\"kind\"")));
+  EXPECT_THAT(ErrorOf(rule + "[receive]\nsettle_ms = 5000\n"), HasSubstr("f.toml"));
+  EXPECT_THAT(with("[[receive.rule]]", "[receive]\nsettle_ms = 5000\n[[receive.rule]]"),
+              AllOf(HasSubstr("receive.settle_ms = 5000"), HasSubstr("tick.watermark_delay_ms")));
+}
+
 TEST(Config, NamesThePlaceOfASyntaxError) {
   EXPECT_THAT(ErrorOf("[server]\ndata_dir = \n"), AllOf(HasSubstr("f.toml"), HasSubstr("2")));
   EXPECT_TRUE(absl::IsNotFound(LoadConfig("/nonexistent/f.toml").status()));
@@ -129,7 +169,7 @@ std::set<std::string> KeysOf(const std::string& text) {
   std::set<std::string> keys;
   std::string section;
   std::istringstream lines(text);
-  const std::regex header(R"(\[+(\w+)\]+.*)");
+  const std::regex header(R"(\[+([\w.]+)\]+.*)");
   const std::regex key(R"((\w+) = .*)");
   std::smatch match;
   for (std::string line; std::getline(lines, line);) {
@@ -147,7 +187,7 @@ std::set<std::string> KeysDocumented(const std::string& text) {
   std::set<std::string> keys;
   std::string section;
   std::istringstream lines(text);
-  const std::regex header(R"(## `\[+(\w+)\]+`.*)");
+  const std::regex header(R"(## `\[+([\w.]+)\]+`.*)");
   const std::regex key(R"(\| `(\w+)` \|.*)");
   std::smatch match;
   for (std::string line; std::getline(lines, line);) {
@@ -183,6 +223,21 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(config->inference.queue_calls_max, defaults.inference.queue_calls_max);
   EXPECT_EQ(config->inference.queue_mib_max, defaults.inference.queue_mib_max);
   EXPECT_EQ(config->inference.threads, defaults.inference.threads);
+  EXPECT_EQ(config->ingest.future_ms, defaults.ingest.future_ms);
+  EXPECT_EQ(config->ingest.accounts_max, defaults.ingest.accounts_max);
+  EXPECT_EQ(config->ingest.samples_per_second, defaults.ingest.samples_per_second);
+  EXPECT_EQ(config->ingest.burst_samples, defaults.ingest.burst_samples);
+  EXPECT_EQ(config->ingest.streams_per_sender_max, defaults.ingest.streams_per_sender_max);
+  EXPECT_EQ(config->ingest.labels_max, defaults.ingest.labels_max);
+  EXPECT_EQ(config->ingest.label_bytes_max, defaults.ingest.label_bytes_max);
+  EXPECT_EQ(config->ingest.series_max, defaults.ingest.series_max);
+  EXPECT_EQ(config->receive.settle_ms, defaults.receive.settle_ms);
+  EXPECT_EQ(config->receive.gap_ms, defaults.receive.gap_ms);
+  ASSERT_EQ(config->receive.rules.size(), 1u);
+  const ReceiveRule rule;
+  EXPECT_EQ(config->receive.rules[0].kind, rule.kind);
+  EXPECT_EQ(config->receive.rules[0].scale, rule.scale);
+  EXPECT_EQ(config->receive.rules[0].in_step, rule.in_step);
   const Settings& s = config->settings;
   const Settings& d = defaults.settings;
   EXPECT_EQ(s.tick.step_ms, d.tick.step_ms);

@@ -1,0 +1,34 @@
+// How many samples each sender may send: a bucket a sender that fills steadily up to a burst. Any
+// thread may call.
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+namespace foreshadow {
+
+class RateLimit {
+ public:
+  // `per_second` 0 = not limited. A batch larger than the burst passes when the bucket is full and
+  // is paid for afterwards.
+  RateLimit(int64_t per_second, int64_t burst);
+
+  // 0 = go ahead; else nothing was taken, and trying again is of use after so many ms.
+  int64_t Take(const std::string& sender, int64_t samples, int64_t now_ms);
+
+ private:
+  struct Bucket {
+    double tokens = 0;
+    int64_t at_ms = 0;
+  };
+  void Fill(Bucket& bucket, int64_t now_ms) const;
+
+  const double per_ms_;
+  const double burst_;
+  std::mutex mutex_;
+  std::unordered_map<std::string, Bucket> buckets_;
+};
+
+}  // namespace foreshadow
