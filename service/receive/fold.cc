@@ -67,6 +67,8 @@ double OfDeltas(std::span<const Point> points, int64_t step_ms) {
 
 bool IsStaleMarker(double value) { return std::bit_cast<uint64_t>(value) == kStaleBits; }
 
+double StaleMarker() { return std::bit_cast<double>(kStaleBits); }
+
 std::optional<double> Amount(const Target& target, std::span<const Point> points,
                              const Before& before, int64_t gap_ms, int64_t step_ms) {
   if (points.empty()) return std::nullopt;

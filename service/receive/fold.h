@@ -23,6 +23,7 @@ using Before = Point;
 
 // Prometheus marks the end of a series by a NaN of its own; it says that nothing follows.
 bool IsStaleMarker(double value);
+double StaleMarker();
 
 // The amount of the step, before scaling; nothing = a gap. `points` are of one step, by time.
 // - A gauge: their mean, the last or the largest.

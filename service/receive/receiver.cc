@@ -154,6 +154,14 @@ absl::Status TheReceiver::Match(std::vector<IncomingSeries>& series, std::vector
       drop();
       continue;
     }
+    if (series[i].kind == SentKind::kUnreadable) {
+      request.Refuse("kind", count,
+                     fmt::format("{}: histograms, summaries and changes of what is not a counter "
+                                 "are not taken",
+                                 ValueOf(series[i].labels, kNameLabel)));
+      drop();
+      continue;
+    }
     matched[i].key = KeyOf(series[i].labels, series[i].kind);
     if (pending_.Find(matched[i].key) != nullptr) continue;
     matched[i].target = rules_.Resolve(series[i].labels, series[i].kind);

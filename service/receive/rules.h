@@ -21,7 +21,13 @@ inline constexpr std::string_view kNameLabel = "__name__";
 using Labels = std::vector<std::pair<std::string, std::string>>;
 
 // What the sender says of a series.
-enum class SentKind : uint8_t { kUnknown, kGauge, kCumulative, kDelta };
+enum class SentKind : uint8_t {
+  kUnknown,
+  kGauge,
+  kCumulative,
+  kDelta,
+  kUnreadable,  // nothing that can be made an amount, as a histogram
+};
 
 // What a series is made into.
 enum class Making : uint8_t { kGauge, kCumulative, kDelta };
