@@ -2,7 +2,7 @@
 find_package(Threads REQUIRED)
 find_package(absl REQUIRED)
 find_package(Protobuf REQUIRED)
-find_package(gRPC REQUIRED)
+find_package(gRPC REQUIRED)  # brings re2::re2
 find_package(Eigen3 REQUIRED NO_MODULE)
 find_package(spdlog REQUIRED)
 find_package(fmt REQUIRED)
@@ -60,13 +60,6 @@ find_path(CSV_INCLUDE_DIR csv.h REQUIRED)
 add_library(csv::csv UNKNOWN IMPORTED)
 set_target_properties(csv::csv PROPERTIES
   IMPORTED_LOCATION ${CSV_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${CSV_INCLUDE_DIR})
-
-# RE2 has a pkg-config file only.
-find_library(RE2_LIBRARY re2 REQUIRED)
-find_path(RE2_INCLUDE_DIR re2/re2.h REQUIRED)
-add_library(re2::re2 UNKNOWN IMPORTED)
-set_target_properties(re2::re2 PROPERTIES
-  IMPORTED_LOCATION ${RE2_LIBRARY} INTERFACE_INCLUDE_DIRECTORIES ${RE2_INCLUDE_DIR})
 
 # cpp-httplib as Debian builds it: a library, with what its pkg-config file defines.
 find_library(HTTPLIB_LIBRARY cpp-httplib REQUIRED)

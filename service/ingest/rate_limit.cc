@@ -14,23 +14,22 @@ constexpr size_t kSendersMax = 10'000;
 RateLimit::RateLimit(int64_t per_second, int64_t burst)
     : per_ms_(static_cast<double>(per_second) / 1e3), burst_(static_cast<double>(burst)) {}
 
-void RateLimit::Fill(Bucket& bucket, int64_t now_ms) const {
+RateLimit::Bucket RateLimit::Filled(Bucket bucket, int64_t now_ms) const {
   const auto passed_ms = static_cast<double>(std::max<int64_t>(0, now_ms - bucket.at_ms));
   bucket.tokens = std::min(burst_, bucket.tokens + passed_ms * per_ms_);
   bucket.at_ms = std::max(bucket.at_ms, now_ms);
+  return bucket;
 }
 
 int64_t RateLimit::Take(const std::string& sender, int64_t samples, int64_t now_ms) {
   if (per_ms_ <= 0 || samples <= 0) return 0;
   const std::lock_guard lock(mutex_);
   if (buckets_.size() >= kSendersMax && !buckets_.contains(sender)) {
-    std::erase_if(buckets_, [&](auto& entry) {
-      Fill(entry.second, now_ms);
-      return entry.second.tokens >= burst_;
-    });
+    std::erase_if(buckets_,
+                  [&](const auto& entry) { return Filled(entry.second, now_ms).tokens >= burst_; });
   }
   Bucket& bucket = buckets_.try_emplace(sender, Bucket{burst_, now_ms}).first->second;
-  Fill(bucket, now_ms);
+  bucket = Filled(bucket, now_ms);
   const auto wanted = static_cast<double>(samples);
   const double needed = std::min(wanted, burst_);
   if (bucket.tokens >= needed) {

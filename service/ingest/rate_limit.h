@@ -23,7 +23,7 @@ class RateLimit {
     double tokens = 0;
     int64_t at_ms = 0;
   };
-  void Fill(Bucket& bucket, int64_t now_ms) const;
+  Bucket Filled(Bucket bucket, int64_t now_ms) const;
 
   const double per_ms_;
   const double burst_;
