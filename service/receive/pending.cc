@@ -3,6 +3,13 @@
 #include <algorithm>
 
 namespace foreshadow::receive {
+namespace {
+
+constexpr size_t kBeforesMax = 16;
+
+bool IsBefore(const Point& a, const Point& b) { return a.time_ms < b.time_ms; }
+
+}  // namespace
 
 void FoldedRun::Add(int64_t step_at_ms, int64_t step_ms) {
   if (from_ms >= 0 && step_at_ms == until_ms + step_ms) {
@@ -30,9 +37,10 @@ Series& Pending::Add(std::string key, Target target) {
 }
 
 Pending::Placed Pending::Judge(const Series& series, const Point& point) const {
-  if (point.time_ms <= series.folded_ms) return Placed::kDuplicate;
   const int64_t at_ms = StepOf(point.time_ms);
-  if (series.folded->Has(at_ms)) return Placed::kLate;
+  if (series.folded->Has(at_ms)) {
+    return point.time_ms <= series.folded_ms ? Placed::kDuplicate : Placed::kLate;
+  }
   const auto step = steps_.find(at_ms);
   if (step == steps_.end()) return Placed::kNew;
   const auto points = step->second.points.find(const_cast<Series*>(&series));
@@ -51,9 +59,7 @@ Pending::Placed Pending::Place(Series& series, const Point& point, int64_t now_m
   if (step.points.empty()) step.first_came_ms = now_ms;
   step.last_came_ms = std::max(step.last_came_ms, now_ms);
   std::vector<Point>& points = step.points[&series];
-  const auto at =
-      std::upper_bound(points.begin(), points.end(), point,
-                       [](const Point& a, const Point& b) { return a.time_ms < b.time_ms; });
+  const auto at = std::upper_bound(points.begin(), points.end(), point, IsBefore);
   points.insert(at, point);
   series.seen_ms = std::max(series.seen_ms, now_ms);
   ++series.pending_count;
@@ -67,22 +73,42 @@ bool Pending::IsDue(int64_t at_ms, const Step& step, int64_t now_ms) const {
   return step.first_came_ms <= due_ms || now_ms - step.last_came_ms >= settle_ms_;
 }
 
-void Pending::FoldSeries(Series& series, const std::vector<Point>& points,
-                         FoldedStep& folded) const {
+Before Pending::NewestBefore(const Series& series, int64_t time_ms) const {
+  Before newest;
+  for (const Point& point : series.befores) {
+    if (point.time_ms < time_ms) newest = point;
+  }
+  for (auto step = std::make_reverse_iterator(steps_.lower_bound(StepOf(time_ms)));
+       step != steps_.rend() && step->first + gap_ms_ + step_ms_ > time_ms; ++step) {
+    const auto points = step->second.points.find(const_cast<Series*>(&series));
+    if (points == step->second.points.end()) continue;
+    return points->second.back().time_ms > newest.time_ms ? points->second.back() : newest;
+  }
+  return newest;
+}
+
+void Pending::FoldSeries(Series& series, const std::vector<Point>& points, FoldedStep& folded) {
   const Target& target = series.target;
-  const bool ended = series.stale_ms >= series.before.time_ms &&
-                     series.stale_ms < points.front().time_ms && series.stale_ms > 0;
-  const auto amount = Amount(target, points, ended ? Before{} : series.before, gap_ms_, step_ms_);
+  const bool cumulative = target.making == Making::kCumulative;
+  const Before before = cumulative ? NewestBefore(series, points.front().time_ms) : Before{};
+  const bool ended = series.stale_ms > 0 && series.stale_ms >= before.time_ms &&
+                     series.stale_ms < points.front().time_ms;
+  const auto amount = Amount(target, points, ended ? Before{} : before, gap_ms_, step_ms_);
   FoldedStep::Sum& sum = folded.sums[{target.signal, target.account}];
   if (amount) {
     sum.amount += *amount * target.scale;
     sum.any = true;
   }
   series.folded_ms = std::max(series.folded_ms, points.back().time_ms);
-  if (target.making == Making::kCumulative && points.back().time_ms > series.before.time_ms) {
-    series.before = points.back();
-    folded.newest.emplace_back(series.key, series.before);
-  }
+  series.pending_count -= std::ssize(points);
+  points_count_ -= std::ssize(points);
+  if (!cumulative) return;
+  std::vector<Point>& befores = series.befores;
+  befores.insert(std::upper_bound(befores.begin(), befores.end(), points.back(), IsBefore),
+                 points.back());
+  const size_t kept = series.pending_count == 0 ? 1 : kBeforesMax;
+  if (befores.size() > kept) befores.erase(befores.begin(), befores.end() - kept);
+  folded.newest.emplace_back(series.key, befores.back());
 }
 
 bool Pending::TakeDue(int64_t now_ms, FoldedStep& folded) {
@@ -100,8 +126,6 @@ bool Pending::TakeDue(int64_t now_ms, FoldedStep& folded) {
   for (Series* series : order) {
     const std::vector<Point>& points = due->second.points[series];
     FoldSeries(*series, points, folded);
-    series->pending_count -= std::ssize(points);
-    points_count_ -= std::ssize(points);
   }
   for (const auto& [of, sum] : folded.sums) {
     if (sum.any) runs_[of].Add(due->first, step_ms_);

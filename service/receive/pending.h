@@ -29,10 +29,12 @@ struct Series {
   std::string key;
   Target target;
   FoldedRun* folded = nullptr;  // of its signal of its account
-  Before before;                // newest point of a counter that was folded
-  int64_t folded_ms = 0;        // time of the newest point that was folded
-  int64_t stale_ms = 0;         // time of the newest stale marker
-  int64_t seen_ms = 0;          // when a point of it last came
+  // The last point of each folded step of a counter, by time: of the newest, and of those before
+  // that may still be needed, since steps of the past are folded after newer ones.
+  std::vector<Point> befores;
+  int64_t folded_ms = 0;  // time of the newest point that was folded
+  int64_t stale_ms = 0;   // time of the newest stale marker
+  int64_t seen_ms = 0;    // when a point of it last came
   int64_t pending_count = 0;
 };
 
@@ -82,8 +84,10 @@ class Pending {
     int64_t last_came_ms = 0;
     std::unordered_map<Series*, std::vector<Point>> points;  // by time
   };
+  // The newest point of a series before that time, folded or waiting; time 0 = none.
+  Before NewestBefore(const Series& series, int64_t time_ms) const;
   bool IsDue(int64_t at_ms, const Step& step, int64_t now_ms) const;
-  void FoldSeries(Series& series, const std::vector<Point>& points, FoldedStep& folded) const;
+  void FoldSeries(Series& series, const std::vector<Point>& points, FoldedStep& folded);
 
   const int64_t step_ms_;
   const int64_t settle_ms_;

@@ -118,7 +118,8 @@ absl::Status TheReceiver::Load(int64_t now_ms) {
   };
   absl::Status status = journal_->ReadNewest([&](const KeyedPoint& p) {
     if (Series* series = series_of(p.series)) {
-      series->before = p.point;
+      series->befores = {p.point};
+      series->folded->Add(pending_.StepOf(p.point.time_ms), config_.settings.tick.step_ms);
       series->folded_ms = series->seen_ms = p.point.time_ms;
     }
   });

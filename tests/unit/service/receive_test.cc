@@ -232,6 +232,34 @@ TEST_F(PendingTest, CarriesCountersFromStepToStepButNotOverTheirEnd) {
   EXPECT_EQ(SumOf("x"), std::nullopt) << "it had ended";
 }
 
+// After a crash or an outage, steps of the past wait until they are quiet and newer ones do not.
+TEST_F(PendingTest, GivesCountersTheirRatesInAnyOrderOfTheSteps) {
+  Series& one = Add("1", "x", Making::kCumulative);
+  const int64_t late_ms = kStartMs + 2 * kStepMs + kSettleMs;  // step 0 is due, step 2 is not over
+  for (int step = 0; step < 3; ++step) {
+    const int64_t at_ms = kStartMs + step * kStepMs;
+    pending_.Place(one, {at_ms, step * step * 60.0, 0}, late_ms);
+  }
+  std::map<int64_t, double> rates;
+  int64_t newest_ms = 0;
+  for (int64_t now_ms = late_ms; now_ms < late_ms + 2 * kStepMs; now_ms += 500) {
+    // More of step 0 comes, so that it is taken last.
+    if (now_ms < late_ms + kStepMs + 5'000) {
+      EXPECT_EQ(pending_.Place(one, {kStartMs + (now_ms - late_ms) / 2 + 1, 0, 0}, now_ms),
+                Placed::kNew);
+    }
+    while (pending_.TakeDue(now_ms, folded_)) {
+      if (SumOf("x")) rates[(folded_.time_ms - kStartMs) / kStepMs] = *SumOf("x");
+      newest_ms = folded_.newest.at(0).second.time_ms;
+    }
+  }
+  EXPECT_EQ(newest_ms, kStartMs + 2 * kStepMs) << "what a restart goes on from is the newest";
+  ASSERT_EQ(rates.size(), 3u);
+  EXPECT_EQ(rates[0], 0);
+  EXPECT_EQ(rates[2], 3.0) << "180 in the minute before it";
+  EXPECT_EQ(pending_.Place(one, {kStartMs + 5, 1, 0}, late_ms + 3 * kStepMs), Placed::kDuplicate);
+}
+
 TEST_F(PendingTest, TakesABackfilledStepThatHasNoSampleYet) {
   Series& one = Add("1", "x");
   const int64_t now_ms = kStartMs + 100 * kStepMs;
