@@ -79,7 +79,7 @@ metrics::HttpPosts Posts(Engine& engine, receive::Receiver* receiver) {
 absl::Status Serve(const Flags& flags, const sigset_t& signals, Engine& engine,
                    receive::Receiver* receiver) {
   const Config& config = engine.config();
-  auto server = rpc::Server::Start(config.listen, engine);
+  auto server = rpc::Server::Start(config.listen, engine, receiver);
   if (!server.ok()) return server.status();
   std::unique_ptr<metrics::HttpServer> http;
   if (!config.http_listen.empty()) {

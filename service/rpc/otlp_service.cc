@@ -38,9 +38,9 @@ class OtlpService : public otlp::MetricsService::Service {
     if (const int64_t wait_ms = engine_.rate_limit().Take(sender, points_count, now_ms);
         wait_ms > 0) {
       metrics::CountIngestRefused(kProtocol, "rate", points_count);
-      return WithRetry(absl::ResourceExhaustedError(fmt::format(
-                           "{} sends more than ingest.samples_per_second = {}", sender,
-                           engine_.config().ingest.samples_per_second)),
+      return WithRetry(absl::ResourceExhaustedError(
+                           fmt::format("{} sends more than ingest.samples_per_second = {}", sender,
+                                       engine_.config().ingest.samples_per_second)),
                        wait_ms, *context);
     }
     const auto received = receiver_.Receive(std::move(series), kProtocol, now_ms);

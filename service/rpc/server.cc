@@ -25,11 +25,11 @@ constexpr const char* kNeedATick[] = {"foreshadow.v1.Forecasts", "foreshadow.v1.
 
 class GrpcServer : public Server {
  public:
-  explicit GrpcServer(Engine& engine)
+  GrpcServer(Engine& engine, receive::Receiver* receiver)
       : feed_(engine),
         batcher_(engine.config().inference, engine.config().settings.analyze.period_significance,
                  models::FittedModels()),
-        services_(MakeServices(engine, batcher_)) {}
+        services_(MakeServices(engine, batcher_, receiver)) {}
   ~GrpcServer() override { feed_.Remove(health_listener_); }
 
   absl::Status Bind(const std::string& listen) {
@@ -87,8 +87,9 @@ class GrpcServer : public Server {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Start(const std::string& listen, Engine& engine) {
-  auto server = std::make_unique<GrpcServer>(engine);
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const std::string& listen, Engine& engine,
+                                                      receive::Receiver* receiver) {
+  auto server = std::make_unique<GrpcServer>(engine, receiver);
   if (absl::Status status = server->Bind(listen); !status.ok()) return status;
   return server;
 }

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "service/receive/receiver.h"
 #include "service/serving/engine.h"
 
 namespace foreshadow::rpc {
@@ -15,7 +16,9 @@ inline constexpr int kMessageBytesMax = 64 << 20;
 class Server {
  public:
   // Binds and serves at once. UNAVAILABLE when the address cannot be bound. `engine` outlives it.
-  static absl::StatusOr<std::unique_ptr<Server>> Start(const std::string& listen, Engine& engine);
+  // `receiver` too; null: OpenTelemetry's metrics are not taken.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const std::string& listen, Engine& engine,
+                                                       receive::Receiver* receiver);
   virtual ~Server() = default;
 
   virtual int port() const = 0;

@@ -1,5 +1,6 @@
 // One file a service; each is stateless and answers from the engine. The batcher runs the models
-// for those that bring histories along.
+// for those that bring histories along; where there is a receiver, series of other systems are
+// taken.
 #pragma once
 
 #include <grpcpp/impl/codegen/service_type.h>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "service/batch/batcher.h"
+#include "service/receive/receiver.h"
 #include "service/serving/engine.h"
 
 namespace foreshadow::rpc {
@@ -18,9 +20,11 @@ std::unique_ptr<grpc::Service> MakeForecastsService(Engine& engine, batch::Batch
 std::unique_ptr<grpc::Service> MakeInferenceService(Engine& engine, batch::Batcher& batcher);
 std::unique_ptr<grpc::Service> MakePatternsService(Engine& engine);
 std::unique_ptr<grpc::Service> MakePlansService(Engine& engine);
+std::unique_ptr<grpc::Service> MakeOtlpService(Engine& engine, receive::Receiver& receiver);
 
 inline std::vector<std::unique_ptr<grpc::Service>> MakeServices(Engine& engine,
-                                                                batch::Batcher& batcher) {
+                                                                batch::Batcher& batcher,
+                                                                receive::Receiver* receiver) {
   std::vector<std::unique_ptr<grpc::Service>> services;
   services.push_back(MakeTelemetryService(engine));
   services.push_back(MakeFleetService(engine));
@@ -28,6 +32,7 @@ inline std::vector<std::unique_ptr<grpc::Service>> MakeServices(Engine& engine,
   services.push_back(MakeInferenceService(engine, batcher));
   services.push_back(MakePatternsService(engine));
   services.push_back(MakePlansService(engine));
+  if (receiver != nullptr) services.push_back(MakeOtlpService(engine, *receiver));
   return services;
 }
 

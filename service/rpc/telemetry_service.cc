@@ -1,9 +1,15 @@
 #include <fmt/core.h>
 
-#include <atomic>
+#include <array>
+#include <chrono>
+#include <mutex>
+#include <unordered_map>
 
 #include "foreshadow/v1/telemetry.grpc.pb.h"
+#include "service/metrics/metrics.h"
 #include "service/rpc/convert.h"
+#include "service/rpc/retry.h"
+#include "service/rpc/sender.h"
 #include "service/rpc/services.h"
 #include "service/rpc/work_queue.h"
 
@@ -12,7 +18,60 @@ namespace {
 
 constexpr int kThreads = 4;       // writing is one at a time anyway; parsing and checking are not
 constexpr int kStreamsMax = 256;  // each may hold a message of 64 MiB
-constexpr int kRejectionsShown = 100;  // an answer must stay small whatever was sent
+constexpr int kRejectionsShown = 100;       // an answer must stay small whatever was sent
+constexpr int64_t kStreamsRetryMs = 1'000;  // somebody may have ended by then
+constexpr const char* kProtocol = "telemetry";
+
+int64_t WallNowMs() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+// How many streams each sender has open.
+class OpenStreams {
+ public:
+  // What stands in the way of one more; "" = nothing, and it is counted.
+  std::string Open(const std::string& sender, int per_sender_max) {
+    const std::lock_guard lock(mutex_);
+    if (count_ >= kStreamsMax) {
+      return fmt::format("{} telemetry streams are open, more are not served", kStreamsMax);
+    }
+    int& of_sender = by_sender_[sender];
+    if (of_sender >= per_sender_max) {
+      return fmt::format("{} has {} telemetry streams open: ingest.streams_per_sender_max = {}",
+                         sender, of_sender, per_sender_max);
+    }
+    ++of_sender;
+    ++count_;
+    return "";
+  }
+  void Close(const std::string& sender) {
+    const std::lock_guard lock(mutex_);
+    --count_;
+    if (--by_sender_[sender] == 0) by_sender_.erase(sender);
+  }
+
+ private:
+  std::mutex mutex_;
+  int count_ = 0;
+  std::unordered_map<std::string, int> by_sender_;
+};
+
+int64_t SamplesOf(const v1::SampleBatch& batch) {
+  int64_t count = 0;
+  for (const v1::SampleColumn& column : batch.columns()) count += column.values_size();
+  return count;
+}
+
+void CountRejections(const std::vector<Rejection>& rejections) {
+  constexpr std::array<const char*, 7> kNames = {
+      "", "unknown_account", "not_finite", "negative", "too_old", "in_future", "conflict"};
+  std::array<int64_t, kNames.size()> counts{};
+  for (const Rejection& r : rejections) ++counts[static_cast<size_t>(r.reason)];
+  for (size_t i = 1; i < counts.size(); ++i) {
+    metrics::CountIngestRefused(kProtocol, kNames[i], counts[i]);
+  }
+}
 
 std::vector<RawColumn> ColumnsOf(const v1::SampleBatch& batch) {
   std::vector<RawColumn> columns;
@@ -55,14 +114,21 @@ v1::IngestResponse AnswerOf(const IngestResult& result, uint64_t sequence) {
 // and answers one message after the other, which is what makes HTTP/2 push back. Deletes itself.
 class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
-  IngestStream(Engine& engine, WorkQueue& queue, std::atomic<int>& streams_count)
-      : engine_(engine), queue_(queue), streams_count_(streams_count) {
-    if (streams_count_.fetch_add(1) >= kStreamsMax) {
-      Finish({grpc::StatusCode::RESOURCE_EXHAUSTED,
-              fmt::format("{} telemetry streams are open, more are not served", kStreamsMax)});
-      return;
+  IngestStream(Engine& engine, WorkQueue& queue, OpenStreams& streams,
+               grpc::CallbackServerContext& context)
+      : engine_(engine),
+        queue_(queue),
+        streams_(streams),
+        context_(context),
+        sender_(SenderOf(context)) {
+    const std::string why = streams_.Open(sender_, engine.config().ingest.streams_per_sender_max);
+    opened_ = why.empty();
+    if (opened_) {
+      StartRead(&received_);
+    } else {
+      metrics::CountIngestRefused(kProtocol, "streams", 1);
+      Finish(WithRetry(absl::ResourceExhaustedError(why), kStreamsRetryMs, context_));
     }
-    StartRead(&received_);
   }
 
   void OnReadDone(bool ok) override {
@@ -82,7 +148,7 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
   }
 
   void OnDone() override {
-    streams_count_.fetch_sub(1);
+    if (opened_) streams_.Close(sender_);
     delete this;
   }
 
@@ -92,6 +158,7 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
     const size_t size_bytes = received_.Length();
     v1::IngestRequest request;
     if (!grpc::SerializationTraits<v1::IngestRequest>::Deserialize(&received_, &request).ok()) {
+      metrics::CountIngestRefused(kProtocol, "malformed", 1);
       Finish(
           {grpc::StatusCode::INVALID_ARGUMENT,
            fmt::format("message {} of the stream ({} bytes) is not an IngestRequest: truncated or "
@@ -100,13 +167,28 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
       return;
     }
     const v1::SampleBatch& batch = request.samples();
+    const int64_t samples_count = SamplesOf(batch);
+    if (const int64_t wait_ms = engine_.rate_limit().Take(sender_, samples_count, WallNowMs());
+        wait_ms > 0) {
+      metrics::CountIngestRefused(kProtocol, "rate", samples_count);
+      Finish(WithRetry(
+          absl::ResourceExhaustedError(fmt::format(
+              "{} sends more than ingest.samples_per_second = {}: batch {} is not kept, go on with "
+              "it after {} ms",
+              sender_, engine_.config().ingest.samples_per_second, request.sequence(), wait_ms)),
+          wait_ms, context_));
+      return;
+    }
     const std::vector<const std::string*> ids(batch.account_ids().pointer_begin(),
                                               batch.account_ids().pointer_end());
     const auto result = engine_.Ingest(ids, ColumnsOf(batch), request.watermark_ms());
     if (!result.ok()) {
+      metrics::CountIngestRefused(kProtocol, "unavailable", samples_count);
       Finish(ToGrpc(result.status()));
       return;
     }
+    if (!result->error.empty()) metrics::CountIngestRefused(kProtocol, "malformed", 1);
+    CountRejections(result->rejections);
     answer_.Clear();
     bool own_buffer = false;
     const grpc::Status written = grpc::SerializationTraits<v1::IngestResponse>::Serialize(
@@ -120,7 +202,10 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
 
   Engine& engine_;
   WorkQueue& queue_;
-  std::atomic<int>& streams_count_;
+  OpenStreams& streams_;
+  grpc::CallbackServerContext& context_;
+  const std::string sender_;
+  bool opened_ = false;
   int64_t messages_count_ = 0;
   grpc::ByteBuffer received_;
   grpc::ByteBuffer answer_;
@@ -132,13 +217,13 @@ class TelemetryService
   explicit TelemetryService(Engine& engine) : engine_(engine) {}
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Ingest(
-      grpc::CallbackServerContext*) override {
-    return new IngestStream(engine_, queue_, streams_count_);
+      grpc::CallbackServerContext* context) override {
+    return new IngestStream(engine_, queue_, streams_, *context);
   }
 
  private:
   Engine& engine_;
-  std::atomic<int> streams_count_ = 0;
+  OpenStreams streams_;
   WorkQueue queue_{kThreads};  // holds one message a stream
 };
 
