@@ -10,7 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
-#include "service/history/store.h"
+#include "tests/integration/held.h"
 #include "tests/integration/running_server.h"
 #include "tests/unit/service/temporary_folder.h"
 
@@ -18,10 +18,12 @@ namespace foreshadow {
 namespace {
 
 using ::testing::HasSubstr;
+using testing::Held;
 using ::testing::Not;
 using testing::Process;
 using testing::RunningServer;
 using testing::TemporaryFolder;
+using testing::Values;
 
 constexpr int64_t kShortStepMs = 1'000;
 constexpr const char* kPrometheus = "/usr/bin/prometheus";
@@ -89,8 +91,6 @@ remote_write:
                      http_port, own_port);
 }
 
-using Values = std::map<int64_t, double>;  // by time in ms
-
 // What Prometheus holds of a series: every point as it was scraped.
 Values Raw(int port, const std::string& query) {
   httplib::Client client("127.0.0.1", port);
@@ -103,27 +103,6 @@ Values Raw(int port, const std::string& query) {
       values[std::llround(value[0].get<double>() * 1e3)] = std::stod(value[1].get<std::string>());
     }
   }
-  return values;
-}
-
-// Steps of a series that are in the history, with their samples.
-Values Held(const std::string& folder, const std::string& account, SignalKind signal) {
-  Values values;
-  auto store = HistoryStore::Open(folder + "/data");
-  EXPECT_TRUE(store.ok()) << store.status();
-  const auto accounts = (*store)->ReadAccounts({Cell{"a", "", CellState::kUp, {}}});
-  EXPECT_TRUE(accounts.ok()) << accounts.status();
-  EXPECT_TRUE((*store)
-                  ->ReadSamples(0,
-                                [&](const std::vector<Sample>& piece) {
-                                  for (const Sample& s : piece) {
-                                    if ((*accounts)[s.account].id == account &&
-                                        s.signal == signal) {
-                                      values[s.time_ms] = static_cast<double>(s.value);
-                                    }
-                                  }
-                                })
-                  .ok());
   return values;
 }
 
