@@ -9,6 +9,8 @@ endif()
 
 set(FORESHADOW_SANITIZE "" CACHE STRING "Sanitizers to build with: address,undefined or thread")
 
+option(FORESHADOW_LIBFUZZER "Build tests/fuzz with clang's libFuzzer (preset fuzz)" OFF)
+
 find_program(CCACHE ccache)
 if(CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
@@ -38,6 +40,13 @@ if(FORESHADOW_SANITIZE)
                       # GCC 12 raises it inside std::regex under sanitizers.
                       $<$<COMPILE_LANGUAGE:CXX>:-Wno-maybe-uninitialized>)
   add_link_options(-fsanitize=${FORESHADOW_SANITIZE})
+endif()
+
+if(FORESHADOW_LIBFUZZER)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL Clang)
+    message(FATAL_ERROR "FORESHADOW_LIBFUZZER needs clang, this is ${CMAKE_CXX_COMPILER_ID}")
+  endif()
+  add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-fsanitize=fuzzer-no-link>)
 endif()
 
 # A torch file takes over a gigabyte to compile: never two at a time.

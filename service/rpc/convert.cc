@@ -9,6 +9,18 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
 }
 
+std::vector<RawColumn> ColumnsOf(const v1::SampleBatch& batch) {
+  std::vector<RawColumn> columns;
+  for (const v1::SampleColumn& column : batch.columns()) {
+    columns.push_back(
+        {column.signal(),
+         {column.account_index().data(), static_cast<size_t>(column.account_index_size())},
+         {column.time_ms().data(), static_cast<size_t>(column.time_ms_size())},
+         {column.values().data(), static_cast<size_t>(column.values_size())}});
+  }
+  return columns;
+}
+
 v1::Signal ToProto(SignalKind signal) {
   return static_cast<v1::Signal>(static_cast<int>(signal) + 1);
 }

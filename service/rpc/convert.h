@@ -5,11 +5,16 @@
 
 #include "absl/status/status.h"
 #include "foreshadow/v1/plans.pb.h"
+#include "foreshadow/v1/telemetry.pb.h"
+#include "service/ingest/validate.h"
 #include "service/tick/types.h"
 
 namespace foreshadow::rpc {
 
 grpc::Status ToGrpc(const absl::Status& status);
+
+// Views of the batch, which outlives them.
+std::vector<RawColumn> ColumnsOf(const v1::SampleBatch& batch);
 
 v1::Signal ToProto(SignalKind signal);
 v1::Resources ToProto(const Resources& resources);

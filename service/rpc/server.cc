@@ -1,6 +1,7 @@
 #include "service/rpc/server.h"
 
 #include <fmt/core.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/ext/channelz_service_plugin.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -33,6 +34,8 @@ class GrpcServer : public Server {
   ~GrpcServer() override { feed_.Remove(health_listener_); }
 
   absl::Status Bind(const std::string& listen) {
+    // What cannot be parsed is told to its sender; the log is not the sender's to fill.
+    google::protobuf::SetLogHandler(nullptr);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::channelz::experimental::InitChannelzService();

@@ -73,18 +73,6 @@ void CountRejections(const std::vector<Rejection>& rejections) {
   }
 }
 
-std::vector<RawColumn> ColumnsOf(const v1::SampleBatch& batch) {
-  std::vector<RawColumn> columns;
-  for (const v1::SampleColumn& column : batch.columns()) {
-    columns.push_back(
-        {column.signal(),
-         {column.account_index().data(), static_cast<size_t>(column.account_index_size())},
-         {column.time_ms().data(), static_cast<size_t>(column.time_ms_size())},
-         {column.values().data(), static_cast<size_t>(column.values_size())}});
-  }
-  return columns;
-}
-
 void Fill(const Rejection& from, v1::Rejection& to) {
   to.set_reason(static_cast<v1::RejectReason>(from.reason));
   to.set_account_id(from.account);
