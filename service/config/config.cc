@@ -72,6 +72,7 @@ std::vector<Section> Sections(Config& c) {
         {"accounts_max", &c.ingest.accounts_max, 1, 100'000'000},
         {"samples_per_second", &c.ingest.samples_per_second, 0, 1e9},
         {"burst_samples", &c.ingest.burst_samples, 1, 1e9},
+        {"samples_per_day", &c.ingest.samples_per_day, 0, 1e15},
         {"streams_per_sender_max", &c.ingest.streams_per_sender_max, 1, 1'000},
         {"labels_max", &c.ingest.labels_max, 1, 1'000},
         {"label_bytes_max", &c.ingest.label_bytes_max, 16, 65'536},

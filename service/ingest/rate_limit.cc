@@ -1,5 +1,7 @@
 #include "service/ingest/rate_limit.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -9,10 +11,12 @@ namespace {
 // When there are more, those whose bucket is full again are forgotten: they lose nothing by it.
 constexpr size_t kSendersMax = 10'000;
 
+constexpr double kDaySeconds = 86'400;
+
 }  // namespace
 
-RateLimit::RateLimit(int64_t per_second, int64_t burst)
-    : per_ms_(static_cast<double>(per_second) / 1e3), burst_(static_cast<double>(burst)) {}
+RateLimit::RateLimit(double per_second, int64_t burst)
+    : per_ms_(per_second / 1e3), burst_(static_cast<double>(burst)) {}
 
 RateLimit::Bucket RateLimit::Filled(Bucket bucket, int64_t now_ms) const {
   const auto passed_ms = static_cast<double>(std::max<int64_t>(0, now_ms - bucket.at_ms));
@@ -37,6 +41,25 @@ int64_t RateLimit::Take(const std::string& sender, int64_t samples, int64_t now_
     return 0;
   }
   return static_cast<int64_t>(std::ceil((needed - bucket.tokens) / per_ms_));
+}
+
+SenderLimits::SenderLimits(int64_t samples_per_second, int64_t burst_samples,
+                           int64_t samples_per_day)
+    : per_second_(samples_per_second),
+      per_day_(samples_per_day),
+      rate_(static_cast<double>(samples_per_second), burst_samples),
+      day_(static_cast<double>(samples_per_day) / kDaySeconds, samples_per_day) {}
+
+SenderLimits::Wait SenderLimits::Take(const std::string& sender, int64_t samples, int64_t now_ms) {
+  // The rate first: what is taken of it for nothing is soon there again.
+  if (const int64_t ms = rate_.Take(sender, samples, now_ms); ms > 0) {
+    return {ms,
+            fmt::format("{} sends more than ingest.samples_per_second = {}", sender, per_second_)};
+  }
+  if (const int64_t ms = day_.Take(sender, samples, now_ms); ms > 0) {
+    return {ms, fmt::format("{} has sent ingest.samples_per_day = {}", sender, per_day_)};
+  }
+  return {};
 }
 
 }  // namespace foreshadow

@@ -17,6 +17,7 @@ struct IngestSettings {
   int64_t accounts_max = 1'000'000;
   int64_t samples_per_second = 0;  // of one sender; 0 = not limited
   int64_t burst_samples = 1'000'000;
+  int64_t samples_per_day = 0;  // of one sender; 0 = not limited
   int32_t streams_per_sender_max = 64;
   int32_t labels_max = 64;         // of one series
   int32_t label_bytes_max = 1024;  // of a label's name or value

@@ -34,14 +34,11 @@ class OtlpService : public otlp::MetricsService::Service {
     int64_t points_count = 0;
     for (const receive::IncomingSeries& one : series) points_count += std::ssize(one.points);
     const int64_t now_ms = WallNowMs();
-    const std::string sender = SenderOf(*context);
-    if (const int64_t wait_ms = engine_.rate_limit().Take(sender, points_count, now_ms);
-        wait_ms > 0) {
+    if (const SenderLimits::Wait wait =
+            engine_.sender_limits().Take(SenderOf(*context), points_count, now_ms);
+        wait.ms > 0) {
       metrics::CountIngestRefused(kProtocol, "rate", points_count);
-      return WithRetry(absl::ResourceExhaustedError(
-                           fmt::format("{} sends more than ingest.samples_per_second = {}", sender,
-                                       engine_.config().ingest.samples_per_second)),
-                       wait_ms, *context);
+      return WithRetry(absl::ResourceExhaustedError(wait.why), wait.ms, *context);
     }
     const auto received = receiver_.Receive(std::move(series), kProtocol, now_ms);
     if (!received.ok()) {

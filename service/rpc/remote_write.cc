@@ -82,13 +82,10 @@ metrics::HttpAnswer AnswerRemoteWrite(const metrics::HttpPost& post, Engine& eng
   }
   int64_t points_count = 0;
   for (const receive::IncomingSeries& one : *series) points_count += std::ssize(one.points);
-  if (const int64_t wait_ms = engine.rate_limit().Take(post.peer, points_count, now_ms);
-      wait_ms > 0) {
+  if (const SenderLimits::Wait wait = engine.sender_limits().Take(post.peer, points_count, now_ms);
+      wait.ms > 0) {
     metrics::CountIngestRefused(kProtocol, "rate", points_count);
-    return {429,
-            fmt::format("{} sends more than ingest.samples_per_second = {}\n", post.peer,
-                        engine.config().ingest.samples_per_second),
-            static_cast<int>((wait_ms + kMsPerSecond - 1) / kMsPerSecond)};
+    return {429, wait.why + "\n", static_cast<int>((wait.ms + kMsPerSecond - 1) / kMsPerSecond)};
   }
   const auto received = receiver.Receive(*std::move(series), kProtocol, now_ms);
   if (!received.ok()) {

@@ -156,15 +156,14 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
     }
     const v1::SampleBatch& batch = request.samples();
     const int64_t samples_count = SamplesOf(batch);
-    if (const int64_t wait_ms = engine_.rate_limit().Take(sender_, samples_count, WallNowMs());
-        wait_ms > 0) {
+    if (const SenderLimits::Wait wait =
+            engine_.sender_limits().Take(sender_, samples_count, WallNowMs());
+        wait.ms > 0) {
       metrics::CountIngestRefused(kProtocol, "rate", samples_count);
-      Finish(WithRetry(
-          absl::ResourceExhaustedError(fmt::format(
-              "{} sends more than ingest.samples_per_second = {}: batch {} is not kept, go on with "
-              "it after {} ms",
-              sender_, engine_.config().ingest.samples_per_second, request.sequence(), wait_ms)),
-          wait_ms, context_));
+      Finish(WithRetry(absl::ResourceExhaustedError(
+                           fmt::format("{}: batch {} is not kept, go on with it after {} ms",
+                                       wait.why, request.sequence(), wait.ms)),
+                       wait.ms, context_));
       return;
     }
     const std::vector<const std::string*> ids(batch.account_ids().pointer_begin(),

@@ -57,7 +57,8 @@ std::vector<Cell> CellsOf(const Config& config) {
 Engine::Engine(Config config, ModelList models, HistoryStore& store)
     : config_(std::move(config)),
       store_(store),
-      rate_limit_(config_.ingest.samples_per_second, config_.ingest.burst_samples),
+      sender_limits_(config_.ingest.samples_per_second, config_.ingest.burst_samples,
+                     config_.ingest.samples_per_day),
       fleet_(std::make_shared<const Fleet>(Fleet{CellsOf(config_), {}})),
       models_(std::make_shared<const ModelList>(std::move(models))),
       world_(

@@ -111,7 +111,7 @@ class Engine {
   const Config& config() const { return config_; }
   std::shared_ptr<const ModelList> models() const;  // of the newest tick
   HistoryStore& store() const { return store_; }
-  RateLimit& rate_limit() { return rate_limit_; }  // of all ways in
+  SenderLimits& sender_limits() { return sender_limits_; }  // of all ways in
 
  private:
   Engine(Config config, ModelList models, HistoryStore& store);
@@ -128,7 +128,7 @@ class Engine {
 
   const Config config_;
   HistoryStore& store_;
-  RateLimit rate_limit_;
+  SenderLimits sender_limits_;
   Hands* hands_ = nullptr;
   ModelSource* source_ = nullptr;
 

@@ -227,6 +227,7 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(config->ingest.accounts_max, defaults.ingest.accounts_max);
   EXPECT_EQ(config->ingest.samples_per_second, defaults.ingest.samples_per_second);
   EXPECT_EQ(config->ingest.burst_samples, defaults.ingest.burst_samples);
+  EXPECT_EQ(config->ingest.samples_per_day, defaults.ingest.samples_per_day);
   EXPECT_EQ(config->ingest.streams_per_sender_max, defaults.ingest.streams_per_sender_max);
   EXPECT_EQ(config->ingest.labels_max, defaults.ingest.labels_max);
   EXPECT_EQ(config->ingest.label_bytes_max, defaults.ingest.label_bytes_max);

@@ -23,6 +23,20 @@ TEST(RateLimit, MakesALargeBatchPayAfterwards) {
   EXPECT_EQ(limit.Take("a", 1, 2'010), 0);
 }
 
+TEST(SenderLimits, NameTheOneThatIsReached) {
+  SenderLimits limits(/*samples_per_second=*/10, /*burst_samples=*/10, /*samples_per_day=*/25);
+  EXPECT_EQ(limits.Take("a", 10, 0).ms, 0);
+  const SenderLimits::Wait rate = limits.Take("a", 10, 0);
+  EXPECT_EQ(rate.ms, 1'000);
+  EXPECT_EQ(rate.why, "a sends more than ingest.samples_per_second = 10");
+  EXPECT_EQ(limits.Take("a", 10, 1'000).ms, 0) << "the refused batch cost nothing of the quota";
+  const SenderLimits::Wait day = limits.Take("a", 10, 2'000);
+  EXPECT_EQ(day.why, "a has sent ingest.samples_per_day = 25");
+  EXPECT_NEAR(static_cast<double>(day.ms), 5 * 86'400'000.0 / 25, 3'000);
+  EXPECT_EQ(limits.Take("a", 10, 2'000 + day.ms).ms, 0);
+  EXPECT_EQ(limits.Take("b", 10, 2'000).ms, 0);
+}
+
 TEST(RateLimit, OfNothingIsNone) {
   RateLimit limit(0, 1);
   for (int i = 0; i < 10; ++i) EXPECT_EQ(limit.Take("a", 1'000'000, 1), 0);
