@@ -124,7 +124,8 @@ int Run(const Flags& flags) {
 
   auto engine = Engine::Create(*config, models.models(), **store);
   if (!engine.ok()) return Fail(engine.status());
-  const std::unique_ptr<Hands> hands = rpc::MakeCellFleet(config->cells, **engine);
+  const auto hands = rpc::MakeCellFleet(config->cells, **engine);
+  if (!hands.ok()) return Fail(hands.status());
   std::unique_ptr<receive::Receiver> receiver;
   if (!config->receive.rules.empty()) {
     auto created = receive::Receiver::Create(**engine);
@@ -132,7 +133,7 @@ int Run(const Flags& flags) {
     receiver = *std::move(created);
     receiver->Start();
   }
-  (*engine)->Start(hands.get(), &models);
+  (*engine)->Start(hands->get(), &models);
   const absl::Status served = Serve(flags, signals, **engine, receiver.get());
   (*engine)->Stop();  // its thread uses the hands
   return served.ok() ? 0 : Fail(served);

@@ -14,6 +14,8 @@
 
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/cell/instances.h"
+#include "service/security/certificates.h"
+#include "service/tls/credentials.h"
 
 namespace foreshadow::cell {
 namespace {
@@ -98,7 +100,44 @@ struct Flags {
   Options options;
   std::string listen = "127.0.0.1:7430";
   std::string port_file;
+  tls::ServerFiles tls;
+  std::string token_file;
 };
+
+// Those who may call: everybody, or whoever knows the token.
+absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeCredentials(const Flags& flags) {
+  const tls::ServerFiles& files = flags.tls;
+  if (files.cert.empty() != files.key.empty()) {
+    return absl::InvalidArgumentError(
+        "--tls-cert and --tls-key belong together: give both or none");
+  }
+  if (files.cert.empty() && !(files.client_ca.empty() && flags.token_file.empty())) {
+    return absl::InvalidArgumentError("--tls-ca and --token-file need --tls-cert and --tls-key");
+  }
+  if (!files.cert.empty()) {
+    absl::Status status = security::CheckPair("--tls-cert", files.cert, "--tls-key", files.key);
+    if (!status.ok()) return status;
+  }
+  if (!files.client_ca.empty()) {
+    absl::Status status = security::CheckAuthorities("--tls-ca", files.client_ca);
+    if (!status.ok()) return status;
+  }
+  tls::Judge judge;
+  if (!flags.token_file.empty()) {
+    const auto token = tls::ReadToken(flags.token_file);
+    if (!token.ok()) return token.status();
+    judge = [hash = security::Sha256Hex(*token)](const security::Caller& caller,
+                                                 const std::string& method) {
+      const bool open = !security::RoleFor(method).has_value();  // health checks
+      if (open || (caller.token && security::Sha256Hex(*caller.token) == hash)) {
+        return absl::OkStatus();
+      }
+      return absl::UnauthenticatedError(
+          "the agent needs its bearer token, and got another or none");
+    };
+  }
+  return tls::MakeServerCredentials(files, std::move(judge));
+}
 
 // Of CLI11: an empty answer means that the text is fine.
 std::string CheckCell(const std::string& text) { return text.empty() ? "must not be empty" : ""; }
@@ -125,6 +164,8 @@ int Run(const Flags& flags) {
   if (program.find('{') == std::string::npos && !CanRun(program)) {
     return Fail(fmt::format("command {}: no such program that may be run", program));
   }
+  const auto credentials = MakeCredentials(flags);
+  if (!credentials.ok()) return Fail(std::string(credentials.status().message()));
   auto instances = Instances::Open(flags.options);
   if (!instances.ok()) return Fail(std::string(instances.status().message()));
   Service service(**instances);
@@ -133,7 +174,7 @@ int Run(const Flags& flags) {
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.AddListeningPort(flags.listen, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(flags.listen, *credentials, &port);
   builder.RegisterService(&service);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
@@ -177,6 +218,12 @@ int main(int argc, char** argv) {
   app.add_option("--listen", flags.listen, "Address to serve on; port 0: any free one")
       ->capture_default_str();
   app.add_option("--port-file", flags.port_file, "Write the port that is listened on to this file");
+  app.add_option("--tls-cert", flags.tls.cert, "PEM certificate to serve with; none: plain text");
+  app.add_option("--tls-key", flags.tls.key, "Its private key");
+  app.add_option("--tls-ca", flags.tls.client_ca,
+                 "PEM authorities; callers must show a certificate of theirs");
+  app.add_option("--token-file", flags.token_file,
+                 "File whose line is the bearer token that callers must send");
   constexpr const char* kCapacityFlags[] = {"--cpu-cores", "--memory-bytes",
                                             "--network-bytes-per-second", "--storage-bytes"};
   for (size_t r = 0; r < options.capacity.size(); ++r) {

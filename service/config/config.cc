@@ -110,6 +110,15 @@ std::vector<Section> Sections(Config& c) {
         {"queue_calls_max", &c.inference.queue_calls_max, 1, 1'000'000},
         {"queue_mib_max", &c.inference.queue_mib_max, 1, 65'536},
         {"threads", &c.inference.threads, 1, 64}}},
+      {"security",
+       {{"tls_cert", &c.security.tls_cert},
+        {"tls_key", &c.security.tls_key},
+        {"tls_client_ca", &c.security.tls_client_ca},
+        {"client_certificates", &c.security.client_certificates, 0, 0, {"required", "optional"}},
+        {"identities", &c.security.identities},
+        {"agent_ca", &c.security.agent_ca},
+        {"agent_token_file", &c.security.agent_token_file},
+        {"message_mib_max", &c.security.message_mib_max, 1, 1'024}}},
       {"models", {{"auto_promote_hours", &c.auto_promote_hours, 0, 24 * 366}}},
   };
 }
@@ -275,7 +284,26 @@ void ReadRules(toml::value& receive, std::vector<ReceiveRule>& rules) {
   }
 }
 
+void CheckSecurity(const security::Settings& s) {
+  if (s.tls_cert.empty() != s.tls_key.empty()) {
+    throw Bad{"security.tls_cert and security.tls_key belong together: give both or none"};
+  }
+  if (s.tls_cert.empty() && !s.tls_client_ca.empty()) {
+    throw Bad{"security.tls_client_ca needs security.tls_cert and security.tls_key"};
+  }
+  if (s.tls_cert.empty() && !s.identities.empty()) {
+    throw Bad{
+        "security.identities needs security.tls_cert and security.tls_key: tokens must not travel "
+        "in clear"};
+  }
+  if (s.agent_ca.empty() && !s.agent_token_file.empty()) {
+    throw Bad{
+        "security.agent_token_file needs security.agent_ca: a token must not travel in clear"};
+  }
+}
+
 void CheckTogether(Config& config) {
+  CheckSecurity(config.security);
   if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
   if (config.settings.plan.risk_target > config.settings.plan.risk_threshold) {
     throw Bad{fmt::format("plan.risk_target = {} must not be above plan.risk_threshold = {}",

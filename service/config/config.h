@@ -9,6 +9,7 @@
 #include "service/batch/settings.h"
 #include "service/logs/logs.h"
 #include "service/receive/settings.h"
+#include "service/security/settings.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
@@ -42,6 +43,7 @@ struct Config {
   batch::Settings inference;
   IngestSettings ingest;
   ReceiveSettings receive;
+  security::Settings security;
   Settings settings;
   std::vector<CellConfig> cells;  // by id
 };

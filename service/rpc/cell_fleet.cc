@@ -10,6 +10,7 @@
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/rpc/convert.h"
 #include "service/rpc/work_queue.h"
+#include "service/tls/credentials.h"
 
 namespace foreshadow::rpc {
 namespace {
@@ -73,12 +74,13 @@ grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
 
 class CellFleet : public Hands {
  public:
-  CellFleet(const std::vector<CellConfig>& cells, Engine& engine)
+  CellFleet(const std::vector<CellConfig>& cells,
+            const std::shared_ptr<grpc::ChannelCredentials>& credentials, Engine& engine)
       : cells_(cells), engine_(engine), asked_(cells.size(), false) {
     for (const CellConfig& cell : cells_) {
       stubs_.push_back(cell.agent.empty() ? nullptr
-                                          : v1::CellController::NewStub(grpc::CreateChannel(
-                                                cell.agent, grpc::InsecureChannelCredentials())));
+                                          : v1::CellController::NewStub(
+                                                grpc::CreateChannel(cell.agent, credentials)));
     }
   }
 
@@ -146,8 +148,17 @@ class CellFleet : public Hands {
 
 }  // namespace
 
-std::unique_ptr<Hands> MakeCellFleet(const std::vector<CellConfig>& cells, Engine& engine) {
-  return std::make_unique<CellFleet>(cells, engine);
+absl::StatusOr<std::unique_ptr<Hands>> MakeCellFleet(const std::vector<CellConfig>& cells,
+                                                     Engine& engine) {
+  const security::Settings& s = engine.config().security;
+  tls::ClientFiles files{s.agent_ca, "", "", s.agent_token_file};
+  if (!s.agent_ca.empty()) {
+    files.cert = s.tls_cert;
+    files.key = s.tls_key;
+  }
+  const auto credentials = tls::MakeChannelCredentials(files, "security.agent_");
+  if (!credentials.ok()) return credentials.status();
+  return std::make_unique<CellFleet>(cells, *credentials, engine);
 }
 
 }  // namespace foreshadow::rpc

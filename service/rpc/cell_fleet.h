@@ -9,7 +9,9 @@
 
 namespace foreshadow::rpc {
 
-// `engine` is told the outcomes and must outlive the result.
-std::unique_ptr<Hands> MakeCellFleet(const std::vector<CellConfig>& cells, Engine& engine);
+// `engine` is told the outcomes and must outlive the result. An error names the setting of
+// [security] that is wrong.
+absl::StatusOr<std::unique_ptr<Hands>> MakeCellFleet(const std::vector<CellConfig>& cells,
+                                                     Engine& engine);
 
 }  // namespace foreshadow::rpc

@@ -11,6 +11,7 @@
 
 #include "models/registry.h"
 #include "service/rpc/call_watch.h"
+#include "service/rpc/guard.h"
 #include "service/rpc/report_feed.h"
 #include "service/rpc/services.h"
 
@@ -27,7 +28,8 @@ constexpr const char* kNeedATick[] = {"foreshadow.v1.Forecasts", "foreshadow.v1.
 class GrpcServer : public Server {
  public:
   GrpcServer(Engine& engine, receive::Receiver* receiver)
-      : feed_(engine),
+      : engine_(engine),
+        feed_(engine),
         batcher_(engine.config().inference, engine.config().settings.analyze.period_significance,
                  models::FittedModels()),
         services_(MakeServices(engine, batcher_, receiver)) {}
@@ -36,17 +38,22 @@ class GrpcServer : public Server {
   absl::Status Bind(const std::string& listen) {
     // What cannot be parsed is told to its sender; the log is not the sender's to fill.
     google::protobuf::SetLogHandler(nullptr);
+    auto guard = Guard::Create(engine_.config());
+    if (!guard.ok()) return guard.status();
+    guard_ = *std::move(guard);
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::channelz::experimental::InitChannelzService();
     grpc::ServerBuilder builder;
     // Two servers on one port would each get a part of the calls.
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &port_);
-    builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+    builder.AddListeningPort(listen, guard_->Credentials(), &port_);
+    builder.SetMaxReceiveMessageSize(engine_.config().security.message_mib_max << 20);
     builder.SetResourceQuota(grpc::ResourceQuota("foreshadowd").SetMaxThreads(kThreadsMax));
     for (const auto& service : services_) builder.RegisterService(service.get());
-    builder.experimental().SetInterceptorCreators(CallWatchers());
+    auto watchers = CallWatchers();
+    watchers.push_back(guard_->Auditor());
+    builder.experimental().SetInterceptorCreators(std::move(watchers));
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(fmt::format(
@@ -80,6 +87,8 @@ class GrpcServer : public Server {
     });
   }
 
+  Engine& engine_;
+  std::unique_ptr<Guard> guard_;
   ReportFeed feed_;
   int64_t health_listener_ = 0;
   batch::Batcher batcher_;

@@ -10,12 +10,10 @@
 
 namespace foreshadow::rpc {
 
-// A message larger than that is refused by gRPC with RESOURCE_EXHAUSTED: a million samples fit.
-inline constexpr int kMessageBytesMax = 64 << 20;
-
 class Server {
  public:
-  // Binds and serves at once. UNAVAILABLE when the address cannot be bound. `engine` outlives it.
+  // Binds and serves at once. UNAVAILABLE when the address cannot be bound; what is wrong with
+  // certificates or identities is named by setting and file. `engine` outlives it.
   // `receiver` too; null: OpenTelemetry's metrics are not taken.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const std::string& listen, Engine& engine,
                                                        receive::Receiver* receiver);

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <regex>
 #include <sstream>
 
@@ -58,13 +59,10 @@ void Feed(RunningServer& server, int steps) {
   EXPECT_TRUE(sender.Finish().ok());
 }
 
-// The serving status by grpc.health.v1 (1 = SERVING, 2 = NOT_SERVING), or -1 for an error.
-int Health(RunningServer& server, const std::string& service) {
-  // HealthCheckRequest{service = 1}, HealthCheckResponse{status = 1}.
-  std::string bytes;
-  if (!service.empty()) {
-    bytes = "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
-  }
+// A unary call of a service whose messages this test does not know; the answer's bytes, nothing
+// for an error.
+std::optional<std::string> Call(RunningServer& server, const std::string& method,
+                                const std::string& bytes) {
   grpc::GenericStub stub(server.channel());
   grpc::CompletionQueue queue;
   grpc::ClientContext context;
@@ -72,16 +70,26 @@ int Health(RunningServer& server, const std::string& service) {
   const grpc::ByteBuffer request(&slice, 1);
   grpc::ByteBuffer response;
   grpc::Status status;
-  const auto call =
-      stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", request, &queue);
+  const auto call = stub.PrepareUnaryCall(&context, method, request, &queue);
   call->StartCall();
   call->Finish(&response, &status, nullptr);
   void* tag;
   bool ok;
   queue.Next(&tag, &ok);
   grpc::Slice answer;
-  if (!status.ok() || !response.DumpToSingleSlice(&answer).ok() || answer.size() != 2) return -1;
-  return answer.begin()[1];
+  if (!status.ok() || !response.DumpToSingleSlice(&answer).ok()) return std::nullopt;
+  return std::string(answer.begin(), answer.end());
+}
+
+// The serving status by grpc.health.v1 (1 = SERVING, 2 = NOT_SERVING), or -1 for an error.
+int Health(RunningServer& server, const std::string& service) {
+  // HealthCheckRequest{service = 1}, HealthCheckResponse{status = 1}.
+  std::string bytes;
+  if (!service.empty()) {
+    bytes = "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
+  }
+  const auto answer = Call(server, "/grpc.health.v1.Health/Check", bytes);
+  return answer && answer->size() == 2 ? (*answer)[1] : -1;
 }
 
 TEST(ServerMetrics, CountsTicksSamplesAndCalls) {
@@ -165,11 +173,21 @@ TEST(ServerHealth, IsGivenPerService) {
   RunningServer server(folder.path(), ConfigText(folder.path(), "", ""));
   EXPECT_EQ(Health(server, ""), 1);
   EXPECT_EQ(Health(server, "foreshadow.v1.Telemetry"), 1);
+  EXPECT_EQ(Health(server, "inference.GRPCInferenceService"), 1);
   EXPECT_EQ(Health(server, "foreshadow.v1.Forecasts"), 2) << "there is nothing to give yet";
   EXPECT_EQ(Health(server, "foreshadow.v1.Nothing"), -1);
   Feed(server, 1);
   while (Health(server, "foreshadow.v1.Forecasts") == 2) std::this_thread::yield();
   EXPECT_EQ(Health(server, "foreshadow.v1.Forecasts"), 1);
+}
+
+TEST(ServerChannelz, ListsTheServerAndItsSockets) {
+  const TemporaryFolder folder;
+  RunningServer server(folder.path(), ConfigText(folder.path(), "", ""));
+  const auto servers = Call(server, "/grpc.channelz.v1.Channelz/GetServers", "");
+  ASSERT_TRUE(servers.has_value());
+  EXPECT_THAT(*servers,
+              HasSubstr("0.1:" + server.address().substr(server.address().find(':') + 1)));
 }
 
 TEST(ServerLog, IsJsonWithTheCallersTrace) {

@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "training/bench/print.h"
+#include "training/bench/serve.h"
+#include "training/client/client.h"
 #include "training/command.h"
 #include "training/io/gnuplot.h"
 
@@ -28,6 +30,7 @@ struct Options {
   std::vector<std::string> peers;
   PeerOptions peer;
   std::string growth;
+  ServeOptions serve;
   bool json = false;
 };
 
@@ -80,6 +83,7 @@ absl::Status Verdict(const BenchResults& results) {
 }
 
 absl::Status Run(const Options& options) {
+  if (options.suite == "serve") return BenchServe(options.serve, options.json);
   Options o = options;
   o.measure.least_s = o.least_ms / 1e3;
   if (!o.growth.empty() && !IsPictureName(o.growth)) {
@@ -119,17 +123,54 @@ absl::Status Run(const Options& options) {
   return Verdict(results);
 }
 
+void AddServeOptions(CLI::App& command, ServeOptions& o) {
+  command
+      .add_option(
+          "--scenarios", o.scenarios,
+          fmt::format("serve: only these, with commas between: {}", fmt::join(kScenarios, ", ")))
+      ->delimiter(',')
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kScenarios), std::end(kScenarios))));
+  command.add_option("--server", o.server,
+                     "serve: a running server to ask; none: one is started and filled");
+  AddTlsOptions(command, o.tls);
+  command.add_option("--accounts", o.accounts, "serve: accounts of a large call")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command.add_option("--step-ms", o.step_ms, "serve: sampling interval of the server it starts")
+      ->check(CLI::Range(1'000, 3'600'000))
+      ->capture_default_str();
+  command.add_option("--seconds", o.seconds, "serve: of each scenario")
+      ->check(CLI::Range(0.1, 86'400.0))
+      ->capture_default_str();
+  command.add_option("--large-per-s", o.large_per_s, "serve: large calls a second")
+      ->check(CLI::Range(0.01, 1e5))
+      ->capture_default_str();
+  command.add_option("--small-per-s", o.small_per_s, "serve: small calls a second")
+      ->check(CLI::Range(0.01, 1e6))
+      ->capture_default_str();
+  command.add_option("--small-accounts", o.small_accounts, "serve: accounts of a small call")
+      ->check(CLI::Range(1, 100'000))
+      ->capture_default_str();
+  command.add_option("--ingest-per-s", o.ingest_samples_per_s, "serve: samples sent a second")
+      ->check(CLI::Range(1.0, 1e9))
+      ->capture_default_str();
+}
+
 }  // namespace
 
 void AddBench(CLI::App& app) {
-  CLI::App* command = app.add_subcommand(
-      "bench",
-      "Measure the kernels on this machine, peers beside them: a table, or JSON with --json");
+  CLI::App* command = app.add_subcommand("bench",
+                                         "Measure the kernels on this machine, peers beside them, "
+                                         "or the server under load: a table, or "
+                                         "JSON with --json");
   auto o = std::make_shared<Options>();
   o->peer.scripts = FORESHADOW_PEER_SCRIPTS;
-  command->add_option("--suite", o->suite, "What is measured: kernels")
+  command
+      ->add_option("--suite", o->suite,
+                   "What is measured: kernels, or serve: the server under load")
       ->required()
-      ->check(CLI::IsMember({"kernels"}));
+      ->check(CLI::IsMember({"kernels", "serve"}));
   command->add_option("--cases", o->cases, "Only these operations, with commas between")
       ->delimiter(',')
       ->check(CLI::IsMember(CaseNames()));
@@ -181,6 +222,7 @@ void AddBench(CLI::App& app) {
   command->add_option("--stl-cpp", o->peer.stl_cpp, "Checkout of stl-cpp, compiled here by c++");
   command->add_option("--growth", o->growth,
                       "Also measure how cost grows, and draw it: FILE.svg or FILE.png");
+  AddServeOptions(*command, o->serve);
   command->add_flag("--json", o->json, "Print JSON");
   SetRun(*command, [o] { return Run(*o); });
 }

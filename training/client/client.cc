@@ -19,15 +19,27 @@ std::string WithoutPrefix(const std::string& name, const std::string& prefix) {
 
 }  // namespace
 
-Client Client::To(const std::string& address) {
-  const auto channel = grpc::CreateChannel(address, grpc::InsecureChannelCredentials());
-  return {address, v1::Plans::NewStub(channel), v1::Fleet::NewStub(channel),
-          v1::Telemetry::NewStub(channel)};
+Client Client::To(const std::string& address) { return *To(address, tls::ClientFiles{}); }
+
+absl::StatusOr<Client> Client::To(const std::string& address, const tls::ClientFiles& files) {
+  const auto credentials = tls::MakeChannelCredentials(files, "--tls-");
+  if (!credentials.ok()) return credentials.status();
+  const auto channel = grpc::CreateChannel(address, *credentials);
+  return Client{address, v1::Plans::NewStub(channel), v1::Fleet::NewStub(channel),
+                v1::Telemetry::NewStub(channel)};
 }
 
 absl::Status Client::Check(const grpc::Status& status) const {
   return {static_cast<absl::StatusCode>(status.error_code()),
           fmt::format("server {}: {}", address, status.error_message())};
+}
+
+void AddTlsOptions(CLI::App& command, tls::ClientFiles& files) {
+  command.add_option("--tls-ca", files.ca,
+                     "PEM authorities of the server's certificate; none: plain text");
+  command.add_option("--tls-cert", files.cert, "PEM certificate to show to the server");
+  command.add_option("--tls-key", files.key, "Its private key");
+  command.add_option("--token-file", files.token, "File whose line is the bearer token to send");
 }
 
 std::string ToJson(const google::protobuf::Message& message) {

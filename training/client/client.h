@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <CLI/CLI.hpp>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,7 @@
 #include "foreshadow/v1/fleet.grpc.pb.h"
 #include "foreshadow/v1/plans.grpc.pb.h"
 #include "foreshadow/v1/telemetry.grpc.pb.h"
+#include "service/tls/credentials.h"
 
 namespace foreshadow::training {
 
@@ -22,8 +24,10 @@ struct Client {
   std::unique_ptr<v1::Fleet::Stub> fleet;
   std::unique_ptr<v1::Telemetry::Stub> telemetry;
 
-  // Never fails: an unreachable server shows with the first call.
+  // Without TLS. Never fails: an unreachable server shows with the first call.
   static Client To(const std::string& address);
+  // With what the user gave; an error names the flag and file that is wrong.
+  static absl::StatusOr<Client> To(const std::string& address, const tls::ClientFiles& files);
 
   // The same code and words as an absl::Status, the server named.
   absl::Status Check(const grpc::Status& status) const;
@@ -42,6 +46,9 @@ struct Client {
     return response;
   }
 };
+
+// The flags --tls-ca, --tls-cert, --tls-key and --token-file.
+void AddTlsOptions(CLI::App& command, tls::ClientFiles& files);
 
 // The message as indented JSON, every field there.
 std::string ToJson(const google::protobuf::Message& message);

@@ -17,12 +17,14 @@ namespace {
 // What every client command asks for; shared by the parser and the run.
 struct Common {
   std::string server = kDefaultServer;
+  tls::ClientFiles tls;
   bool json = false;
 };
 
 std::shared_ptr<Common> AddCommon(CLI::App& command) {
   auto common = std::make_shared<Common>();
   command.add_option("--server", common->server, "Address of foreshadowd")->capture_default_str();
+  AddTlsOptions(command, common->tls);
   command.add_flag("--json", common->json, "Print JSON");
   return common;
 }
@@ -139,22 +141,25 @@ absl::Status WatchPlans(const Client& client, bool json) {
 void AddReads(CLI::App& app) {
   CLI::App* status = app.add_subcommand("status", "What the server does and how well");
   SetRun(*status, [c = AddCommon(*status)] {
-    const Client client = Client::To(c->server);
-    return AskAndPrint(client, *client.plans, &v1::Plans::Stub::GetStatus, v1::GetStatusRequest(),
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::GetStatus, v1::GetStatusRequest(),
                        c->json, PrintStatus);
   });
 
   CLI::App* cells = app.add_subcommand("cells", "Cells: demand, capacity, risk");
   SetRun(*cells, [c = AddCommon(*cells)] {
-    const Client client = Client::To(c->server);
-    return AskAndPrint(client, *client.fleet, &v1::Fleet::Stub::ListCells, v1::ListCellsRequest(),
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    return AskAndPrint(*client, *client->fleet, &v1::Fleet::Stub::ListCells, v1::ListCellsRequest(),
                        c->json, PrintCells);
   });
 
   CLI::App* shadows = app.add_subcommand("shadows", "Shadows: where, state, split");
   SetRun(*shadows, [c = AddCommon(*shadows)] {
-    const Client client = Client::To(c->server);
-    return AskAndPrint(client, *client.plans, &v1::Plans::Stub::GetPlan, v1::GetPlanRequest(),
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::GetPlan, v1::GetPlanRequest(),
                        c->json, PrintShadows);
   });
 
@@ -162,9 +167,10 @@ void AddReads(CLI::App& app) {
   auto watch = std::make_shared<bool>(false);
   plan->add_flag("--watch", *watch, "Print each new plan until interrupted");
   SetRun(*plan, [c = AddCommon(*plan), watch] {
-    const Client client = Client::To(c->server);
-    if (*watch) return WatchPlans(client, c->json);
-    return AskAndPrint(client, *client.plans, &v1::Plans::Stub::GetPlan, v1::GetPlanRequest(),
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    if (*watch) return WatchPlans(*client, c->json);
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::GetPlan, v1::GetPlanRequest(),
                        c->json, PrintPlan);
   });
 
@@ -172,10 +178,11 @@ void AddReads(CLI::App& app) {
   auto id = std::make_shared<uint64_t>(0);
   explain->add_option("action", *id, "Id of the action, as `foreshadow plan` lists it")->required();
   SetRun(*explain, [c = AddCommon(*explain), id] {
-    const Client client = Client::To(c->server);
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
     v1::ExplainRequest request;
     request.set_action_id(*id);
-    return AskAndPrint(client, *client.plans, &v1::Plans::Stub::Explain, request, c->json,
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::Explain, request, c->json,
                        [](const v1::Explanation& e) { fmt::print("{}\n", e.words()); });
   });
 }
@@ -185,10 +192,11 @@ void AddOrders(CLI::App& app) {
   auto id = std::make_shared<uint64_t>(0);
   approve->add_option("action", *id, "Id of the action")->required();
   SetRun(*approve, [c = AddCommon(*approve), id] {
-    const Client client = Client::To(c->server);
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
     v1::ApproveRequest request;
     request.set_action_id(*id);
-    return AskAndPrint(client, *client.plans, &v1::Plans::Stub::Approve, request, c->json,
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::Approve, request, c->json,
                        [&](const v1::ApproveResponse&) { fmt::print("approved {}\n", *id); });
   });
 
@@ -196,17 +204,19 @@ void AddOrders(CLI::App& app) {
   auto reason = std::make_shared<std::string>();
   pause->add_option("--reason", *reason, "Why, for the log");
   SetRun(*pause, [c = AddCommon(*pause), reason] {
-    const Client client = Client::To(c->server);
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
     v1::PauseRequest request;
     request.set_reason(*reason);
-    return AskAndPrint(client, *client.plans, &v1::Plans::Stub::Pause, request, c->json,
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::Pause, request, c->json,
                        [](const v1::PauseResponse&) { fmt::print("paused\n"); });
   });
 
   CLI::App* resume = app.add_subcommand("resume", "Let actions go on");
   SetRun(*resume, [c = AddCommon(*resume)] {
-    const Client client = Client::To(c->server);
-    return AskAndPrint(client, *client.plans, &v1::Plans::Stub::Resume, v1::ResumeRequest(),
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::Resume, v1::ResumeRequest(),
                        c->json, [](const v1::ResumeResponse&) { fmt::print("resumed\n"); });
   });
 }
@@ -222,9 +232,10 @@ void AddReplay(CLI::App& app) {
   SetRun(*replay, [c = AddCommon(*replay), path, no_ticks]() -> absl::Status {
     auto trace = ReadTrace(*path);
     if (!trace.ok()) return trace.status();
-    const Client client = Client::To(c->server);
-    if (absl::Status status = RegisterAccounts(client, *trace); !status.ok()) return status;
-    Replay stream(client, *trace);
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    if (absl::Status status = RegisterAccounts(*client, *trace); !status.ok()) return status;
+    Replay stream(*client, *trace);
     ReplayCounts total;
     const int64_t at_once = *no_ticks ? HistoryStepsAtOnce(*trace) : 1;
     for (int64_t step = 0; step < trace->steps; step += at_once) {

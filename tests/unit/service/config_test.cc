@@ -117,6 +117,12 @@ TEST(Config, RefusesWhatDoesNotFitTogether) {
               AllOf(HasSubstr("accept_past_hours"), HasSubstr("retention_hours = 2")));
   EXPECT_THAT(ErrorOf(std::string(kLeast) + "[plan]\nrisk_target = 0.5\n"),
               AllOf(HasSubstr("risk_target"), HasSubstr("risk_threshold")));
+  const std::string security = std::string(kLeast) + "[security]\n";
+  EXPECT_THAT(ErrorOf(security + "tls_cert = \"c.pem\"\n"), HasSubstr("security.tls_key"));
+  EXPECT_THAT(ErrorOf(security + "tls_client_ca = \"ca.pem\"\n"), HasSubstr("security.tls_cert"));
+  EXPECT_THAT(ErrorOf(security + "identities = \"who.toml\"\n"), HasSubstr("in clear"));
+  EXPECT_THAT(ErrorOf(security + "agent_token_file = \"token\"\n"),
+              HasSubstr("security.agent_ca"));
 }
 
 TEST(Config, ReadsRulesAndNamesWhatIsWrongWithOne) {
@@ -239,6 +245,14 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(config->receive.rules[0].kind, rule.kind);
   EXPECT_EQ(config->receive.rules[0].scale, rule.scale);
   EXPECT_EQ(config->receive.rules[0].in_step, rule.in_step);
+  EXPECT_EQ(config->security.tls_cert, defaults.security.tls_cert);
+  EXPECT_EQ(config->security.tls_key, defaults.security.tls_key);
+  EXPECT_EQ(config->security.tls_client_ca, defaults.security.tls_client_ca);
+  EXPECT_EQ(config->security.client_certificates, defaults.security.client_certificates);
+  EXPECT_EQ(config->security.identities, defaults.security.identities);
+  EXPECT_EQ(config->security.agent_ca, defaults.security.agent_ca);
+  EXPECT_EQ(config->security.agent_token_file, defaults.security.agent_token_file);
+  EXPECT_EQ(config->security.message_mib_max, defaults.security.message_mib_max);
   const Settings& s = config->settings;
   const Settings& d = defaults.settings;
   EXPECT_EQ(s.tick.step_ms, d.tick.step_ms);
