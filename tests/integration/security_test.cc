@@ -288,7 +288,8 @@ TEST_F(SecurityTest, TheCommandHasFlagsForIt) {
          "--tls-ca", certificates_.path("ca.pem"), "--tls-cert", certificates_.path(name + ".pem"),
          "--tls-key", certificates_.path(name + ".key")},
         log);
-    return std::to_string(process.Wait()) + " " + process.Output();
+    const int code = process.Wait();
+    return std::to_string(code) + " " + process.Output();
   };
   EXPECT_THAT(run("reader", "status"), AllOf(HasSubstr("0 "), HasSubstr("foreshadowd")));
   EXPECT_THAT(run("reader", "pause"), AllOf(HasSubstr("1 "), HasSubstr("needs the role")));
