@@ -186,8 +186,7 @@ TEST(ServerChannelz, ListsTheServerAndItsSockets) {
   RunningServer server(folder.path(), ConfigText(folder.path(), "", ""));
   const auto servers = Call(server, "/grpc.channelz.v1.Channelz/GetServers", "");
   ASSERT_TRUE(servers.has_value());
-  EXPECT_THAT(*servers,
-              HasSubstr("0.1:" + server.address().substr(server.address().find(':') + 1)));
+  EXPECT_THAT(*servers, HasSubstr("listener ipv4:127.0.0.1"));
 }
 
 TEST(ServerLog, IsJsonWithTheCallersTrace) {
