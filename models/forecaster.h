@@ -87,6 +87,8 @@ class Forecaster {
   virtual std::string_view name() const = 0;
   // Its number in the registry that it was loaded from (models/versions); 0 = it has none.
   virtual int version() const { return 0; }
+  // Tells its weights from all others; 0 = it was not trained, the program alone is what it is.
+  virtual uint64_t fingerprint() const { return 0; }
   // Longest horizon it can forecast at this sampling interval, in steps; 0 = not that interval.
   virtual int MaxSteps(int64_t step_ms) const = 0;
   // Fills `out` (resized here) for `steps` steps. Series it has no answer for get kCannot or

@@ -11,6 +11,7 @@
 #include "training/import/import.h"
 #include "training/model/model_command.h"
 #include "training/patterns/patterns.h"
+#include "training/replay/replay_command.h"
 #include "training/router/evaluate_command.h"
 #include "training/simulate/simulate.h"
 #include "training/synth/synth.h"
@@ -35,6 +36,7 @@ int main(int argc, char** argv) {
   foreshadow::training::router::AddEvaluate(app);
   foreshadow::training::AddModelCommand(app);
   foreshadow::training::AddSimulate(app);
+  foreshadow::training::AddReplayCommand(app);
   foreshadow::training::AddBench(app);
 
   try {

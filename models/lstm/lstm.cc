@@ -28,6 +28,7 @@ class Lstm : public Forecaster {
 
   std::string_view name() const override { return "lstm"; }
   int version() const override { return runner_.card.registry_version; }
+  uint64_t fingerprint() const override { return runner_.fingerprint; }
 
   int MaxSteps(int64_t step_ms) const override {
     return step_ms == runner_.card.spec.step_ms ? runner_.card.spec.horizon_steps : 0;

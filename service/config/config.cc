@@ -53,6 +53,8 @@ std::vector<Section> Sections(Config& c) {
        {{"listen", &c.listen},
         {"data_dir", &c.data_dir, 0, 0, {}, true},
         {"model_dir", &c.model_dir},
+        {"journal_dir", &c.journal_dir},
+        {"journal_bytes_max", &c.journal_bytes_max, 1 << 20, kHugeAmount},
         {"http_listen", &c.http_listen},
         {"log_level", &c.log_level, 0, 0, {"debug", "info", "warning", "error"}},
         {"log_format", &c.log_format, 0, 0, {"text", "json"}}}},
@@ -121,6 +123,36 @@ std::vector<Section> Sections(Config& c) {
         {"message_mib_max", &c.security.message_mib_max, 1, 1'024}}},
       {"models", {{"auto_promote_hours", &c.auto_promote_hours, 0, 24 * 366}}},
   };
+}
+
+std::string Quoted(const std::string& text) {
+  return toml::format(toml::value(text), /*width=*/std::numeric_limits<size_t>::max());
+}
+
+std::string ValueText(const Key& key) {
+  return std::visit(
+      [&](const auto* from) -> std::string {
+        using T = std::remove_cvref_t<decltype(*from)>;
+        if constexpr (std::is_same_v<T, Words>) {
+          std::vector<std::string> words;
+          for (const auto& [name, word] : *from)
+            words.push_back(Quoted(name) + " = " + Quoted(word));
+          return fmt::format("{{{}}}", fmt::join(words, ", "));
+        } else if constexpr (std::is_same_v<T, std::string>) {
+          return Quoted(*from);
+        } else if constexpr (std::is_enum_v<T>) {
+          return fmt::format("\"{}\"", key.words[static_cast<size_t>(*from)]);
+        } else {
+          return fmt::format("{}", *from);  // of a double: the shortest text that gives it back
+        }
+      },
+      key.to);
+}
+
+std::string SectionText(const std::string& header, const std::vector<Key>& keys) {
+  std::string text = header + "\n";
+  for (const Key& key : keys) text += fmt::format("{} = {}\n", key.name, ValueText(key));
+  return text;
 }
 
 std::string Text(const toml::value& value) { return toml::format(value, /*width=*/80); }
@@ -376,6 +408,19 @@ std::vector<std::string> ConfigKeys() {
       names.push_back(fmt::format("{}.{}", section.name, key.name));
   }
   return names;
+}
+
+std::string ConfigToToml(const Config& config) {
+  Config copy = config;  // the keys' places are those of one that can be changed
+  std::string text;
+  for (const Section& section : Sections(copy)) {
+    text += SectionText(fmt::format("[{}]", section.name), section.keys);
+  }
+  for (ReceiveRule& rule : copy.receive.rules) {
+    text += SectionText("[[receive.rule]]", RuleKeys(rule));
+  }
+  for (CellConfig& cell : copy.cells) text += SectionText("[[cell]]", CellKeys(cell));
+  return text;
 }
 
 absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name) {

@@ -31,7 +31,9 @@ struct Config {
   std::string data_dir;
   std::string model_dir;           // registry of models; "" = the one installed beside the program
   int32_t auto_promote_hours = 0;  // a candidate that is better after that long serves; 0 = never
-  std::string http_listen;         // of /metrics, /healthz and /readyz; "" = none
+  std::string journal_dir;         // of the record of every tick (service/journal); "" = none
+  int64_t journal_bytes_max = int64_t{10} << 30;
+  std::string http_listen;  // of /metrics, /healthz and /readyz; "" = none
   std::string log_level = "info";
   logs::Format log_format = logs::Format::kText;
   Clock clock = Clock::kWall;
@@ -53,6 +55,9 @@ struct Config {
 absl::StatusOr<Config> LoadConfig(const std::string& path);
 // The same of a text; `name` stands for the file in messages.
 absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name);
+
+// The text of a configuration, every key of it: ParseConfig gives back the same one.
+std::string ConfigToToml(const Config& config);
 
 // Every key there is, as "section.key".
 std::vector<std::string> ConfigKeys();

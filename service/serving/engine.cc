@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "service/ingest/absorb.h"
+#include "service/journal/witness.h"
 #include "service/metrics/metrics.h"
 #include "service/tick/decisions_json.h"
 #include "service/tick/state.h"
@@ -84,7 +85,8 @@ absl::Status Engine::Load() {
   inbox_.accounts = *std::move(accounts);
 
   Decisions decisions;
-  if (auto text = store_.ReadDecisions(); text.ok()) {
+  auto text = store_.ReadDecisions();
+  if (text.ok()) {
     std::vector<std::string> dropped;
     auto read = DecisionsFromJson(*text, *fleet_, dropped);
     if (!read.ok()) return read.status();
@@ -95,7 +97,14 @@ absl::Status Engine::Load() {
   }
   last_tick_ms_ = saved_ms_ = decisions.last_tick_ms;
   state_ = NewState(fleet_->cells, std::move(decisions), config_.settings);
-  LoadCarried();
+  if (config_.journal_dir.empty()) {
+    LoadCarried();
+  } else {  // a replay has the samples, not what models carried from another run
+    auto recorder = journal::Recorder::Open(config_, std::ssize(inbox_.accounts),
+                                            text.ok() ? *text : "", WallNowMs());
+    if (!recorder.ok()) return recorder.status();
+    recorder_ = *std::move(recorder);
+  }
 
   auto commands = store_.ReadCommands();
   if (!commands.ok()) return commands.status();
@@ -448,8 +457,15 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     const std::lock_guard lock(mutex_);
     models_ = served.models;
   }
-  auto report = Tick(*state_, *std::move(inbox), *served.models, config_.settings, world_,
+  journal::Witness witness(world_, fleet());
+  if (recorder_ != nullptr) {
+    if (!recorder_->alert().empty()) inbox->alerts.push_back(recorder_->alert());
+    recorder_->Begin(step_ms, *inbox, *served.models, served.candidate.get());
+  }
+  World& world = recorder_ != nullptr ? static_cast<World&>(witness) : world_;
+  auto report = Tick(*state_, *std::move(inbox), *served.models, config_.settings, world,
                      served.candidate.get());
+  if (recorder_ != nullptr) recorder_->End(witness.Take(report));
   if (!report.ok()) {
     PutBack(std::move(told));
     return report.status();

@@ -17,6 +17,7 @@
 #include "service/history/store.h"
 #include "service/ingest/rate_limit.h"
 #include "service/ingest/validate.h"
+#include "service/journal/recorder.h"
 #include "service/tick/tick.h"
 #include "service/world/real_world.h"
 
@@ -147,6 +148,7 @@ class Engine {
   std::mutex tick_mutex_;  // one tick at a time; taken before mutex_
   StatePtr state_;
   RealWorld world_;
+  std::unique_ptr<journal::Recorder> recorder_;  // null = no journal is kept
   int64_t last_tick_ms_ = 0;
   int64_t saved_ms_ = 0;  // tick at which what the models carry was last kept
   std::thread thread_;

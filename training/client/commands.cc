@@ -221,15 +221,15 @@ void AddOrders(CLI::App& app) {
   });
 }
 
-void AddReplay(CLI::App& app) {
-  CLI::App* replay =
-      app.add_subcommand("replay", "Send a trace to a server, as fast as it acknowledges");
+void AddSend(CLI::App& app) {
+  CLI::App* send =
+      app.add_subcommand("send", "Send a trace to a server, as fast as it acknowledges");
   auto path = std::make_shared<std::string>();
   auto no_ticks = std::make_shared<bool>(false);
-  replay->add_option("trace", *path, "Trace CSV, may be gzipped")->required();
-  replay->add_flag("--no-ticks", *no_ticks,
-                   "Only fill the history: send no watermarks, so that the data clock stands");
-  SetRun(*replay, [c = AddCommon(*replay), path, no_ticks]() -> absl::Status {
+  send->add_option("trace", *path, "Trace CSV, may be gzipped")->required();
+  send->add_flag("--no-ticks", *no_ticks,
+                 "Only fill the history: send no watermarks, so that the data clock stands");
+  SetRun(*send, [c = AddCommon(*send), path, no_ticks]() -> absl::Status {
     auto trace = ReadTrace(*path);
     if (!trace.ok()) return trace.status();
     const auto client = Client::To(c->server, c->tls);
@@ -266,7 +266,7 @@ void AddReplay(CLI::App& app) {
 void AddClientCommands(CLI::App& app) {
   AddReads(app);
   AddOrders(app);
-  AddReplay(app);
+  AddSend(app);
 }
 
 }  // namespace foreshadow::training
