@@ -1,11 +1,14 @@
 // A run of the engine with cells, orders, failures, restarts and changing models is recorded and
 // done again; what was changed afterwards is found and named.
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <functional>
-#include <map>
+#include <nlohmann/json.hpp>
+#include <random>
 #include <set>
 
 #include "models/registry.h"
@@ -126,8 +129,10 @@ class JournalReplayTest : public ::testing::Test {
       }
       ASSERT_TRUE(engine.PutAccounts(accounts).ok());
     }
-    if (step == 50) ASSERT_TRUE(engine.Tell(Command{Command::Kind::kPause, 0}).ok());
-    if (step == 55) ASSERT_TRUE(engine.Tell(Command{Command::Kind::kResume, 0}).ok());
+    if (step == 50 || step == 55) {
+      const auto kind = step == 50 ? Command::Kind::kPause : Command::Kind::kResume;
+      ASSERT_TRUE(engine.Tell(Command{kind, 0}).ok());
+    }
     std::vector<std::string> names;
     std::vector<const std::string*> ids;
     std::vector<float> cpu;
