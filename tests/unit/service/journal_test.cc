@@ -359,7 +359,8 @@ class RecorderTest : public ::testing::Test {
   }
   std::vector<std::string> Files() const {
     std::vector<std::string> names;
-    for (const std::string& path : *ListJournals(config_.journal_dir)) {
+    const auto paths = ListJournals(config_.journal_dir);
+    for (const std::string& path : *paths) {
       names.push_back(std::filesystem::path(path).filename().string());
     }
     return names;
