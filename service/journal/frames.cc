@@ -15,7 +15,7 @@ namespace foreshadow::journal {
 namespace {
 
 constexpr int kLevel = 3;  // zstd's default: fast enough to be in the tick's way
-constexpr size_t kChunkBytes = 1 << 20;
+constexpr size_t kChunkBytes = 1 << 18;
 constexpr size_t kHeaderBytesMax = 18;  // of a zstd frame (RFC 8878, 3.1.1)
 
 absl::Status FileError(const std::string& path, const char* what) {
