@@ -170,49 +170,6 @@ TEST(Config, NamesThePlaceOfASyntaxError) {
   EXPECT_TRUE(absl::IsNotFound(LoadConfig("/nonexistent/f.toml").status()));
 }
 
-TEST(Config, ComesBackFromItsOwnText) {
-  Config config;
-  config.data_dir =
-      "/data \"quoted\" \\ \n\t\x7f and longer than eighty characters, which a writer may "
-      "break into lines: \xc3\xa9";
-  config.clock = Clock::kData;
-  config.log_format = logs::Format::kJson;
-  config.journal_bytes_max = (int64_t{1} << 53) + 2;
-  config.settings.tick.seed = 123'456'789;
-  config.settings.shadow.mode = Mode::kObserve;
-  config.settings.shadow.idle_ms = 7 * int64_t{86'400'000};
-  config.settings.plan.risk_target = 1.0 / 3;
-  config.settings.plan.risk_threshold = 1;
-  config.settings.analyze.spike_false_alarms = 1.2345678901234567e-9;
-  config.settings.analyze.period_significance = 0.1 + 0.2;
-  config.cells = {{{"a", "", CellState::kUp, {1e18, 1e15 / 7, 0, 3}}, "host:1"},
-                  {{"b", "zone", CellState::kUp, {}}, ""}};
-  const std::string text = ConfigToToml(config);
-  const auto back = ParseConfig(text, "text");
-  ASSERT_TRUE(back.ok()) << back.status() << text;
-  EXPECT_EQ(back->data_dir, config.data_dir);
-  EXPECT_EQ(back->clock, config.clock);
-  EXPECT_EQ(back->log_format, config.log_format);
-  EXPECT_EQ(back->journal_bytes_max, config.journal_bytes_max);
-  EXPECT_EQ(back->settings.tick.seed, config.settings.tick.seed);
-  EXPECT_EQ(back->settings.shadow.mode, config.settings.shadow.mode);
-  EXPECT_EQ(back->settings.shadow.idle_ms, config.settings.shadow.idle_ms);
-  EXPECT_EQ(back->settings.plan.risk_target, config.settings.plan.risk_target);
-  EXPECT_EQ(back->settings.plan.risk_threshold, config.settings.plan.risk_threshold);
-  EXPECT_EQ(back->settings.analyze.spike_false_alarms, config.settings.analyze.spike_false_alarms);
-  EXPECT_EQ(back->settings.analyze.period_significance,
-            config.settings.analyze.period_significance);
-  ASSERT_EQ(back->cells.size(), 2u);
-  EXPECT_EQ(back->cells[0].cell.capacity, config.cells[0].cell.capacity);
-  EXPECT_EQ(back->cells[0].agent, "host:1");
-  EXPECT_EQ(back->cells[1].cell.zone, "zone");
-  // Every key is in it, so that two texts that are equal mean two configurations that are.
-  for (const std::string& key : ConfigKeys()) {
-    EXPECT_THAT(text, HasSubstr("\n" + key.substr(key.find('.') + 1) + " = ")) << key;
-  }
-  EXPECT_EQ(ConfigToToml(*back), text);
-}
-
 // The keys of a text by section: "[s]" opens one, "name = " is a key of it.
 std::set<std::string> KeysOf(const std::string& text) {
   std::set<std::string> keys;
@@ -322,6 +279,65 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(s.learn.split_max, d.learn.split_max);
   EXPECT_EQ(s.learn.decrease_factor, d.learn.decrease_factor);
   EXPECT_EQ(s.learn.hold_ms, d.learn.hold_ms);
+}
+
+TEST(Config, ComesBackFromItsOwnText) {
+  Config config;
+  config.data_dir =
+      "/data \"quoted\" \\ \n\t\x7f and longer than eighty characters, which a writer may "
+      "break into lines: \xc3\xa9";
+  config.clock = Clock::kData;
+  config.log_format = logs::Format::kJson;
+  config.journal_bytes_max = (int64_t{1} << 53) + 2;
+  config.settings.tick.seed = 123'456'789;
+  config.settings.shadow.mode = Mode::kObserve;
+  config.settings.shadow.idle_ms = 7 * int64_t{86'400'000};
+  config.settings.plan.risk_target = 1.0 / 3;
+  config.settings.plan.risk_threshold = 1;
+  config.settings.analyze.spike_false_alarms = 1.2345678901234567e-9;
+  config.settings.analyze.period_significance = 0.1 + 0.2;
+  config.cells = {{{"a", "", CellState::kUp, {1e18, 1e15 / 7, 0, 3}}, "host:1"},
+                  {{"b", "zone", CellState::kUp, {}}, ""}};
+  ReceiveRule rule;
+  rule.metric = "node_.*\\d+";
+  rule.match = {{"mode", "idle|user"}, {"a \"b\"", ""}};
+  rule.signal = SignalKind::kNetwork;
+  rule.kind = SeriesKind::kCounter;
+  rule.scale = 1.0 / 3;
+  rule.account = "{instance}";
+  config.receive.rules = {rule, rule};
+  config.receive.rules[1].match = {};
+  const std::string text = ConfigToToml(config);
+  const auto back = ParseConfig(text, "text");
+  ASSERT_TRUE(back.ok()) << back.status() << text;
+  EXPECT_EQ(back->data_dir, config.data_dir);
+  EXPECT_EQ(back->clock, config.clock);
+  EXPECT_EQ(back->log_format, config.log_format);
+  EXPECT_EQ(back->journal_bytes_max, config.journal_bytes_max);
+  EXPECT_EQ(back->settings.tick.seed, config.settings.tick.seed);
+  EXPECT_EQ(back->settings.shadow.mode, config.settings.shadow.mode);
+  EXPECT_EQ(back->settings.shadow.idle_ms, config.settings.shadow.idle_ms);
+  EXPECT_EQ(back->settings.plan.risk_target, config.settings.plan.risk_target);
+  EXPECT_EQ(back->settings.plan.risk_threshold, config.settings.plan.risk_threshold);
+  EXPECT_EQ(back->settings.analyze.spike_false_alarms, config.settings.analyze.spike_false_alarms);
+  EXPECT_EQ(back->settings.analyze.period_significance,
+            config.settings.analyze.period_significance);
+  ASSERT_EQ(back->receive.rules.size(), 2u);
+  EXPECT_EQ(back->receive.rules[0].metric, rule.metric);
+  EXPECT_EQ(back->receive.rules[0].match, rule.match);
+  EXPECT_EQ(back->receive.rules[0].signal, rule.signal);
+  EXPECT_EQ(back->receive.rules[0].kind, rule.kind);
+  EXPECT_EQ(back->receive.rules[0].scale, rule.scale);
+  EXPECT_EQ(back->receive.rules[0].account, rule.account);
+  EXPECT_TRUE(back->receive.rules[1].match.empty());
+  ASSERT_EQ(back->cells.size(), 2u);
+  EXPECT_EQ(back->cells[0].cell.capacity, config.cells[0].cell.capacity);
+  EXPECT_EQ(back->cells[0].agent, "host:1");
+  EXPECT_EQ(back->cells[1].cell.zone, "zone");
+  // Every key is in it, so that two texts that are equal mean two configurations that are.
+  const std::vector<std::string> known = ConfigKeys();
+  EXPECT_EQ(KeysOf(text), std::set<std::string>(known.begin(), known.end()));
+  EXPECT_EQ(ConfigToToml(*back), text);
 }
 
 }  // namespace
