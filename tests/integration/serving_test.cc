@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <future>
+#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "foreshadow/v1/retry.pb.h"
@@ -199,6 +200,30 @@ TEST(InferenceQueue, CallersShareRuns) {
   // 8 calls, in fewer runs than that.
   EXPECT_THAT(metrics->body, HasSubstr("foreshadow_inference_batch_calls_sum 8"));
   EXPECT_THAT(metrics->body, ::testing::Not(HasSubstr("foreshadow_inference_batch_calls_count 8")));
+}
+
+TEST(ServeBench, RunsItsScenariosAgainstAServerOfItsOwn) {
+  const TemporaryFolder folder;
+  Process bench({std::string(FORESHADOW_BIN_DIR) + "/foreshadow", "bench", "--suite", "serve",
+                 "--accounts", "50", "--seconds", "0.5", "--large-per-s", "10", "--small-per-s",
+                 "40", "--ingest-per-s", "2500", "--json"},
+                folder.path() + "/out");
+  const int code = bench.Wait();
+  ASSERT_EQ(code, 0) << bench.Output();
+  const auto json = nlohmann::json::parse(bench.Output(), nullptr, false);
+  ASSERT_TRUE(json.is_object()) << bench.Output();
+  EXPECT_EQ(json["accounts"], 50);
+  ASSERT_EQ(json["scenarios"].size(), 3u);
+  for (const auto& [index, calls] : {std::pair{0, 5}, {1, 20}, {2, 5}}) {
+    const auto& scenario = json["scenarios"][index];
+    EXPECT_EQ(scenario["calls"], calls) << scenario;
+    EXPECT_EQ(scenario["failed"], 0) << scenario;
+    EXPECT_GT(scenario["latency_ms"]["p50"], 0.0);
+    EXPECT_GE(scenario["latency_ms"]["max"], scenario["latency_ms"]["p50"]);
+  }
+  // 50 accounts, 4 resources, 12 steps, 9 levels of 4 bytes, and little else.
+  EXPECT_GT(json["scenarios"][0]["bytes_per_call"], 50 * 4 * 12 * 9 * 4);
+  EXPECT_LT(json["scenarios"][0]["bytes_per_call"], 50 * 4 * 12 * 9 * 4 * 1.05);
 }
 
 // A damaged request is refused, whatever it is; the server goes on.
