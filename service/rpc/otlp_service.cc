@@ -24,7 +24,8 @@ int64_t WallNowMs() {
 
 class OtlpService : public otlp::MetricsService::Service {
  public:
-  OtlpService(Engine& engine, receive::Receiver& receiver) : engine_(engine), receiver_(receiver) {}
+  OtlpService(Engine& engine, receive::Receiver& receiver, SenderName sender_name)
+      : engine_(engine), receiver_(receiver), sender_name_(std::move(sender_name)) {}
 
   // What OTLP calls retryable is UNAVAILABLE, and RESOURCE_EXHAUSTED with a RetryInfo.
   grpc::Status Export(grpc::ServerContext* context,
@@ -35,7 +36,7 @@ class OtlpService : public otlp::MetricsService::Service {
     for (const receive::IncomingSeries& one : series) points_count += std::ssize(one.points);
     const int64_t now_ms = WallNowMs();
     if (const SenderLimits::Wait wait =
-            engine_.sender_limits().Take(SenderOf(*context), points_count, now_ms);
+            engine_.sender_limits().Take(sender_name_(*context), points_count, now_ms);
         wait.ms > 0) {
       metrics::CountIngestRefused(kProtocol, "rate", points_count);
       return WithRetry(absl::ResourceExhaustedError(wait.why), wait.ms, *context);
@@ -56,12 +57,14 @@ class OtlpService : public otlp::MetricsService::Service {
  private:
   Engine& engine_;
   receive::Receiver& receiver_;
+  const SenderName sender_name_;
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeOtlpService(Engine& engine, receive::Receiver& receiver) {
-  return std::make_unique<OtlpService>(engine, receiver);
+std::unique_ptr<grpc::Service> MakeOtlpService(Engine& engine, receive::Receiver& receiver,
+                                               SenderName sender_name) {
+  return std::make_unique<OtlpService>(engine, receiver, std::move(sender_name));
 }
 
 }  // namespace foreshadow::rpc

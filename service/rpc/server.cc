@@ -32,7 +32,11 @@ class GrpcServer : public Server {
         feed_(engine),
         batcher_(engine.config().inference, engine.config().settings.analyze.period_significance,
                  models::FittedModels()),
-        services_(MakeServices(engine, batcher_, receiver)) {}
+        services_(MakeServices(engine, batcher_, receiver,
+                               [this](const grpc::ServerContextBase& context) {
+                                 const std::string identity = guard_->IdentityOf(context);
+                                 return identity.empty() ? SenderOf(context) : identity;
+                               })) {}
   ~GrpcServer() override { feed_.Remove(health_listener_); }
 
   absl::Status Bind(const std::string& listen) {

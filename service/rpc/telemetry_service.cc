@@ -103,12 +103,12 @@ v1::IngestResponse AnswerOf(const IngestResult& result, uint64_t sequence) {
 class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   IngestStream(Engine& engine, WorkQueue& queue, OpenStreams& streams,
-               grpc::CallbackServerContext& context)
+               grpc::CallbackServerContext& context, std::string sender)
       : engine_(engine),
         queue_(queue),
         streams_(streams),
         context_(context),
-        sender_(SenderOf(context)) {
+        sender_(std::move(sender)) {
     const std::string why = streams_.Open(sender_, engine.config().ingest.streams_per_sender_max);
     opened_ = why.empty();
     if (opened_) {
@@ -201,23 +201,25 @@ class IngestStream : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::Byte
 class TelemetryService
     : public v1::Telemetry::WithRawCallbackMethod_Ingest<v1::Telemetry::Service> {
  public:
-  explicit TelemetryService(Engine& engine) : engine_(engine) {}
+  TelemetryService(Engine& engine, SenderName sender_name)
+      : engine_(engine), sender_name_(std::move(sender_name)) {}
 
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Ingest(
       grpc::CallbackServerContext* context) override {
-    return new IngestStream(engine_, queue_, streams_, *context);
+    return new IngestStream(engine_, queue_, streams_, *context, sender_name_(*context));
   }
 
  private:
   Engine& engine_;
+  const SenderName sender_name_;
   OpenStreams streams_;
   WorkQueue queue_{kThreads};  // holds one message a stream
 };
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeTelemetryService(Engine& engine) {
-  return std::make_unique<TelemetryService>(engine);
+std::unique_ptr<grpc::Service> MakeTelemetryService(Engine& engine, SenderName sender_name) {
+  return std::make_unique<TelemetryService>(engine, std::move(sender_name));
 }
 
 }  // namespace foreshadow::rpc
