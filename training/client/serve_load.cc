@@ -168,9 +168,12 @@ LoadResult AskForForecasts(Target& target, const LoadOptions& load, size_t count
     asked->request = RequestFor(target.accounts, static_cast<size_t>(call) * count, count);
     stub.UnaryCall(&asked->context, "/foreshadow.v1.Forecasts/BatchForecast", grpc::StubOptions(),
                    &asked->request, &asked->response,
-                   [asked, answer = std::move(answer)](const grpc::Status& status) {
-                     answer({status.ok(), status.error_message(),
-                             static_cast<int64_t>(asked->response.Length())});
+                   [asked, answer = std::move(answer)](const grpc::Status& status) mutable {
+                     const Answered answered{status.ok(), status.error_message(),
+                                             static_cast<int64_t>(asked->response.Length())};
+                     // Its context holds the channel, which must not end on gRPC's own thread.
+                     asked.reset();
+                     answer(answered);
                    });
   });
 }
@@ -237,8 +240,7 @@ LoadResult SendTelemetry(Target& target, const ServeOptions& options, LoadOption
   const auto began = std::chrono::steady_clock::now();
   LoadResult result = RunOpenLoop(load, [&](int64_t call, AnswerTo answer) {
     const int64_t step = kHistorySteps + call;
-    ingest.Send(StepOf(target.accounts, TimeOf(step, options.step_ms), step),
-                std::move(answer));
+    ingest.Send(StepOf(target.accounts, TimeOf(step, options.step_ms), step), std::move(answer));
   });
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
   result.samples_per_s = static_cast<double>(ingest.Finish()) / took.count();
