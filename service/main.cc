@@ -14,6 +14,7 @@
 #include "models/registry.h"
 #include "service/config/config.h"
 #include "service/history/store.h"
+#include "service/learn/q_policy.h"
 #include "service/logs/logs.h"
 #include "service/metrics/http.h"
 #include "service/receive/receiver.h"
@@ -75,6 +76,19 @@ metrics::HttpPosts Posts(Engine& engine, receive::Receiver* receiver) {
            }}};
 }
 
+// Without a policy that can be read the rule decides, within the guard rails: a server that starts
+// is worth more than one that waits for a file.
+void LoadSplitPolicy(const std::string& model_dir, LearnSettings& learn) {
+  if (learn.policy != LearnPolicy::kQ) return;
+  auto policy = LoadQPolicy(model_dir + "/router");
+  if (!policy.ok()) {
+    spdlog::error("learn.policy is q, but the rule decides: {}", policy.status().ToString());
+    return;
+  }
+  spdlog::info("split policy {} of {}/router", policy->card().version, model_dir);
+  learn.learned = std::make_shared<const QPolicy>(*std::move(policy));
+}
+
 // Serves until a signal asks to stop.
 absl::Status Serve(const Flags& flags, const sigset_t& signals, Engine& engine,
                    receive::Receiver* receiver) {
@@ -121,6 +135,8 @@ int Run(const Flags& flags) {
   const std::string model_dir =
       config->model_dir.empty() ? models::InstalledModels() : config->model_dir;
   ModelWatch models(model_dir, config->settings.tick.step_ms, config->auto_promote_hours);
+
+  LoadSplitPolicy(model_dir, config->settings.learn);
 
   auto engine = Engine::Create(*config, models.models(), **store);
   if (!engine.ok()) return Fail(engine.status());

@@ -24,8 +24,8 @@ using Words = std::map<std::string, std::string>;  // a table of strings
 // One key of the file: where its value goes and what it may be.
 struct Key {
   const char* name;
-  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Mode*, Clock*,
-               logs::Format*, SignalKind*, SeriesKind*, InStep*>
+  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Mode*, LearnPolicy*,
+               Clock*, logs::Format*, SignalKind*, SeriesKind*, InStep*>
       to;
   double least = 0;
   double most = 0;
@@ -100,11 +100,14 @@ std::vector<Section> Sections(Config& c) {
         {"idle_ms", &shadow.idle_ms, 0, 7 * 86'400'000.0},
         {"attempts_max", &shadow.attempts_max, 1, 100}}},
       {"learn",
-       {{"first_split", &learn.first_split, 0.01, 0.1},
+       {{"policy", &learn.policy, 0, 0, {"aimd", "q"}},
+        {"first_split", &learn.first_split, 0.01, 0.1},
         {"split_step", &learn.split_step, 0.01, 1},
         {"split_max", &learn.split_max, 0.01, 1},
         {"decrease_factor", &learn.decrease_factor, 0, 0.99},
-        {"hold_ms", &learn.hold_ms, 0, 7 * 86'400'000.0}}},
+        {"hold_ms", &learn.hold_ms, 0, 7 * 86'400'000.0},
+        {"explore", &learn.explore, 0, 0.2},
+        {"log", &learn.log}}},
       {"monitor", {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650}}},
       {"inference",
        {{"batch_series_max", &c.inference.batch_series_max, 1, 100'000},

@@ -26,7 +26,12 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
   d.guard = Allow(o, settings.guard, memory, verdict);
   const bool conclusive =
       verdict != ShadowVerdict::kInconclusive && verdict != ShadowVerdict::kStale;
-  d.features = FeaturesOf(o, d.guard.ceiling, conclusive);
+  d.features = FeaturesOf(o, {.ceiling = d.guard.ceiling,
+                              .conclusive = conclusive,
+                              .proven_rps = memory.proven_rps,
+                              .worse_rps = memory.worse_rps,
+                              .balance = d.guard.balance,
+                              .floor = d.guard.floor});
   if (policy != nullptr) {
     d.values = policy->Values(d.features);
     if (verdict == ShadowVerdict::kStale) {

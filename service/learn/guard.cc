@@ -8,9 +8,13 @@ namespace {
 
 constexpr double kSplitLeast = 0.01;  // below it a split is nothing
 constexpr double kRounding = 1e-9;
-constexpr double kWorseCut = 0.7;     // of the rate at which the shadow was worse: proven no more
-constexpr double kOverfullBy = 0.02;  // above what it carries: demand that wavers moves no traffic
-constexpr double kCalmToForget = 4;   // times samples_min served well: the next cooling is short
+constexpr double kWorseCut = 0.7;    // of the rate at which the shadow was worse: proven no more
+constexpr double kBelowWorse = 0.9;  // of the rate at which the shadow was worse: tried again
+constexpr double kNearWorse = 0.8;   // of it: carried well, the next rates may be tried
+constexpr double kWorseGrowth = 1.25;
+constexpr double kSmoothSeconds = 30;  // half-life of latency and success
+constexpr double kOverfullBy = 0.02;   // above what it carries: demand that wavers moves no traffic
+constexpr double kCalmToForget = 4;    // times samples_min served well: the next cooling is short
 
 double Rounded(double split) { return split < kSplitLeast ? 0 : std::min(split, 1.0); }
 
@@ -40,13 +44,35 @@ double Ceiling(const SplitObservation& o, const GuardSettings& settings, const G
   if (memory.proven_rps > 0 && o.demand_rps > 0) {
     shown = settings.growth * memory.proven_rps / o.demand_rps;
   }
+  if (memory.worse_rps > 0 && o.demand_rps > 0) {
+    shown = std::min(shown, kBelowWorse * memory.worse_rps / o.demand_rps);
+  }
   const double first = std::min(settings.first_split, settings.split_max);
   double ceiling = std::min({std::max(first, shown), limit, o.split + settings.step_max});
   if (o.split < kSplitLeast) ceiling = std::min(ceiling, first);
   return ceiling;
 }
 
-double Target(SplitAction action, double split, double ceiling) {
+// Weights by success and latency, the way of L3 (Middleware 2024).
+double Balance(const GuardMemory& memory, double split) {
+  std::array<double, 2> weight{};
+  for (size_t i = 0; i < weight.size(); ++i) {
+    if (memory.latency_ms[i] <= 0) return split;
+    weight[i] = memory.success[i] * memory.success[i] / memory.latency_ms[i];
+  }
+  const double sum = weight[0] + weight[1];
+  return sum > 0 ? weight[1] / sum : split;
+}
+
+void Smooth(const Measured& m, double interval_s, double& latency_ms, double& success) {
+  if (m.requests <= 0) return;
+  const double keep = std::exp2(-interval_s / kSmoothSeconds);
+  const double p99_ms = std::max(m.p99_ms, 1.0);
+  latency_ms = latency_ms > 0 ? keep * latency_ms + (1 - keep) * p99_ms : p99_ms;
+  success = keep * success + (1 - keep) * (1 - m.failed / m.requests);
+}
+
+double Target(SplitAction action, double split, double balance, double ceiling) {
   switch (action) {
     case SplitAction::kZero:
       return 0;
@@ -56,8 +82,8 @@ double Target(SplitAction action, double split, double ceiling) {
       return Rounded(split - 0.1);
     case SplitAction::kHold:
       return split;
-    case SplitAction::kMoreTwentieth:
-      return split + 0.05;
+    case SplitAction::kBalance:
+      return Rounded(std::min(balance, std::max(split, ceiling)));
     case SplitAction::kMoreTenth:
       return split + 0.1;
     case SplitAction::kMoreFifth:
@@ -91,7 +117,7 @@ std::string_view ReasonOf(ShadowVerdict verdict) {
 }  // namespace
 
 const std::array<std::string_view, kSplitActions> kSplitActionNames = {
-    "zero", "halve", "-0.1", "hold", "+0.05", "+0.1", "+0.2", "to-ceiling"};
+    "zero", "halve", "-0.1", "hold", "balance", "+0.1", "+0.2", "to-ceiling"};
 
 const char* Name(ShadowVerdict verdict) {
   constexpr const char* kNames[] = {"stale",        "failing",  "worse",
@@ -118,6 +144,8 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   memory.requests += o.shadow.requests;
   memory.failed += o.shadow.failed;
   memory.slow += o.shadow.slow;
+  Smooth(o.primary, o.interval_s, memory.latency_ms[0], memory.success[0]);
+  Smooth(o.shadow, o.interval_s, memory.latency_ms[1], memory.success[1]);
   ShareInterval primary = {0, 0};
   ShareInterval primary_failed = {0, 0};
   if (o.primary.requests > 0) {
@@ -138,6 +166,7 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   const double rate_rps = o.shadow.requests / std::max(o.interval_s, 1e-3);
   if (failing || newest.low > may || all.low > may) {
     memory.proven_rps = failing ? 0 : std::min(memory.proven_rps, kWorseCut * rate_rps);
+    memory.worse_rps = memory.worse_rps > 0 ? std::min(memory.worse_rps, rate_rps) : rate_rps;
     memory.worse_share = std::max(HarmedShare(o.shadow), all.low);
     const double cooling_s = memory.cooling_next_s > 0 ? memory.cooling_next_s : settings.cooling_s;
     memory.cooling_s = std::max(cooling_s, o.interval_s);
@@ -152,6 +181,7 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   if (!well && !better) return ShadowVerdict::kUnproven;
   memory.proven_rps = std::max(memory.proven_rps, rate_rps);
   memory.proven_age_s = 0;
+  if (rate_rps >= kNearWorse * memory.worse_rps) memory.worse_rps *= kWorseGrowth;
   if (memory.cooling_s == 0 && memory.requests > kCalmToForget * settings.samples_min) {
     memory.cooling_next_s = 0;
   }
@@ -171,9 +201,12 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     return state;
   }
   state.limit = ReadyLimit(o, settings);
+  const double load = std::max(o.source_load, o.source_load_next_p50);
+  state.floor = load > settings.room_load ? 1 - settings.room_load / load : 0;
   const bool overfull = o.split > state.limit + kOverfullBy;
-  const bool must_fall = o.split > 0 && (verdict == ShadowVerdict::kFailing ||
-                                         verdict == ShadowVerdict::kWorse || overfull);
+  const bool ill = verdict == ShadowVerdict::kFailing || verdict == ShadowVerdict::kWorse;
+  const bool must_fall = o.split > 0 && ((ill && o.split > state.floor) || overfull);
+  const bool to_zero = must_fall && state.floor == 0 && verdict == ShadowVerdict::kFailing;
   const bool first = o.split < kSplitLeast;
   const bool may_rise =
       !must_fall && memory.cooling_s == 0 &&
@@ -181,22 +214,24 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
   if (may_rise) {
     state.ceiling = std::max(o.split, Ceiling(o, settings, memory, state.limit));
     state.reason = state.ceiling < settings.split_max ? "no more than the shadow has shown" : "";
-  } else if (verdict != ShadowVerdict::kFailing && verdict != ShadowVerdict::kWorse && overfull) {
-    state.ceiling = state.limit;
-    state.reason = "more than the shadow is said to carry: less traffic";
+  } else if (must_fall) {
+    state.ceiling = std::min(ill ? state.floor : state.limit, o.split);
+    if (!ill) state.reason = "more than the shadow is said to carry: less traffic";
+  } else if (ill) {
+    state.reason = "the shadow serves worse than it may, but its source has no room: no increase";
   } else if (verdict == ShadowVerdict::kGood) {
     state.reason = "the shadow was worse not long ago: no increase";
   }
+  state.balance = Balance(memory, o.split);
   for (int a = 0; a < kSplitActions; ++a) {
     const auto action = static_cast<SplitAction>(a);
-    double to = Target(action, o.split, state.ceiling);
+    double to = Target(action, o.split, state.balance, state.ceiling);
     if (to > state.ceiling && to <= state.ceiling + kRounding) to = state.ceiling;
     state.split[a] = to;
     bool allowed = to <= o.split || to <= state.ceiling;
     if (action != SplitAction::kHold && to == o.split) allowed = false;  // one way to hold
     if (must_fall) {
-      allowed = to < o.split;
-      if (verdict == ShadowVerdict::kFailing) allowed = to == 0;
+      allowed = to_zero ? to == 0 : to < o.split;
     }
     state.allowed[a] = allowed;
   }

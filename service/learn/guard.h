@@ -3,14 +3,17 @@
 // been shown to be served. Pure, any thread; the caller keeps one GuardMemory per shadow.
 //
 //   stale       measurements missing, older than stale_s, or impossible: the split stays
-//   failing     the shadow surely fails a lot: the split goes to 0
-//   worse       the shadow surely harms more requests than it may and than the primary: it falls
+//   failing     the shadow surely fails a lot: the split goes to 0, or where the source has no room
+//               for all that comes back, it falls
+//   worse       the shadow surely harms more requests than it may and than the primary: it falls.
+//               Neither holds for a split that the source has no room for: the lesser evil
 //   overfull    the split is above what the shadow is said to carry: it falls
 //   cooling     the shadow was worse not long ago: no increase, unless the primary is worse by now
 //   first       from nothing, first_split at most
 //   few         fewer than samples_min requests at the shadow since the split rose: no increase
 //   unproven    as many, but neither well nor surely better than the primary: no increase
 //   ceiling     an increase stays within growth times the rate that the shadow has carried well,
+//               below the rate at which it was worse, until it has carried nearly that well,
 //               within the share of it that ready_rps allows, and within step_max
 //
 // "Surely" is at 97.5 % by the score interval of a share (Wilson 1927).
@@ -29,9 +32,9 @@ enum class SplitAction : uint8_t {
   kHalve,
   kLessTenth,  // -0.1
   kHold,
-  kMoreTwentieth,  // +0.05
-  kMoreTenth,      // +0.1
-  kMoreFifth,      // +0.2
+  kBalance,    // where both sides' success and smoothed latency weigh alike, at most ceiling
+  kMoreTenth,  // +0.1
+  kMoreFifth,  // +0.2
   kToCeiling,
 };
 inline constexpr int kSplitActions = 8;
@@ -42,7 +45,8 @@ struct GuardSettings {
   double split_max = 1;
   double step_max = 0.4;
   double stale_s = 30;       // at least three intervals count as fresh, however long they are
-  double samples_min = 50;   // a failure share of 10 % then shows itself 99 times in 100
+  double room_load = 0.95;   // of a source that could take everything back
+  double samples_min = 30;   // a failure share of 10 % then shows itself 95 times in 100
   double harm_share = 0.05;  // of a shadow's requests that may fail or be slow
   double harm_ratio = 1.5;   // worse than the primary: so many times its share
   double failing_share = 0.1;
@@ -60,11 +64,14 @@ struct GuardMemory {
   double requests = 0;  // at the shadow since the split last rose, and how they went
   double failed = 0;
   double slow = 0;
-  double proven_rps = 0;      // that the shadow carried well
-  double proven_age_s = 0;    // since it last did
-  double cooling_s = 0;       // left
-  double worse_share = 0;     // that it harmed when it was worse
-  double cooling_next_s = 0;  // of the next time; 0 = settings.cooling_s
+  double proven_rps = 0;                // that the shadow carried well
+  double proven_age_s = 0;              // since it last did
+  double cooling_s = 0;                 // left
+  double worse_share = 0;               // that it harmed when it was worse
+  double cooling_next_s = 0;            // of the next time; 0 = settings.cooling_s
+  double worse_rps = 0;                 // at which it was worse; 0 = at none
+  std::array<double, 2> latency_ms{};   // of primary and shadow: smoothed p99; 0 = not seen
+  std::array<double, 2> success{1, 1};  // smoothed share that did not fail
   bool operator==(const GuardMemory&) const = default;
 };
 
@@ -72,6 +79,8 @@ struct GuardState {
   ShadowVerdict verdict = ShadowVerdict::kStale;
   double ceiling = 0;  // the largest split of an increase; the split in force when there is none
   double limit = 1;    // above it the split must fall
+  double floor = 0;    // what the source has no room for
+  double balance = 0;  // where both sides' success and latency weigh alike; the split if not known
   std::array<double, kSplitActions> split{};  // where each action leads
   std::array<bool, kSplitActions> allowed{};  // never all false
   std::string_view reason;                    // of the tightest rail that holds; "" = none

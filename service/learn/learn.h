@@ -1,19 +1,43 @@
-// Stage 9: how the split should move next. A plain rule for now - additive increase, multiplicative
-// decrease (Chiu and Jain 1989): raised by a step while the source is in danger, cut when the
-// target is, lowered slowly once the source is safe, but not before `hold_ms`: what comes home at
-// the first quiet step goes out again at the next busy one. What it asks for is routed at the next
-// tick.
+// Stage 9: how the split should move next; routed at the next tick. By the plain rule (aimd.h), or,
+// where learn.policy is "q" and requests are measured, by the learned policy within the guard rails
+// (agent.h). Where it is not measured, or nothing is, the rule decides alone.
 #pragma once
 
+#include <span>
 #include <vector>
 
+#include "service/learn/split_log.h"
 #include "service/plan/plan.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
 namespace foreshadow {
 
-void Learn(const Plan& plan, const Fleet& fleet, double risk_threshold,
-           const LearnSettings& settings, int64_t now_ms, std::vector<Shadow>& shadows);
+// An account's requests since the tick before.
+struct AccountMeasures {
+  bool known = false;
+  double age_s = 0;    // of the older side
+  double seconds = 0;  // that they are of
+  double warmth = 1;   // of the shadow, 0..1, as it says
+  Measured primary;
+  Measured shadow;
+};
+
+struct LearnInput {
+  const Plan& plan;
+  const Fleet& fleet;
+  const std::vector<CellDemand>& demand;      // [cell]
+  std::span<const Resources> account_demand;  // [account]
+  std::span<const AccountMeasures> measures;  // [account]; empty = nothing is measured
+  const LearnSettings& settings;
+  double risk_threshold = 0.25;
+  double slo_ms = 400;
+  int64_t now_ms = 0;
+  int64_t step_ms = 60'000;
+  double random = 0.5;  // 0..1: which of the shadows' draws follow from it
+};
+
+// Sets what each sharing shadow asks for; returns a record of each decision within the rails.
+std::vector<SplitRecord> Learn(const LearnInput& input, std::vector<Shadow>& shadows);
 
 }  // namespace foreshadow

@@ -45,6 +45,10 @@ const std::array<std::string_view, kSplitFeatures> kSplitFeatureNames = {
     "shadow_p99_to_slo",
     "p99_ratio",
     "p50_ratio",
+    "proven_share",
+    "worse_share",
+    "balance",
+    "floor",
 };
 
 bool Plausible(const Measured& m) {
@@ -76,7 +80,7 @@ double EffectiveP99(const Measured& m, double timeout_ms) {
   return m.failed > kTailShare * m.requests ? timeout_ms : std::min(m.p99_ms, timeout_ms);
 }
 
-SplitFeatures FeaturesOf(const SplitObservation& o, double ceiling, bool conclusive) {
+SplitFeatures FeaturesOf(const SplitObservation& o, const RailFeatures& rails) {
   const double primary_p99_ms = EffectiveP99(o.primary, o.timeout_ms);
   const double shadow_p99_ms = EffectiveP99(o.shadow, o.timeout_ms);
   const bool both = primary_p99_ms > 0 && shadow_p99_ms > 0;
@@ -84,8 +88,8 @@ SplitFeatures FeaturesOf(const SplitObservation& o, double ceiling, bool conclus
   const double horizon_s = std::max(o.horizon_s, 1.0);
   return {
       Bounded(o.split),
-      Bounded(ceiling),
-      conclusive ? 1.0f : 0.0f,
+      Bounded(rails.ceiling),
+      rails.conclusive ? 1.0f : 0.0f,
       Bounded(o.since_sharing_s / 600),
       Bounded(o.since_change_s / (10 * std::max(o.interval_s, 1.0))),
       Bounded(o.source_load),
@@ -107,6 +111,10 @@ SplitFeatures FeaturesOf(const SplitObservation& o, double ceiling, bool conclus
       Bounded(LogRatio(shadow_p99_ms, o.slo_ms)),
       Bounded(both ? LogRatio(shadow_p99_ms, primary_p99_ms) : 0.5),
       Bounded(both ? LogRatio(o.shadow.p50_ms, o.primary.p50_ms) : 0.5),
+      Bounded(o.demand_rps > 0 ? rails.proven_rps / o.demand_rps : 0),
+      Bounded(rails.worse_rps > 0 && o.demand_rps > 0 ? rails.worse_rps / o.demand_rps : 2),
+      Bounded(rails.balance),
+      Bounded(rails.floor),
   };
 }
 

@@ -54,12 +54,21 @@ double HarmedShare(const Measured& measured);
 // The 99th percentile with failures counted as long as the timeout; 0 when there are none.
 double EffectiveP99(const Measured& measured, double timeout_ms);
 
-inline constexpr int kSplitFeatures = 24;
+inline constexpr int kSplitFeatures = 28;
 using SplitFeatures = std::array<float, kSplitFeatures>;
 extern const std::array<std::string_view, kSplitFeatures> kSplitFeatureNames;
 
-// `ceiling` is the largest split that the guard allows now; `conclusive`, that there are samples
-// enough to judge the shadow. All features lie within -1..2.
-SplitFeatures FeaturesOf(const SplitObservation& observation, double ceiling, bool conclusive);
+// What the guard rails know beside the observation.
+struct RailFeatures {
+  double ceiling = 0;       // largest split that is allowed now
+  bool conclusive = false;  // there are samples enough to judge the shadow
+  double proven_rps = 0;    // that the shadow has shown to carry
+  double worse_rps = 0;     // at which it was worse; 0 = none
+  double balance = 0;       // split at which both sides' success and latency weigh alike
+  double floor = 0;         // share that the source has no room for
+};
+
+// All features lie within -1..2.
+SplitFeatures FeaturesOf(const SplitObservation& observation, const RailFeatures& rails);
 
 }  // namespace foreshadow

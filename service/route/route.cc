@@ -25,7 +25,8 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
     if (urgent) return {shadow.split, ""};
     return {0, fmt::format("cell {} needs its own capacity", target)};
   }
-  if (urgent) {
+  // Within the guard rails nothing goes all at once: a shadow gets what it has shown to carry.
+  if (urgent && !shadow.learned.railed) {
     return {settings.split_max,
             fmt::format("cell {} is over its capacity or will be within a step", source)};
   }
@@ -34,6 +35,7 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
     return {std::min(settings.first_split, settings.split_max), "first share of the traffic"};
   }
   const double wanted = std::clamp(shadow.wanted_split, 0.0, settings.split_max);
+  if (shadow.learned.railed) return {wanted, shadow.learned.reason};
   return {wanted, wanted > shadow.split
                       ? fmt::format("cell {} is still in danger", source)
                       : fmt::format("cell {} is safer, or cell {} is not", source, target)};
@@ -56,6 +58,7 @@ void Route(const Outlook& in, const LearnSettings& settings, Decisions& decision
     e.action.state = ActionState::kDone;
     e.action.settled_ms = in.now_ms;
     e.action.split = shadow.split;
+    if (!shadow.learned.rail.empty()) e.guard_rails.push_back(shadow.learned.rail);
     e.risk = in.plan.risks_without[in.fleet.accounts[shadow.account].cell];
     changes.explanations.push_back(std::move(e));
   }

@@ -9,6 +9,7 @@
 
 #include "service/ingest/absorb.h"
 #include "service/journal/witness.h"
+#include "service/learn/split_log.h"
 #include "service/metrics/metrics.h"
 #include "service/tick/decisions_json.h"
 #include "service/tick/state.h"
@@ -475,6 +476,12 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
   {
     const std::lock_guard lock(mutex_);
     before.swap(report_);
+  }
+  const std::string& split_log = config_.settings.learn.log;
+  if (!split_log.empty()) {
+    // To learn from, not to act by: what cannot be written is lost, and said.
+    const absl::Status logged = AppendSplitLog(split_log, *(*report)->split_records);
+    if (!logged.ok()) spdlog::warn("learn.log: {}", logged.ToString());
   }
   metrics::CountTick(**report);
   LogAlerts(before.get(), **report);

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 #include <unordered_map>
 
@@ -158,6 +159,31 @@ Explanation ExplanationFrom(const json& j, const Ids& ids) {
   return e;
 }
 
+json ToJson(const SplitMemory& m) {
+  const GuardMemory& g = m.guard;
+  return {{"railed", m.railed},
+          {"guard",
+           {g.requests, g.failed, g.slow, g.proven_rps, g.proven_age_s, g.cooling_s, g.worse_share,
+            g.cooling_next_s, g.worse_rps, g.latency_ms[0], g.latency_ms[1], g.success[0],
+            g.success[1]}},
+          {"changed_ms", m.changed_ms},
+          {"split_before", m.split_before},
+          {"reason", m.reason},
+          {"rail", m.rail}};
+}
+
+SplitMemory SplitMemoryFrom(const json& j) {
+  SplitMemory m;
+  j.at("railed").get_to(m.railed);
+  const auto g = j.at("guard").get<std::array<double, 13>>();
+  m.guard = {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], {g[9], g[10]}, {g[11], g[12]}};
+  j.at("changed_ms").get_to(m.changed_ms);
+  j.at("split_before").get_to(m.split_before);
+  j.at("reason").get_to(m.reason);
+  j.at("rail").get_to(m.rail);
+  return m;
+}
+
 json ToJson(const Shadow& s, const Fleet& fleet) {
   return {{"instance_id", s.instance_id},
           {"account", fleet.accounts[s.account].id},
@@ -169,7 +195,8 @@ json ToJson(const Shadow& s, const Fleet& fleet) {
           {"created_ms", s.created_ms},
           {"since_ms", s.since_ms},
           {"idle_since_ms", s.idle_since_ms},
-          {"reserved", s.reserved}};
+          {"reserved", s.reserved},
+          {"learned", ToJson(s.learned)}};
 }
 
 Shadow ShadowFrom(const json& j, const Ids& ids) {
@@ -185,6 +212,7 @@ Shadow ShadowFrom(const json& j, const Ids& ids) {
   j.at("since_ms").get_to(s.since_ms);
   j.at("idle_since_ms").get_to(s.idle_since_ms);
   j.at("reserved").get_to(s.reserved);
+  if (j.contains("learned")) s.learned = SplitMemoryFrom(j.at("learned"));  // not in older ones
   return s;
 }
 

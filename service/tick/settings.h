@@ -3,9 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 namespace foreshadow {
+
+class QPolicy;  // service/learn/q_policy.h
 
 struct TickSettings {
   int64_t step_ms = 60'000;      // sampling interval, 1,000..3,600,000
@@ -42,12 +45,22 @@ struct ShadowSettings {
   int32_t attempts_max = 5;              // of one action
 };
 
+enum class LearnPolicy : uint8_t {
+  kAimd,  // the plain rule
+  kQ,     // the learned policy within the guard rails, wherever requests are measured
+};
+
 struct LearnSettings {
+  LearnPolicy policy = LearnPolicy::kAimd;
   double first_split = 0.1;  // 0.05..0.1
   double split_step = 0.2;   // raised by that much a tick
   double split_max = 1.0;
   double decrease_factor = 0.5;   // when the target is in danger or the source is safe
   int64_t hold_ms = 60 * 60'000;  // traffic that moved comes home no sooner, but for its target
+  double explore = 0;             // chance that a measured decision tries something, 0..0.2
+  std::string log;                // file that each measured decision is appended to; "" = none
+  // Loaded at the start where policy is kQ; null = none was found: the rule within the rails.
+  std::shared_ptr<const QPolicy> learned = nullptr;
 };
 
 struct MonitorSettings {

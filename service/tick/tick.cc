@@ -223,7 +223,21 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("monitor");
 
   // 9 learn
-  Learn(plan, fleet, settings.plan.risk_threshold, settings.learn, now_ms, next.shadows);
+  const bool learned = settings.learn.policy == LearnPolicy::kQ;
+  // Drawn only where it is used: what was decided without it stays the same.
+  const double random = learned ? static_cast<double>(world.Random() >> 11) * 0x1.0p-53 : 0;
+  auto split_records = std::make_shared<const std::vector<SplitRecord>>(
+      Learn({.plan = plan,
+             .fleet = fleet,
+             .demand = demand,
+             .account_demand = AccountDemand(window, std::ssize(fleet.accounts)),
+             .measures = {},
+             .settings = settings.learn,
+             .risk_threshold = settings.plan.risk_threshold,
+             .now_ms = now_ms,
+             .step_ms = step_ms,
+             .random = random},
+            next.shadows));
   ++next.scores.ticks;
   next.last_tick_ms = now_ms;
   clock.Done("learn");
@@ -245,6 +259,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   report->risks = plan.risks;
   report->risks_without = plan.risks_without;
   report->shadows = state.decisions.shadows;
+  report->split_records = std::move(split_records);
   report->actions = ActionsToShow(state.decisions, changes);
   report->scores = state.decisions.scores;
   report->evaluation = state.decisions.evaluation;

@@ -11,6 +11,7 @@
 #include "kernels/ops.h"
 #include "models/forecaster.h"
 #include "service/evaluate/evaluation.h"
+#include "service/learn/guard.h"
 #include "service/monitor/drift.h"
 
 namespace foreshadow {
@@ -93,6 +94,17 @@ enum class ShadowState : uint8_t {
 };
 const char* Name(ShadowState state);
 
+// What decisions on a split remember from one to the next, where requests are measured.
+struct SplitMemory {
+  bool railed = false;  // the guard rails hold: nothing moves this split but within them
+  GuardMemory guard;
+  int64_t changed_ms = 0;  // of the split
+  double split_before = 0;
+  std::string reason;  // of the newest decision
+  std::string rail;    // that bounded it; "" = none
+  bool operator==(const SplitMemory&) const = default;
+};
+
 struct Shadow {
   std::string instance_id;
   int32_t account = 0;
@@ -105,6 +117,7 @@ struct Shadow {
   int64_t since_ms = 0;
   int64_t idle_since_ms = 0;  // 0 = in use
   Resources reserved{};       // held for it in the target cell
+  SplitMemory learned;
 };
 
 enum class ActionKind : uint8_t { kCreate, kResume, kPause, kSetSplit, kDestroy };
@@ -215,6 +228,7 @@ struct Decisions {
 // --- In and out of a tick ----------------------------------------------------------------------
 
 struct ForecastTable;
+struct SplitRecord;
 
 // How an action went, told by whoever carried it out.
 struct Outcome {
@@ -329,6 +343,7 @@ struct TickReport {
   std::vector<CellRisk> risks_without;                          // [cell], had nothing been moved
   std::vector<Shadow> shadows;
   std::vector<Action> actions;  // decided or settled in this tick, and all open ones
+  std::shared_ptr<const std::vector<SplitRecord>> split_records;  // of decisions within the rails
   Scores scores;
   Evaluation evaluation;
   bool paused = false;

@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "service/learn/split_log.h"
 #include "training/command.h"
+#include "training/router/off_policy.h"
 #include "training/router/study.h"
 #include "training/router/trainer.h"
 #include "training/train/progress_bar.h"
@@ -20,6 +22,7 @@ using nlohmann::ordered_json;
 struct Arguments {
   StudyOptions study;
   std::string policy;
+  std::string log;
   bool no_oracle = false;
   bool json = false;
 };
@@ -107,12 +110,41 @@ ordered_json ToJson(const Study& study) {
           {"policies", rows}};
 }
 
+// A policy by what others decided, without playing it.
+absl::Status JudgeByLog(const Arguments& a, const QPolicy& policy) {
+  auto records = ReadSplitLog(a.log);
+  if (!records.ok()) return records.status();
+  const std::vector<LoggedEpisode> episodes = EpisodesOfLog(*std::move(records));
+  const auto estimate = EvaluateOffPolicy(episodes, policy, {});
+  if (!estimate.ok()) return estimate.status();
+  const OffPolicyEstimate& e = *estimate;
+  if (a.json) {
+    const ordered_json json = {{"episodes", episodes.size()}, {"starts", e.starts},
+                               {"policy", ToJson(e.policy)},  {"behaviour", ToJson(e.behaviour)},
+                               {"gain", ToJson(e.gain)},      {"weighted_sampling", e.weighted},
+                               {"followed", e.followed}};
+    fmt::print("{}\n", json.dump(2));
+    return absl::OkStatus();
+  }
+  fmt::print(
+      "{} episodes, {} starts; the log follows the policy in {:.1f} % of its decisions\n"
+      "earned           {}\n"
+      "policy           {}   by weighted sampling alone {:.3f}\n"
+      "gain             {}\n",
+      episodes.size(), e.starts, 100 * e.followed, Range(e.behaviour, 3), Range(e.policy, 3),
+      e.weighted, Range(e.gain, 3));
+  return absl::OkStatus();
+}
+
 absl::Status Run(Arguments& a) {
   std::optional<QPolicy> policy;
   if (!a.policy.empty()) {
     auto loaded = LoadQPolicy(a.policy);
     if (!loaded.ok()) return loaded.status();
     policy = *std::move(loaded);
+  }
+  if (!a.log.empty()) {
+    return policy ? JudgeByLog(a, *policy) : UsageError("--log needs --policy");
   }
   a.study.oracle = !a.no_oracle;
   ProgressBar bar("evaluate router");
@@ -142,6 +174,8 @@ void AddEvaluate(CLI::App& app) {
       "Play held-out episodes of the split simulator under every rule, under a learned policy\n"
       "if one is given, and under the oracle of each episode. Intervals are at 95 %.");
   command.add_option("--policy", arguments->policy, "Folder of the policy, of `train router`");
+  command.add_option("--log", arguments->log,
+                     "Judge the policy by this log of a server's decisions (learn.log) instead");
   command.add_option("--family", o.families, "Only these families of scenarios");
   command.add_option("--episodes", o.episodes, "Episodes of each family")
       ->capture_default_str()

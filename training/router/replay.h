@@ -12,10 +12,10 @@
 namespace foreshadow::training::router {
 
 struct ReplayOptions {
-  int64_t capacity = 60'000;
-  int steps = 3;            // that a transition spans
-  double discount = 0.97;   // of ten seconds
-  double reward_scale = 1;  // what the network sees of a reward of 1
+  int64_t capacity = 120'000;
+  int steps = 5;              // that a transition spans
+  double discount = 0.97;     // of ten seconds
+  double reward_scale = 0.2;  // what the network sees of a reward of 1
   bool prioritized = false;
 };
 

@@ -3,10 +3,13 @@
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "service/learn/split_log.h"
 #include "training/command.h"
+#include "training/router/off_policy.h"
 #include "training/router/trainer.h"
 #include "training/train/progress_bar.h"
 
@@ -15,6 +18,8 @@ namespace {
 
 struct Arguments {
   RouterTrainOptions train;
+  std::string log;
+  std::string start;
   bool json = false;
 };
 
@@ -28,7 +33,44 @@ std::string CommandLine(const RouterTrainOptions& o) {
       o.replay.prioritized ? " --prioritized" : "");
 }
 
+absl::Status RunOnline(const Arguments& a) {
+  if (a.log.empty() || a.start.empty()) {
+    return UsageError("--log and --start belong together: what to learn from, and on top of what");
+  }
+  auto records = ReadSplitLog(a.log);
+  if (!records.ok()) return records.status();
+  const std::vector<LoggedEpisode> episodes = EpisodesOfLog(*std::move(records));
+  OnlineOptions online;
+  online.start = a.start;
+  online.out = a.train.out;
+  online.judge.seed = a.train.seed;
+  online.command = fmt::format("foreshadow train router --log {} --start {} --seed {}",
+                               std::filesystem::path(a.log).filename().string(),
+                               std::filesystem::path(a.start).filename().string(), a.train.seed);
+  const auto result = LearnFromLog(episodes, online);
+  if (!result.ok()) return result.status();
+  const OffPolicyEstimate& e = result->estimate;
+  if (a.json) {
+    const nlohmann::ordered_json json = {
+        {"policy", a.train.out},       {"version", result->card.version},
+        {"episodes", episodes.size()}, {"starts", e.starts},
+        {"earns", e.policy.value},     {"earned", e.behaviour.value},
+        {"gain", e.gain.value},        {"gain_low", e.gain.low},
+        {"gain_high", e.gain.high},    {"weighted_sampling", e.weighted},
+        {"followed", e.followed}};
+    fmt::print("{}\n", json.dump(2));
+    return absl::OkStatus();
+  }
+  fmt::print(
+      "{}: policy {}; from {} starts of the episodes kept apart it earns {:.3f}, what decided then "
+      "{:.3f}: {:.3f} ({:.3f} to {:.3f}) more\n",
+      a.train.out, result->card.version, e.starts, e.policy.value, e.behaviour.value, e.gain.value,
+      e.gain.low, e.gain.high);
+  return absl::OkStatus();
+}
+
 absl::Status Run(Arguments& a) {
+  if (!a.log.empty() || !a.start.empty()) return RunOnline(a);
   a.train.command = CommandLine(a.train);
   ProgressBar bar("train router");
   const auto card = TrainRouter(a.train, [&bar](const RouterProgress& p) {
@@ -82,6 +124,10 @@ void AddTrainRouter(CLI::App& train) {
   command.add_option("--seed", o.seed, "The same seed gives the same policy")
       ->capture_default_str();
   command.add_flag("--fresh", o.fresh, "Start anew even where there is a checkpoint");
+  command.add_option("--log", arguments->log,
+                     "Learn from this log of a server's decisions instead (learn.log); the result\n"
+                     "is written only if the log shows that it earns more than what decided");
+  command.add_option("--start", arguments->start, "With --log: the policy to go on from");
   command.add_flag("--json", arguments->json, "Print the result as JSON");
   SetRun(command, [arguments] { return Run(*arguments); });
 }

@@ -17,9 +17,9 @@ namespace foreshadow::training::router {
 
 struct RouterTrainOptions {
   std::string out;  // folder of the policy, its log training.csv and its checkpoint
-  int epochs = 40;
+  int epochs = 60;
   int episodes = 60;  // of an epoch
-  int steps = 2'500;  // of the network, an epoch
+  int steps = 2'000;  // of the network, an epoch
   int hidden = 64;
   int64_t batch = 128;
   double learning_rate = 1e-3;  // falls to a tenth
@@ -27,7 +27,7 @@ struct RouterTrainOptions {
   double explore_least = 0.05;  // chance of any allowed action, from 1 down to it by half-time
   ReplayOptions replay;
   std::vector<double> intervals_s = {10};  // between decisions, drawn for each episode
-  int validation_seeds = 2;                // episodes of each family and interval
+  int validation_seeds = 3;                // episodes of each family and interval
   double validation_from = 0.25;           // of the epochs: before, no weights are kept
   uint64_t seed = 1;
   bool fresh = false;  // ignore a checkpoint instead of resuming it

@@ -55,8 +55,8 @@ TEST(Guard, TheFirstSplitIsSmallAndEachNextAtMostDoubles) {
 
 TEST(Guard, WithoutEnoughRequestsNothingRises) {
   SplitObservation o = Healthy(0.1);
-  o.shadow.requests = 49;
-  o.demand_rps = 49;
+  o.shadow.requests = 29;
+  o.demand_rps = 29;
   GuardMemory memory;
   GuardState state = Step(o, memory);
   EXPECT_EQ(state.verdict, ShadowVerdict::kInconclusive);
@@ -78,6 +78,14 @@ TEST(Guard, AShadowThatFailsFastGetsNothingAtOnce) {
   const GuardState state = Step(o, memory);
   EXPECT_EQ(state.verdict, ShadowVerdict::kFailing);
   EXPECT_EQ(Best(state), 0);
+  // Or as far as the source has room for what comes back: the rest is the policy's choice.
+  SplitObservation full = o;
+  full.source_load = 1.2;
+  GuardMemory other;
+  const GuardState lesser = Step(full, other);
+  EXPECT_NEAR(Best(lesser), 0.3, 1e-9);
+  EXPECT_NEAR(lesser.floor, 1 - 0.95 / 1.2, 1e-9);
+  EXPECT_TRUE(lesser.allowed[static_cast<int>(SplitAction::kZero)]);
   // And stays off for a while, longer each time.
   SplitObservation off = Healthy(0);
   off.primary.requests = 1'000;
@@ -223,13 +231,15 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
     if (primary_share > 1.5 * worst) quiet_s = 1e9;  // it may be the lesser evil by now
     const bool serves = harmed <= 0.05 * seen && share <= 0.05;
     const bool better = 1.5 * std::max(share, harmed / std::max(seen, 1.0)) < primary_share;
-    const bool well = seen >= 50 && (serves || better);
+    const bool well = seen >= 30 && (serves || better);
     if (well) best_rps = std::max(best_rps, o.shadow.requests / o.interval_s);
     // 30 of 100 failed, where the primary fails nothing: surely more than a tenth.
     if (o.shadow.requests >= 100 && o.shadow.failed >= 0.3 * o.shadow.requests &&
         o.primary.requests >= 100 && o.primary.failed == 0) {
-      ASSERT_EQ(next, 0) << "a failing shadow kept traffic";
-      ++failures;
+      if (o.source_load < 0.9) {
+        ASSERT_EQ(next, 0) << "a failing shadow kept traffic";
+        ++failures;
+      }
       quiet_s = 0;
       worst = share;
       seen = harmed = 0;
@@ -253,7 +263,8 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
       seen = harmed = 0;
     }
     if (verdict == ShadowVerdict::kWorse || verdict == ShadowVerdict::kFailing) {
-      if (split > 0) {
+      ASSERT_LE(next, split);
+      if (split > 0 && o.source_load < 0.9) {
         ASSERT_LT(next, split);
       }
       worst = share;

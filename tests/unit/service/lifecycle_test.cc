@@ -49,7 +49,15 @@ class Lifecycle : public ::testing::Test {
     Advance(outlook, decisions, changes);
     plan.reliefs.clear();
     Route(outlook, learn, decisions, changes);
-    Learn(plan, fleet, 0.25, learn, now, decisions.shadows);
+    Learn({.plan = plan,
+           .fleet = fleet,
+           .demand = demand,
+           .account_demand = {},
+           .measures = {},
+           .settings = learn,
+           .now_ms = now,
+           .step_ms = kStep},
+          decisions.shadows);
     now += kStep;
     return changes;
   }

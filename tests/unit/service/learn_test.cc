@@ -1,0 +1,202 @@
+// The learn stage: who decides when, and what is left to say of it.
+#include "service/learn/learn.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "service/learn/reward.h"
+#include "service/route/route.h"
+#include "service/tick/decisions_json.h"
+#include "tests/unit/service/fleets.h"
+
+namespace foreshadow {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+// All weights zero but the biases: it always values one action most.
+std::shared_ptr<const QPolicy> PolicyThatWants(SplitAction action) {
+  QCard card;
+  card.hidden = 2;
+  card.version = "test-7";
+  card.interval_s_min = 1;
+  card.interval_s_max = 60;
+  card.feature_min.fill(-10);
+  card.feature_max.fill(10);
+  const auto tensor = [](const char* name, std::vector<int64_t> shape) {
+    int64_t count = 1;
+    for (const int64_t side : shape) count *= side;
+    return models::Tensor{name, shape, std::vector<float>(static_cast<size_t>(count))};
+  };
+  std::vector<models::Tensor> weights = {tensor("first.weight", {2, kSplitFeatures}),
+                                         tensor("first.bias", {2}),
+                                         tensor("second.weight", {2, 2}),
+                                         tensor("second.bias", {2}),
+                                         tensor("heads.weight", {1 + kSplitActions, 2}),
+                                         tensor("heads.bias", {1 + kSplitActions})};
+  weights.back().values[1 + static_cast<size_t>(action)] = 1;
+  return std::make_shared<const QPolicy>(*QPolicy::Create(card, weights));
+}
+
+class LearnStage : public ::testing::Test {
+ protected:
+  LearnStage() {
+    fleet = testing::MakeFleet(2, 10);
+    testing::AddAccount(fleet, 0);
+    plan.risks.resize(2);
+    plan.risks_without.resize(2);
+    demand.resize(2);
+    demand[0].without[0] = 8;
+    account_demand = {Resources{4}};
+    settings.policy = LearnPolicy::kQ;
+    Shadow shadow;
+    shadow.instance_id = "shadow-1";
+    shadow.target = 1;
+    shadow.state = ShadowState::kSharing;
+    shadow.split = 0.2;
+    shadow.reserved = Resources{6};
+    shadows = {shadow};
+    AccountMeasures m;
+    m.known = true;
+    m.seconds = 10;
+    m.primary = {.requests = 800, .p50_ms = 40, .p99_ms = 200};
+    m.shadow = {.requests = 200, .p50_ms = 40, .p99_ms = 200};
+    measures = {m};
+  }
+
+  std::vector<SplitRecord> Step() {
+    now_ms += 10'000;
+    return Learn({.plan = plan,
+                  .fleet = fleet,
+                  .demand = demand,
+                  .account_demand = account_demand,
+                  .measures = measures,
+                  .settings = settings,
+                  .now_ms = now_ms,
+                  .step_ms = 10'000},
+                 shadows);
+  }
+
+  Fleet fleet;
+  Plan plan;
+  std::vector<CellDemand> demand;
+  std::vector<Resources> account_demand;
+  std::vector<AccountMeasures> measures;
+  LearnSettings settings;
+  std::vector<Shadow> shadows;
+  int64_t now_ms = 1'000'000;
+};
+
+TEST_F(LearnStage, TheKillSwitchIsTheRuleAlone) {
+  settings.policy = LearnPolicy::kAimd;
+  settings.learned = PolicyThatWants(SplitAction::kZero);
+  plan.risks_without[0].probability = 0.9;
+  EXPECT_TRUE(Step().empty());
+  EXPECT_DOUBLE_EQ(shadows[0].wanted_split, 0.4);
+  EXPECT_FALSE(shadows[0].learned.railed);
+}
+
+TEST_F(LearnStage, ThePolicyDecidesWithinTheRailsAndSaysSo) {
+  settings.learned = PolicyThatWants(SplitAction::kToCeiling);
+  const auto records = Step();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].policy, "test-7");
+  EXPECT_DOUBLE_EQ(shadows[0].wanted_split, 0.4);  // twice the 20 requests/s that went well
+  EXPECT_THAT(shadows[0].learned.reason, HasSubstr("test-7"));
+  EXPECT_THAT(shadows[0].learned.reason, HasSubstr("to-ceiling"));
+  EXPECT_THAT(shadows[0].learned.rail, HasSubstr("shown"));
+  // 6 of 4 cores are held for it: 150 of 100 requests/s.
+  const auto& names = kSplitFeatureNames;
+  const auto at = [&](std::string_view name) {
+    return records[0]
+        .features[static_cast<size_t>(std::find(names.begin(), names.end(), name) - names.begin())];
+  };
+  EXPECT_NEAR(at("ready_share"), 1.5, 1e-6);
+  EXPECT_NEAR(at("source_load"), 0.8, 1e-6);
+  EXPECT_EQ(at("shadow_missing"), 0);
+  // Nothing failed or was slow: the tail alone costs, 0.02 times 200 of 400 ms.
+  EXPECT_NEAR(records[0].cost, kTailCost * 0.5 + kChurnCost * 0.2, 1e-9);
+}
+
+TEST_F(LearnStage, MeasurementsThatCeaseFreezeTheSplit) {
+  settings.learned = PolicyThatWants(SplitAction::kToCeiling);
+  Step();
+  measures[0].known = false;
+  const auto records = Step();
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(shadows[0].wanted_split, shadows[0].split);
+  EXPECT_EQ(records[0].policy, "aimd");
+  EXPECT_EQ(records[0].cost, -1);
+  EXPECT_THAT(records[0].reason, HasSubstr("stale"));
+}
+
+TEST_F(LearnStage, WithoutAnyMeasurementTheRuleDecides) {
+  settings.learned = PolicyThatWants(SplitAction::kZero);
+  measures.clear();
+  plan.risks_without[0].probability = 0.9;
+  EXPECT_TRUE(Step().empty());
+  EXPECT_DOUBLE_EQ(shadows[0].wanted_split, 0.4);
+}
+
+TEST_F(LearnStage, AStateThatThePolicyDoesNotKnowIsTheRulesWithinTheRails) {
+  settings.learned = PolicyThatWants(SplitAction::kZero);
+  plan.risks_without[0].probability = 0.9;
+  measures[0].seconds = 10;
+  // Ticks of ten minutes: it has seen a minute at most.
+  now_ms += 600'000;
+  const auto records = Learn({.plan = plan,
+                              .fleet = fleet,
+                              .demand = demand,
+                              .account_demand = account_demand,
+                              .measures = measures,
+                              .settings = settings,
+                              .now_ms = now_ms,
+                              .step_ms = 600'000},
+                             shadows);
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].policy, "aimd");
+  EXPECT_THAT(records[0].reason, HasSubstr("outside"));
+  EXPECT_GE(shadows[0].wanted_split, 0.2);
+}
+
+TEST_F(LearnStage, TheSameInputGivesTheSameDecisionAndARestartKeepsIt) {
+  settings.learned = PolicyThatWants(SplitAction::kMoreTenth);
+  settings.explore = 0.2;
+  auto before = shadows;
+  const auto a = Step();
+  std::swap(before, shadows);
+  now_ms -= 10'000;
+  const auto b = Step();
+  EXPECT_EQ(SplitRecordToJson(a[0]), SplitRecordToJson(b[0]));
+  Decisions decisions;
+  decisions.shadows = shadows;
+  std::vector<std::string> dropped;
+  const auto back = DecisionsFromJson(DecisionsToJson(decisions, fleet), fleet, dropped);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->shadows[0].learned, shadows[0].learned);
+}
+
+TEST_F(LearnStage, RouteGivesNothingAtOnceWithinTheRailsAndTellsTheRail) {
+  settings.learned = PolicyThatWants(SplitAction::kToCeiling);
+  Step();
+  demand[0].without[0] = 20;  // twice what the source has
+  plan.risks_without[0].expected_ms = now_ms;
+  std::vector<bool> reachable = {true, true};
+  const ShadowSettings shadow_settings;
+  const Moment moment{fleet, reachable, shadow_settings, now_ms, 10'000, 0};
+  const Outlook outlook{moment, plan, demand, 0.25};
+  Decisions decisions;
+  decisions.shadows = shadows;
+  Changes changes;
+  Route(outlook, settings, decisions, changes);
+  EXPECT_DOUBLE_EQ(decisions.shadows[0].split, 0.4);
+  ASSERT_EQ(changes.explanations.size(), 1u);
+  EXPECT_THAT(changes.explanations[0].guard_rails, Contains(HasSubstr("shown")));
+  EXPECT_THAT(changes.explanations[0].action.reason, HasSubstr("test-7"));
+}
+
+}  // namespace
+}  // namespace foreshadow
