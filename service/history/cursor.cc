@@ -98,6 +98,7 @@ std::vector<uint32_t> BucketsOf(const Database& database, Family family, const S
       database.db().NewIterator(options, database.family(family)));
   const auto bucket_here = [&] { return GetBigEndian<uint32_t>(it->key().data()); };
   it->SeekToLast();
+  if (it->Valid() && it->key().empty()) return {};  // nothing but the family's mark
   const uint32_t last = it->Valid() ? bucket_here() : first + kStepsMax;
   std::vector<uint32_t> buckets;
   bool is_damaged = false;
@@ -109,12 +110,51 @@ std::vector<uint32_t> BucketsOf(const Database& database, Family family, const S
       if (!is_damaged) damage.Add(family, KeyOf(bucket, 0u, uint8_t{0}), it->status().ToString());
       is_damaged = true;
       it->SeekForPrev(KeyOf(bucket + 1));
-      if (!it->Valid() || bucket_here() != bucket) continue;
+      if (!it->Valid() || it->key().empty() || bucket_here() != bucket) continue;
     }
     bucket = bucket_here();
     buckets.push_back(bucket);
   }
   return buckets;
+}
+
+void ForEach(const Database& database, Family family, const Snapshot& snapshot, Damage& damage,
+             const std::function<void(std::string_view key, std::string_view value)>& take) {
+  rocksdb::ReadOptions options;
+  options.snapshot = snapshot.get();
+  std::unique_ptr<rocksdb::Iterator> it(
+      database.db().NewIterator(options, database.family(family)));
+  // Where to go on behind a damaged place: keys are numbers, but for the state's words.
+  const std::vector<std::string> words = {kKeptFromKey, kFormatKey, "decisions", "carried/"};
+  std::string at;
+  for (it->SeekToFirst();;) {
+    for (; it->Valid(); it->Next()) {
+      at = it->key().ToString();
+      if (!at.empty()) take(it->key().ToStringView(), it->value().ToStringView());
+    }
+    if (it->status().ok()) return;
+    damage.Add(family, at, it->status().ToString());
+    if (family == kState) {
+      std::string next;
+      for (const std::string& word : words) {
+        if (word > at) next = word;
+      }
+      if (next.empty()) return;
+      at = next;
+      it->Seek(at);
+      continue;
+    }
+    const size_t key_bytes = family == kAccounts ? 4 : 8;
+    uint64_t number = 0;
+    if (at.size() == 4) number = GetBigEndian<uint32_t>(at.data());
+    if (at.size() == 8) number = GetBigEndian<uint64_t>(at.data());
+    for (uint32_t step = 0; step < kStepsMax && !it->Valid() && !it->status().ok(); ++step) {
+      ++number;
+      at = key_bytes == 4 ? KeyOf(static_cast<uint32_t>(number)) : KeyOf(number);
+      it->Seek(at);
+    }
+    if (!it->Valid()) return;
+  }
 }
 
 }  // namespace foreshadow::history

@@ -4,6 +4,7 @@
 #include <rocksdb/db.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -71,5 +72,9 @@ class Cursor {
 // The buckets, from `first` on, of which something is there, ascending.
 std::vector<uint32_t> BucketsOf(const Database& database, Family family, const Snapshot& snapshot,
                                 uint32_t first, Damage& damage);
+
+// Everything of a family that is not cut into buckets, by key.
+void ForEach(const Database& database, Family family, const Snapshot& snapshot, Damage& damage,
+             const std::function<void(std::string_view key, std::string_view value)>& take);
 
 }  // namespace foreshadow::history

@@ -147,7 +147,11 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& fold
           ? rocksdb::DB::Open(options, folder, descriptors, &self->families_, &db)
           : rocksdb::DB::OpenForReadOnly(options, folder, descriptors, &self->families_, &db);
   if (!opened.ok()) {
-    return ToStatus(opened, fmt::format("server.data_dir = \"{}\" cannot be opened", folder));
+    absl::Status status =
+        ToStatus(opened, fmt::format("server.data_dir = \"{}\" cannot be opened", folder));
+    if (!absl::IsDataLoss(status)) return status;
+    return absl::DataLossError(fmt::format("{}; `foreshadow history repair {}` saves what it can",
+                                           std::string(status.message()), folder));
   }
   self->db_.reset(db);
   if (absl::Status status = self->CheckFormat(folder, access); !status.ok()) return status;
@@ -180,10 +184,16 @@ absl::Status Database::CheckFormat(const std::string& folder, Access access) {
       return status;
     }
     db_->DropColumnFamily(families_[kFamilies]);
+    db_->DestroyColumnFamilyHandle(families_[kFamilies]);
+    families_.pop_back();
   }
+  // A mark in a file of each family: a repair that has lost the catalogue knows the families by
+  // their files, and reads of the log only what belongs to these.
   rocksdb::WriteBatch batch;
+  for (rocksdb::ColumnFamilyHandle* family : families_) batch.Put(family, "", "");
   batch.Put(families_[kState], kFormatKey, kFormat);
-  return Write(batch, "writing the format");
+  if (absl::Status status = Write(batch, "writing the format"); !status.ok()) return status;
+  return ToStatus(db_->Flush({}, families_), "writing the format");
 }
 
 absl::Status Database::ReadKeptFrom() {

@@ -41,6 +41,12 @@ constexpr Family PackedFamily(Resolution resolution) {
                                                   : kChunks;
 }
 
+constexpr Resolution ResolutionOf(Family packed) {
+  return packed == kHours         ? Resolution::kHour
+         : packed == kFiveMinutes ? Resolution::kFiveMinutes
+                                  : Resolution::kSamples;
+}
+
 // The first bucket that is not forgotten, by resolution; what a compaction meets before it, it
 // drops.
 class KeptFrom {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "service/history/database.h"
 #include "service/history/store.h"
 #include "service/tick/types.h"
 
@@ -73,5 +74,11 @@ struct ChunkKey {
   }
   std::string Text() const { return KeyOf(bucket, account, signal); }
 };
+
+// Families whose keys begin with a bucket.
+constexpr bool IsOfBuckets(Family family) { return family >= kRecent && family <= kHours; }
+constexpr size_t KeyBytes(Family family) {
+  return family == kRecent ? RowKey::kBytes : ChunkKey::kBytes;
+}
 
 }  // namespace foreshadow::history

@@ -3,8 +3,10 @@
 #include <rocksdb/db.h>
 
 #include <algorithm>
+#include <mutex>
 #include <nlohmann/json.hpp>
 
+#include "service/history/backup.h"
 #include "service/history/database.h"
 #include "service/history/keys.h"
 #include "service/history/sample_table.h"
@@ -57,6 +59,11 @@ class RocksStore : public HistoryStore {
     return samples_->Maintain(now_ms, retention, stop);
   }
 
+  absl::StatusOr<BackupInfo> Backup(const std::string& folder, int kept) override {
+    const std::lock_guard one_at_a_time(backup_mutex_);
+    return history::MakeBackup(*database_, folder, kept);
+  }
+
   absl::Status WriteAccounts(const std::vector<std::pair<int32_t, Account>>& accounts,
                              const std::vector<Cell>& cells) override;
   absl::StatusOr<std::vector<Account>> ReadAccounts(const std::vector<Cell>& cells) const override;
@@ -73,6 +80,7 @@ class RocksStore : public HistoryStore {
  private:
   std::unique_ptr<Database> database_;
   std::unique_ptr<SampleTable> samples_;
+  std::mutex backup_mutex_;
 };
 
 absl::Status RocksStore::WriteAccounts(const std::vector<std::pair<int32_t, Account>>& accounts,
@@ -90,7 +98,13 @@ absl::StatusOr<std::vector<Account>> RocksStore::ReadAccounts(
   std::vector<Account> accounts;
   std::unique_ptr<rocksdb::Iterator> it(
       database_->db().NewIterator({}, database_->family(kAccounts)));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+  for (it->Seek(KeyOf(uint32_t{0})); it->Valid(); it->Next()) {
+    if (it->key() != KeyOf(static_cast<uint32_t>(accounts.size()))) {
+      return absl::DataLossError(fmt::format(
+          "account number {} is missing: `foreshadow history repair` puts a stand-in in "
+          "its place",
+          accounts.size()));
+    }
     try {
       const json j = json::parse(it->value().ToStringView());
       Account account;
@@ -183,7 +197,7 @@ absl::StatusOr<std::vector<std::pair<uint64_t, Command>>> RocksStore::ReadComman
   std::vector<std::pair<uint64_t, Command>> commands;
   std::unique_ptr<rocksdb::Iterator> it(
       database_->db().NewIterator({}, database_->family(kCommands)));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+  for (it->Seek(KeyOf(uint64_t{0})); it->Valid(); it->Next()) {
     const json record =
         json::parse(it->value().ToStringView(), nullptr, /*allow_exceptions=*/false);
     const std::string kind = record.is_object() ? record.value("kind", "") : "";

@@ -36,6 +36,13 @@ struct Retention {
   int64_t hours_ms = 0;
 };
 
+struct BackupInfo {
+  uint32_t id = 0;      // ascending
+  int64_t made_ms = 0;  // by the wall clock
+  uint64_t bytes = 0;   // of its files, those included that other backups have as well
+  uint32_t files_count = 0;
+};
+
 class HistoryStore {
  public:
   // Opens or creates. UNAVAILABLE when another process has it open, PERMISSION_DENIED or
@@ -59,6 +66,10 @@ class HistoryStore {
   // Beside writers and readers; CANCELLED soon after `stop` is set.
   virtual absl::Status Maintain(int64_t now_ms, const Retention& retention,
                                 const std::atomic<bool>& stop) = 0;
+
+  // Adds a copy of everything to the backups in `folder` and keeps the newest `kept` of them;
+  // beside writers and readers.
+  virtual absl::StatusOr<BackupInfo> Backup(const std::string& folder, int kept) = 0;
 
   // Accounts under their indices; cells are kept by id.
   virtual absl::Status WriteAccounts(const std::vector<std::pair<int32_t, Account>>& accounts,

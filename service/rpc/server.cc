@@ -82,8 +82,9 @@ class GrpcServer : public Server {
   void ReportHealth() {
     grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
     for (const char* service : kNeedATick) health.SetServingStatus(service, false);
-    for (const char* service : {"", "foreshadow.v1.Telemetry", "foreshadow.v1.Fleet",
-                                "foreshadow.v1.Plans", "inference.GRPCInferenceService"}) {
+    for (const char* service :
+         {"", "foreshadow.v1.Telemetry", "foreshadow.v1.Fleet", "foreshadow.v1.History",
+          "foreshadow.v1.Plans", "inference.GRPCInferenceService"}) {
       health.SetServingStatus(service, true);
     }
     health_listener_ = feed_.Add([&health](const std::shared_ptr<const TickReport>& report) {

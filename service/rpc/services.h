@@ -19,6 +19,7 @@ std::unique_ptr<grpc::Service> MakeTelemetryService(Engine& engine, SenderName s
 std::unique_ptr<grpc::Service> MakeFleetService(Engine& engine);
 std::unique_ptr<grpc::Service> MakeForecastsService(Engine& engine, batch::Batcher& batcher);
 std::unique_ptr<grpc::Service> MakeInferenceService(Engine& engine, batch::Batcher& batcher);
+std::unique_ptr<grpc::Service> MakeHistoryService(Engine& engine);
 std::unique_ptr<grpc::Service> MakePatternsService(Engine& engine);
 std::unique_ptr<grpc::Service> MakePlansService(Engine& engine);
 std::unique_ptr<grpc::Service> MakeOtlpService(Engine& engine, receive::Receiver& receiver,
@@ -33,6 +34,7 @@ inline std::vector<std::unique_ptr<grpc::Service>> MakeServices(Engine& engine,
   services.push_back(MakeFleetService(engine));
   services.push_back(MakeForecastsService(engine, batcher));
   services.push_back(MakeInferenceService(engine, batcher));
+  services.push_back(MakeHistoryService(engine));
   services.push_back(MakePatternsService(engine));
   services.push_back(MakePlansService(engine));
   if (receiver != nullptr) {

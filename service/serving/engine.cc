@@ -292,6 +292,20 @@ std::shared_ptr<const Fleet> Engine::fleet() const {
   return fleet_;
 }
 
+std::optional<int32_t> Engine::FindAccount(const std::string& id) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = account_index_.find(id);
+  return it == account_index_.end() ? std::nullopt : std::optional(it->second);
+}
+
+absl::StatusOr<BackupInfo> Engine::Backup() {
+  if (config_.backup_dir.empty()) {
+    return absl::FailedPreconditionError(
+        "history.backup_dir is not set: the server has no folder for backups");
+  }
+  return store_.Backup(config_.backup_dir, config_.backups_kept);
+}
+
 void Engine::Tell(Outcome outcome) {
   const std::lock_guard lock(mutex_);
   inbox_.outcomes.push_back(std::move(outcome));
@@ -443,8 +457,21 @@ void Engine::RunMaintenance() {
       spdlog::error("samples are not packed or forgotten as they should be: {}",
                     std::string(status.message()));
     }
+    BackUpWhenDue(now_ms);
     lock.lock();
   }
+}
+
+void Engine::BackUpWhenDue(int64_t now_ms) {
+  if (config_.backup_hours == 0 || config_.backup_dir.empty() || stop_maintenance_) return;
+  if (now_ms - backed_up_ms_ < config_.backup_hours * kHourMs) return;
+  const auto made = Backup();
+  if (!made.ok()) {
+    spdlog::error("no backup was made: {}", std::string(made.status().message()));
+    return;
+  }
+  backed_up_ms_ = now_ms;
+  spdlog::info("backup {} of {} bytes in {}", made->id, made->bytes, config_.backup_dir);
 }
 
 absl::Status Engine::TickOnce(int64_t step_ms) {

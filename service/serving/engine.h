@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
@@ -97,11 +98,15 @@ class Engine {
                                   PutMode mode = PutMode::kAddOrReplace);
   bool HasAccount(const std::string& id) const;
   std::shared_ptr<const Fleet> fleet() const;  // accounts as registered, ticked or not
+  std::optional<int32_t> FindAccount(const std::string& id) const;  // its index
 
   void Tell(Outcome outcome);
   void Tell(CellReport report);
   // Durable when OK; the next tick takes it, after a restart too.
   absl::Status Tell(Command command);
+
+  // Adds to the backups in history.backup_dir. FAILED_PRECONDITION when that is not set.
+  absl::StatusOr<BackupInfo> Backup();
 
   // The newest report; null before the first tick.
   std::shared_ptr<const TickReport> report() const;
@@ -126,6 +131,7 @@ class Engine {
   void PutBack(Inbox told);
   void AskForMaintenance(int64_t now_ms);
   void RunMaintenance();
+  void BackUpWhenDue(int64_t now_ms);
 
   const Config config_;
   HistoryStore& store_;
@@ -157,6 +163,7 @@ class Engine {
   int64_t maintain_ms_ = 0;    // tick to do it for, 0 = none; guarded by mutex_
   std::condition_variable maintenance_asked_;
   std::atomic<bool> stop_maintenance_ = false;
+  int64_t backed_up_ms_ = 0;  // tick at which this run last did by itself
   std::thread maintenance_;
 };
 

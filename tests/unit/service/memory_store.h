@@ -76,6 +76,10 @@ class MemoryStore : public HistoryStore {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<BackupInfo> Backup(const std::string&, int) override {
+    return absl::UnimplementedError("what is in memory has no backup");
+  }
+
   absl::Status WriteAccounts(const std::vector<std::pair<int32_t, Account>>& accounts,
                              const std::vector<Cell>& cells) override {
     const std::lock_guard lock(mutex_);
