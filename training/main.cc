@@ -8,6 +8,7 @@
 #include "training/decompose/decompose.h"
 #include "training/demo/demo.h"
 #include "training/forecast/forecast.h"
+#include "training/history/history_command.h"
 #include "training/import/import.h"
 #include "training/model/model_command.h"
 #include "training/patterns/patterns.h"
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   foreshadow::training::AddDemo(app);
   foreshadow::training::AddClientCommands(app);
   foreshadow::training::AddImport(app);
+  foreshadow::training::AddHistory(app);
   foreshadow::training::AddSynth(app);
   foreshadow::training::AddDecompose(app);
   foreshadow::training::AddPatterns(app);

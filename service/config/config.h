@@ -41,7 +41,10 @@ struct Config {
   int64_t retention_hours = 24 * 35;
   int64_t retention_5_minutes_hours = 24 * 183;   // of means, minima and maxima of 5 minutes
   int64_t retention_1_hour_hours = 24 * 3 * 366;  // and of hours
-  int64_t accept_past_hours = 24 * 35;            // older samples are refused
+  std::string backup_dir;                         // "" = no backups
+  int32_t backup_hours = 0;  // between two of the server's own; 0 = only when asked for
+  int32_t backups_kept = 7;
+  int64_t accept_past_hours = 24 * 35;  // older samples are refused
   batch::Settings inference;
   IngestSettings ingest;
   ReceiveSettings receive;
