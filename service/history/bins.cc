@@ -4,6 +4,15 @@
 
 namespace foreshadow {
 
+void SortOnce(std::vector<Point>& points) {
+  const auto earlier = [](const Point& a, const Point& b) { return a.time_ms < b.time_ms; };
+  const auto same = [](const Point& a, const Point& b) { return a.time_ms == b.time_ms; };
+  if (!std::is_sorted(points.begin(), points.end(), earlier)) {
+    std::stable_sort(points.begin(), points.end(), earlier);
+  }
+  points.erase(std::unique(points.begin(), points.end(), same), points.end());
+}
+
 std::vector<Bin> Summarize(std::span<const Point> points, Resolution resolution) {
   const int64_t width_ms = WidthMs(resolution);
   std::vector<Bin> bins;

@@ -14,6 +14,10 @@ struct Point {
   bool operator==(const Point&) const = default;
 };
 
+// By time; of several at one time the first. A sample lies in one place only, but a repaired
+// database may have replayed a part of its log twice.
+void SortOnce(std::vector<Point>& points);
+
 enum class Resolution : uint8_t { kSamples, kFiveMinutes, kHour };
 
 constexpr int64_t WidthMs(Resolution resolution) {

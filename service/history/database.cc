@@ -7,7 +7,9 @@
 #include <rocksdb/table.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "service/history/convert.h"
 #include "service/history/keys.h"
@@ -17,7 +19,8 @@ namespace {
 
 constexpr uint64_t kLogBytesMax = 256 << 20;  // what a start has to replay at most
 constexpr size_t kBlockBytes = 64 << 10;      // chunks that are compressed together
-constexpr double kFilterBits = 10;            // a key: 1 % of the lookups in vain read a block
+constexpr int kReadAttempts = 5;
+constexpr double kFilterBits = 10;  // a key: 1 % of the lookups in vain read a block
 
 constexpr const char* kFamilyNames[kFamilies] = {"default",      "recent", "chunks",
                                                  "five_minutes", "hours",  "accounts",
@@ -142,10 +145,18 @@ absl::StatusOr<std::unique_ptr<Database>> Database::Open(const std::string& fold
   const bool has_old = std::find(there.begin(), there.end(), kOldSamples) != there.end();
   if (has_old) descriptors.emplace_back(kOldSamples, OldSamplesOptions());
   rocksdb::DB* db = nullptr;
-  const rocksdb::Status opened =
-      access == Access::kWrite
-          ? rocksdb::DB::Open(options, folder, descriptors, &self->families_, &db)
-          : rocksdb::DB::OpenForReadOnly(options, folder, descriptors, &self->families_, &db);
+  const auto open = [&] {
+    return access == Access::kWrite
+               ? rocksdb::DB::Open(options, folder, descriptors, &self->families_, &db)
+               : rocksdb::DB::OpenForReadOnly(options, folder, descriptors, &self->families_, &db);
+  };
+  rocksdb::Status opened = open();
+  // A server beside a reader may just have put a file in place of others.
+  for (int attempt = 1; !opened.ok() && access == Access::kRead && attempt < kReadAttempts;
+       ++attempt) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    opened = open();
+  }
   if (!opened.ok()) {
     absl::Status status =
         ToStatus(opened, fmt::format("server.data_dir = \"{}\" cannot be opened", folder));

@@ -16,8 +16,6 @@ namespace {
 
 using SeriesKey = std::pair<uint32_t, uint8_t>;  // account, signal
 
-bool IsEarlier(const Point& a, const Point& b) { return a.time_ms < b.time_ms; }
-
 // Gives back the space of a range whose entries are dropped or deleted.
 absl::Status Shrink(Database& database, Family family, uint32_t first, uint32_t end) {
   const std::string from = KeyOf(first);
@@ -154,11 +152,11 @@ absl::Status SampleTable::MakeChunks(uint32_t bucket, uint32_t block,
         damage.Add(kChunks, key, std::string(packed.status().message()));
         return damage.status();
       }
-      points.insert(points.end(), packed->begin(), packed->end());
+      points.insert(points.begin(), packed->begin(), packed->end());
     } else if (!found.IsNotFound()) {
       return ToStatus(found, "packing samples");
     }
-    std::sort(points.begin(), points.end(), IsEarlier);
+    SortOnce(points);
     batch.Put(database_.family(kChunks), key, EncodePoints(StartMs(bucket), points));
     for (const Resolution r : {Resolution::kFiveMinutes, Resolution::kHour}) {
       batch.Put(database_.family(PackedFamily(r)), key,

@@ -27,10 +27,7 @@ class Block {
     std::vector<Sample> samples;
     for (size_t i = 0; i < series_.size(); ++i) {
       std::vector<Point>& points = series_[i];
-      const auto earlier = [](const Point& a, const Point& b) { return a.time_ms < b.time_ms; };
-      if (!std::is_sorted(points.begin(), points.end(), earlier)) {
-        std::sort(points.begin(), points.end(), earlier);
-      }
+      SortOnce(points);
       const auto account = static_cast<int32_t>(block * kBlockAccounts + i / kSignals);
       for (const Point& point : points) {
         if (point.time_ms < from_ms) continue;
@@ -148,8 +145,7 @@ absl::StatusOr<std::vector<Bin>> SampleTable::ReadBucket(uint32_t bucket, int32_
     });
   }
   if (!damage.status().ok()) return damage.status();
-  std::sort(points.begin(), points.end(),
-            [](const Point& a, const Point& b) { return a.time_ms < b.time_ms; });
+  SortOnce(points);
   return Summarize(points, resolution);
 }
 

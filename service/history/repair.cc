@@ -3,7 +3,7 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <set>
 
 #include "service/history/chunk.h"
 #include "service/history/cursor.h"
@@ -24,6 +24,16 @@ bool IsGood(Family family, std::string_view key, std::string_view value) {
   }
   const int64_t base_ms = StartMs(ChunkKey::From(key).bucket);
   return family == kChunks ? DecodePoints(base_ms, value).ok() : DecodeBins(base_ms, value).ok();
+}
+
+// A row without the entries that a log replayed twice has doubled.
+std::string Once(std::string_view key, std::string_view row) {
+  std::string once;
+  std::set<std::pair<int32_t, SignalKind>> seen;
+  ForEachEntry(RowKey::From(key), row, [&](const Sample& s) {
+    if (seen.insert({s.account, s.signal}).second) PutEntry(s, once);
+  });
+  return once;
 }
 
 // Writes into the new folder in batches.
@@ -57,7 +67,9 @@ absl::Status CopyBuckets(const Database& from, Family family, const Snapshot& sn
         damage.Add(family, cursor.key(), "its bytes are wrong");
         continue;
       }
-      absl::Status status = copy.Put(family, cursor.key(), cursor.value());
+      absl::Status status = family == kRecent
+                                ? copy.Put(family, cursor.key(), Once(cursor.key(), cursor.value()))
+                                : copy.Put(family, cursor.key(), cursor.value());
       if (!status.ok()) return status;
     }
   }
