@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <system_error>
 
 #include "training/client/replay.h"
 #include "training/command.h"
 #include "training/import/formats.h"
+#include "training/import/prometheus.h"
 
 namespace foreshadow::training {
 namespace {
@@ -30,7 +32,22 @@ struct ImportOptions {
   int64_t step_seconds = 300;
   double cores = 1;
   std::string signal = "cpu";
+  std::vector<std::string> queries;
+  std::string end;
+  std::string account_label = "account";
+  std::string cell_label = "cell";
+  std::string application_label = "application";
+  std::string token_file;
 };
+
+int SignalOf(const std::string& name) {
+  return static_cast<int>(std::find(kSignalNames.begin(), kSignalNames.end(), name) -
+                          kSignalNames.begin());
+}
+
+bool IsUrl(const std::string& text) {
+  return text.starts_with("http://") || text.starts_with("https://");
+}
 
 // Folders stand for the files in them, in the order of their names (numbers by value).
 absl::StatusOr<std::vector<std::string>> FilesOf(const std::vector<std::string>& inputs) {
@@ -84,11 +101,53 @@ absl::StatusOr<Trace> ReadCsv(const std::vector<std::string>& files, const Impor
     }
     return ReadTrace(files[0]);
   }
-  const auto* signal = std::find(kSignalNames.begin(), kSignalNames.end(), options.signal);
-  return ReadWide(files, static_cast<models::SignalKind>(signal - kSignalNames.begin()));
+  return ReadWide(files, static_cast<models::SignalKind>(SignalOf(options.signal)));
+}
+
+// "cpu=sum by (account) (rate(x[5m]))"; without a signal's name before the first "=", --signal's.
+PrometheusQuery QueryOf(const std::string& text, const ImportOptions& options) {
+  const size_t end = text.find('=');
+  if (end != std::string::npos) {
+    const int signal = SignalOf(text.substr(0, end));
+    if (signal < kTraceSignals) return {signal, text.substr(end + 1)};
+  }
+  return {SignalOf(options.signal), text};
+}
+
+absl::StatusOr<Trace> ReadServer(const ImportOptions& options) {
+  if (options.inputs.size() != 1 || !IsUrl(options.inputs[0])) {
+    return UsageError("--format prometheus takes one URL, e.g. http://127.0.0.1:9090");
+  }
+  if (options.queries.empty()) return UsageError("--format prometheus needs a --query or more");
+  if (options.start.empty() || options.end.empty()) {
+    return UsageError("--format prometheus needs --start and --end");
+  }
+  PrometheusSource source;
+  source.url = options.inputs[0];
+  source.step_ms = options.step_seconds * 1'000;
+  source.account_label = options.account_label;
+  source.cell_label = options.cell_label;
+  source.application_label = options.application_label;
+  for (const std::string& query : options.queries) {
+    source.queries.push_back(QueryOf(query, options));
+  }
+  for (const auto& [text, time_ms, name] : {std::tuple(&options.start, &source.start_ms, "--start"),
+                                            std::tuple(&options.end, &source.end_ms, "--end")}) {
+    const auto time = ParseTime(*text, {"option", 1, name});
+    if (!time.ok()) return UsageError(std::string(time.status().message()));
+    *time_ms = *time;
+  }
+  if (!options.token_file.empty()) {
+    std::ifstream file(options.token_file);
+    if (!(file >> source.token)) {
+      return absl::NotFoundError(fmt::format("{}: holds no token", options.token_file));
+    }
+  }
+  return ReadPrometheus(source);
 }
 
 absl::StatusOr<Trace> Read(const ImportOptions& options) {
+  if (options.format == "prometheus") return ReadServer(options);
   auto files = FilesOf(options.inputs);
   if (!files.ok()) return files.status();
   const int64_t step_ms = options.step_seconds * 1000;
@@ -137,17 +196,21 @@ absl::Status Run(const ImportOptions& options) {
 void AddImport(CLI::App& app) {
   auto options = std::make_shared<ImportOptions>();
   CLI::App& command = *app.add_subcommand(
-      "import", "Turn a public trace, as its authors publish it, into the long trace CSV");
+      "import",
+      "Turn a public trace, as its authors publish it, or what a Prometheus-compatible server has, "
+      "into the long trace CSV or into a server's history");
   command.add_option("--format", options->format, "Format of the inputs")
       ->required()
-      ->check(CLI::IsMember({"planetlab", "bitbrains", "csv"}));
+      ->check(CLI::IsMember({"planetlab", "bitbrains", "csv", "prometheus"}));
   command
       .add_option(
           "inputs", options->inputs,
           "Files, or folders of files, one a machine (csv: one long trace, or one wide file "
-          "with a column an account)")
+          "with a column an account); prometheus: the server's URL")
       ->required()
-      ->check(CLI::ExistingPath);
+      ->check([](const std::string& input) {
+        return IsUrl(input) ? std::string() : CLI::ExistingPath(input);
+      });
   command.add_option("-o,--output", options->output, "Trace to write; gzipped if it ends in .gz");
   command.add_option("--server", options->server,
                      "Send it into the history of this foreshadowd; its cells must be configured");
@@ -158,16 +221,34 @@ void AddImport(CLI::App& app) {
       ->check(CLI::Range(1, 100'000));
   command.add_option("--application", options->application, "Application type of every account");
   command
-      .add_option("--step-seconds", options->step_seconds,
-                  "Sampling step (planetlab, bitbrains); rows of one step are averaged")
+      .add_option(
+          "--step-seconds", options->step_seconds,
+          "Sampling step (planetlab, bitbrains, whose rows of one step are averaged; prometheus)")
       ->check(CLI::Range(1, 86'400))
       ->capture_default_str();
-  command.add_option("--start", options->start,
-                     "Time of the first step (planetlab; default: the folder's name, YYYYMMDD)");
+  command.add_option(
+      "--start", options->start,
+      "Time of the first step (planetlab, default: the folder's name, YYYYMMDD; prometheus)");
+  command.add_option("--end", options->end, "Time of the last step (prometheus)");
+  command.add_option(
+      "--query", options->queries,
+      "SIGNAL=PROMQL, a result of one series an account; once a signal (prometheus)");
+  command.add_option("--account-label", options->account_label, "Label that is the account's id")
+      ->capture_default_str();
+  command.add_option("--cell-label", options->cell_label, "Label that is its cell, if it is there")
+      ->capture_default_str();
+  command
+      .add_option("--application-label", options->application_label,
+                  "Label that is its application type, if it is there")
+      ->capture_default_str();
+  command.add_option("--token-file", options->token_file, "File of a bearer token (prometheus)")
+      ->check(CLI::ExistingFile);
   command.add_option("--cores", options->cores, "Cores that 100 % stands for (planetlab)")
       ->check(CLI::Range(1e-3, 1e6))
       ->capture_default_str();
-  command.add_option("--signal", options->signal, "Signal that the columns hold (csv)")
+  command
+      .add_option("--signal", options->signal,
+                  "Signal that the columns hold (csv), or a query without one")
       ->check(CLI::IsMember(std::vector<std::string>(kSignalNames.begin(), kSignalNames.end())))
       ->capture_default_str();
   SetRun(command, [options] { return Run(*options); });
