@@ -18,7 +18,6 @@ using Words = std::vector<uint32_t>;
 constexpr uint32_t kPointsKind = 1;
 constexpr uint32_t kBinsKind = 2;
 constexpr size_t kChecksumBytes = 4;
-constexpr size_t kCountMax = 1 << 26;  // of a chunk: more is damage, not data
 constexpr int kDecimalsMax = 6;
 constexpr int kSameCode = 14;   // values are those of the column before; nothing follows
 constexpr int kBitsCode = 15;   // values are the numbers' bits, not decimals
@@ -198,7 +197,7 @@ Words GetTimes(size_t count, Reader& in) {
 
 template <typename T, typename Time>
 std::string Begin(uint32_t kind, int64_t base_ms, std::span<const T> items, Time time_ms) {
-  FORESHADOW_CHECK(!items.empty() && items.size() < kCountMax);
+  FORESHADOW_CHECK(!items.empty() && items.size() < kChunkCountMax);
   std::string out;
   PutWord(kind << 28 | static_cast<uint32_t>(items.size()), out);
   Words offsets;
@@ -237,7 +236,7 @@ absl::StatusOr<size_t> Open(uint32_t kind, Reader& in) {
   }
   const uint32_t head = in.Word();
   const size_t count = head & ((1u << 28) - 1);
-  if (head >> 28 != kind || count == 0 || count >= kCountMax) {
+  if (head >> 28 != kind || count == 0 || count >= kChunkCountMax) {
     return absl::DataLossError("its head is wrong");
   }
   return count;

@@ -15,8 +15,10 @@
 namespace foreshadow {
 
 // Times ascend, none twice, within base_ms <= time < base_ms + kChunkSpanMsMax; there is at least
-// one.
+// one, and less than kChunkCountMax.
 inline constexpr int64_t kChunkSpanMsMax = int64_t{1} << 30;
+// A hundred samples a second for 12 hours; a damaged count costs no more memory than that.
+inline constexpr size_t kChunkCountMax = 1 << 22;
 
 std::string EncodePoints(int64_t base_ms, std::span<const Point> points);
 std::string EncodeBins(int64_t base_ms, std::span<const Bin> bins);

@@ -157,6 +157,10 @@ absl::Status SampleTable::MakeChunks(uint32_t bucket, uint32_t block,
       return ToStatus(found, "packing samples");
     }
     SortOnce(points);
+    if (points.size() >= kChunkCountMax) {
+      damage.Add(kChunks, key, fmt::format("{} samples are too many to pack", points.size()));
+      return damage.status();
+    }
     batch.Put(database_.family(kChunks), key, EncodePoints(StartMs(bucket), points));
     for (const Resolution r : {Resolution::kFiveMinutes, Resolution::kHour}) {
       batch.Put(database_.family(PackedFamily(r)), key,

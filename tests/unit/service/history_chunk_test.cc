@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <zlib.h>
 
+#include <algorithm>
 #include <bit>
 #include <functional>
 #include <limits>
@@ -107,6 +109,45 @@ TEST(HistoryChunk, NoticesEveryFlippedBitAndEveryCut) {
     }
   }
   EXPECT_TRUE(absl::IsDataLoss(DecodeBins(kBaseMs, good).status())) << "another kind";
+}
+
+// Damage with a right checksum, as a bug could write it: an error or some points, never more memory
+// than the bytes ask for.
+TEST(HistoryChunk, ReadsAnyBytesWithoutHarm) {
+  std::mt19937_64 random(4);
+  std::vector<Point> points;
+  for (int64_t i = 0; i < 60; ++i) {
+    points.push_back({kBaseMs + i * 60'000 + i % 3, static_cast<float>(i * 37 % 101) / 100});
+  }
+  const std::vector<Bin> bins = Summarize(points, Resolution::kSamples);
+  for (const std::string& good : {EncodePoints(kBaseMs, points), EncodeBins(kBaseMs, bins)}) {
+    for (int round = 0; round < 20'000; ++round) {
+      std::string bad = good.substr(0, good.size() - 4);
+      for (uint64_t n = 1 + random() % 4; n > 0; --n) {
+        const size_t at = random() % bad.size();
+        switch (random() % 3) {
+          case 0:
+            bad[at] = static_cast<char>(random());
+            break;
+          case 1:
+            bad.erase(at, 1 + random() % 8);
+            break;
+          default:
+            bad.insert(at, 1, static_cast<char>(random()));
+        }
+        if (bad.empty()) bad = "x";
+      }
+      const auto crc =
+          static_cast<uint32_t>(crc32_z(0, reinterpret_cast<const Bytef*>(bad.data()), bad.size()));
+      for (int shift = 0; shift < 32; shift += 8) bad.push_back(static_cast<char>(crc >> shift));
+      if (const auto read = DecodePoints(kBaseMs, bad); read.ok()) {
+        EXPECT_TRUE(std::is_sorted(read->begin(), read->end(), [](const Point& a, const Point& b) {
+          return a.time_ms <= b.time_ms;
+        }));
+      }
+      (void)DecodeBins(kBaseMs, bad);
+    }
+  }
 }
 
 }  // namespace
