@@ -5,9 +5,12 @@
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/merge_operator.h>
 #include <rocksdb/table.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
+#include <cstdarg>
+#include <cstdio>
 #include <filesystem>
 #include <thread>
 
@@ -68,6 +71,21 @@ class ExpiryFactory : public rocksdb::CompactionFilterFactory {
   const Resolution resolution_;
 };
 
+// Warnings and errors go to the server's log. The database's own log file would end the process on
+// a full disk: in Debian's build its writer asserts that no write before has failed.
+class ServerLog : public rocksdb::Logger {
+ public:
+  ServerLog() : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    char text[1'024];
+    std::vsnprintf(text, sizeof(text), format, arguments);
+    std::string_view words = text;
+    while (words.ends_with('\n')) words.remove_suffix(1);
+    spdlog::warn("database: {}", words);
+  }
+};
+
 rocksdb::ColumnFamilyOptions FamilyOptions(Family family, std::shared_ptr<KeptFrom> kept_from) {
   rocksdb::ColumnFamilyOptions options;
   options.compression = rocksdb::kZSTD;
@@ -116,7 +134,7 @@ absl::Status ToStatus(const rocksdb::Status& status, const std::string& doing) {
 rocksdb::DBOptions DatabaseOptions() {
   rocksdb::DBOptions options;
   options.info_log_level = rocksdb::WARN_LEVEL;
-  options.keep_log_file_num = 5;
+  options.info_log = std::make_shared<ServerLog>();
   options.max_total_wal_size = kLogBytesMax;
   return options;
 }
@@ -221,10 +239,13 @@ absl::Status Database::ReadKeptFrom() {
   return absl::OkStatus();
 }
 
-// After a failed write, a full disk say, RocksDB refuses all others until it is told to go on.
+// After a failed write the database refuses all others until it is told to go on. After a full disk
+// it goes on by itself once there is room for what it holds in memory; until then it is busy with
+// that, and a write says why it failed.
 absl::Status Database::LeaveFailure() {
   if (!failed_) return absl::OkStatus();
   const rocksdb::Status resumed = db_->Resume();
+  if (resumed.IsBusy()) return absl::OkStatus();
   if (!resumed.ok()) return ToStatus(resumed, "writing is not possible");
   failed_ = false;
   return absl::OkStatus();

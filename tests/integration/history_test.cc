@@ -147,7 +147,7 @@ class SmallDisk {
  public:
   explicit SmallDisk(const std::string& folder) : folder_(folder) {
     std::filesystem::create_directories(folder);
-    is_mounted_ = mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=48m") == 0;
+    is_mounted_ = mount("tmpfs", folder.c_str(), "tmpfs", 0, "size=160m") == 0;
   }
   ~SmallDisk() {
     if (is_mounted_) umount2(folder_.c_str(), MNT_DETACH);
@@ -164,7 +164,7 @@ TEST(HistoryServer, AFullDiskIsToldOfAndCostsNothingThatWasAcknowledged) {
   const SmallDisk disk(folder.path() + "/data");
   if (!disk.is_mounted()) GTEST_SKIP() << "a file system cannot be mounted here";
   const std::string reserve = folder.path() + "/data/reserve";
-  WriteFile(reserve, std::string(24 << 20, 'x'));
+  WriteFile(reserve, std::string(128 << 20, 'x'));
   const std::string config = ConfigText(folder.path(), "", "",
                                         "[history]\nretention_hours = 87840\n"
                                         "accept_past_hours = 87840\n");
