@@ -73,7 +73,9 @@ std::vector<int64_t> TimesOf(RunningServer& server, int account) {
   std::vector<int64_t> times(series.start_ms().begin(), series.start_ms().end());
   for (int i = 0; i < series.mean_size(); ++i) {
     EXPECT_EQ(series.mean(i), ValueAt(account, series.start_ms(i)));
-    if (i > 0) EXPECT_GT(series.start_ms(i), series.start_ms(i - 1)) << "once, by time";
+    if (i > 0) {
+      EXPECT_GT(series.start_ms(i), series.start_ms(i - 1)) << "once, by time";
+    }
   }
   return times;
 }
@@ -83,7 +85,7 @@ struct Ran {
   std::string output;
 };
 
-Ran Run(const TemporaryFolder& folder, std::vector<std::string> arguments) {
+Ran Foreshadow(const TemporaryFolder& folder, std::vector<std::string> arguments) {
   arguments.insert(arguments.begin(), std::string(FORESHADOW_BIN_DIR) + "/foreshadow");
   const std::string log = folder.path() + "/command";
   std::filesystem::remove(log);
@@ -134,7 +136,7 @@ TEST(HistoryServer, KilledAHundredTimesItKeepsEachAcknowledgedSampleOnce) {
   }
   EXPECT_GT(acknowledged, kKills / 4) << "the kills came while telemetry went in";
   EXPECT_EQ(server.Stop(), 0);
-  const Ran stats = Run(folder, {"history", "stats", "--json", folder.path() + "/data"});
+  const Ran stats = Foreshadow(folder, {"history", "stats", "--json", folder.path() + "/data"});
   ASSERT_EQ(stats.code, 0) << stats.output;
   const auto survey = nlohmann::json::parse(stats.output);
   EXPECT_GT(survey["packed_samples"], 0) << "and while samples were packed";
@@ -224,33 +226,33 @@ TEST(HistoryServer, BacksUpWhileItRunsAndTheCopyServes) {
     PutAccounts(server);
     Sender sender(server);
     for (int64_t b = 0; b < 5; ++b) sender.Send(Batch(b));
-    const Ran made = Run(folder, {"history", "backup", "--server", server.address()});
+    const Ran made = Foreshadow(folder, {"history", "backup", "--server", server.address()});
     EXPECT_EQ(made.code, 0) << made.output;
     EXPECT_THAT(made.output, HasSubstr("backup 1 in " + backups));
     sender.Send(Batch(5));
     const Ran stats =
-        Run(folder, {"history", "stats", "--json", folder.path() + "/data"});  // beside it
+        Foreshadow(folder, {"history", "stats", "--json", folder.path() + "/data"});  // beside it
     ASSERT_EQ(stats.code, 0) << stats.output;
     const auto survey = nlohmann::json::parse(stats.output);
     EXPECT_EQ(survey["packed_samples"].get<int64_t>() + survey["recent_samples"].get<int64_t>(),
               6 * kStepsABatch * kAccounts);
   }
-  EXPECT_THAT(Run(folder, {"history", "backups", backups}).output, HasSubstr(" bytes"));
+  EXPECT_THAT(Foreshadow(folder, {"history", "backups", backups}).output, HasSubstr(" bytes"));
   std::filesystem::create_directories(folder.path() + "/again");
-  const Ran back = Run(folder, {"history", "restore", backups, restored});
+  const Ran back = Foreshadow(folder, {"history", "restore", backups, restored});
   ASSERT_EQ(back.code, 0) << back.output;
-  const Ran verify = Run(folder, {"history", "verify", restored});
+  const Ran verify = Foreshadow(folder, {"history", "verify", restored});
   EXPECT_EQ(verify.code, 0);
   EXPECT_THAT(verify.output, HasSubstr(": good, "));
 
   RunningServer server(folder.path() + "/again", ConfigText(folder.path() + "/again", "", ""));
   EXPECT_EQ(server.GetStatus().accounts_count(), static_cast<uint64_t>(kAccounts));
   EXPECT_EQ(std::ssize(TimesOf(server, 3)), 5 * kStepsABatch);
-  const Ran none = Run(folder, {"history", "backup", "--server", server.address()});
+  const Ran none = Foreshadow(folder, {"history", "backup", "--server", server.address()});
   EXPECT_EQ(none.code, 1);
   EXPECT_THAT(none.output, HasSubstr("history.backup_dir is not set"));
 
-  const Ran hours = Run(
+  const Ran hours = Foreshadow(
       folder, {"history", "show", "--server", server.address(), "--resolution", "1h", "account-3"});
   ASSERT_EQ(hours.code, 0) << hours.output;
   std::istringstream lines(hours.output);
@@ -260,7 +262,8 @@ TEST(HistoryServer, BacksUpWhileItRunsAndTheCopyServes) {
   int64_t count = 0;
   while (std::getline(lines, line)) count += std::stoll(line.substr(line.rfind(',') + 1));
   EXPECT_EQ(count, 5 * kStepsABatch);
-  const Ran unknown = Run(folder, {"history", "show", "--server", server.address(), "nobody"});
+  const Ran unknown =
+      Foreshadow(folder, {"history", "show", "--server", server.address(), "nobody"});
   EXPECT_EQ(unknown.code, 1);
   EXPECT_THAT(unknown.output, HasSubstr("nobody"));
 }
@@ -274,7 +277,7 @@ TEST(HistoryServer, ServesOnARepairedFolder) {
     PutAccounts(server);
     Sender sender(server);
     for (int64_t b = 0; b < 4; ++b) sender.Send(Batch(b));
-    const Ran refused = Run(folder, {"history", "repair", data});
+    const Ran refused = Foreshadow(folder, {"history", "repair", data});
     EXPECT_EQ(refused.code, 1);
     EXPECT_THAT(refused.output, HasSubstr("another foreshadowd"));
     EXPECT_EQ(server.Stop(), 0);
@@ -282,8 +285,8 @@ TEST(HistoryServer, ServesOnARepairedFolder) {
   for (const auto& entry : std::filesystem::directory_iterator(data)) {
     if (entry.path().filename().string().starts_with("MANIFEST")) WriteFile(entry.path(), "lost");
   }
-  EXPECT_EQ(Run(folder, {"history", "verify", data}).code, 1);
-  const Ran repaired = Run(folder, {"history", "repair", data});
+  EXPECT_EQ(Foreshadow(folder, {"history", "verify", data}).code, 1);
+  const Ran repaired = Foreshadow(folder, {"history", "repair", data});
   ASSERT_EQ(repaired.code, 0) << repaired.output;
   EXPECT_THAT(repaired.output, HasSubstr("the damaged one is " + data + ".damaged"));
   RunningServer server(folder.path(), config);
