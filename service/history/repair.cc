@@ -152,6 +152,25 @@ absl::StatusOr<std::string> FreeName(const std::string& folder, const std::strin
       fmt::format("{}.{}...: a thousand of them are there already", folder, suffix));
 }
 
+// What others keep in the data folder.
+absl::Status CopyOthers(const std::string& from, const std::string& to) {
+  for (const auto& entry : fs::directory_iterator(from)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_ours =
+        name == "CURRENT" || name == "IDENTITY" || name == "LOCK" || name == "lost" ||
+        name.starts_with("LOG") || name.starts_with("MANIFEST-") || name.starts_with("OPTIONS-") ||
+        name.ends_with(".sst") || name.ends_with(".log") || name.ends_with(".dbtmp");
+    if (is_ours) continue;
+    std::error_code error;
+    fs::copy(entry.path(), to + "/" + name, fs::copy_options::recursive, error);
+    if (error) {
+      return absl::FailedPreconditionError(
+          fmt::format("{} cannot be copied: {}", entry.path().string(), error.message()));
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Rename(const std::string& from, const std::string& to) {
   std::error_code error;
   fs::rename(from, to, error);
@@ -184,6 +203,7 @@ absl::StatusOr<Repaired> RepairFolder(const std::string& given) {
     if (!lost.ok()) return lost.status();
     repaired.lost_accounts_count = *lost;
   }
+  if (absl::Status status = CopyOthers(folder, *fresh_folder); !status.ok()) return status;
   if (absl::Status status = Rename(folder, *damaged_folder); !status.ok()) return status;
   if (absl::Status status = Rename(*fresh_folder, folder); !status.ok()) return status;
   auto survey = SurveyFolder(folder);

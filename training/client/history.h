@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "service/tls/credentials.h"
 
 namespace foreshadow::training {
 
@@ -13,7 +14,7 @@ struct BackupMade {
   std::string folder;
   uint64_t bytes = 0;
 };
-absl::StatusOr<BackupMade> AskForBackup(const std::string& server);
+absl::StatusOr<BackupMade> AskForBackup(const std::string& server, const tls::ClientFiles& files);
 
 struct SeriesQuery {
   std::string account;
@@ -23,6 +24,7 @@ struct SeriesQuery {
   int resolution = 0;  // samples, 5 minutes, 1 hour
 };
 // As CSV with a header: timestamp and value, or timestamp, mean, min, max and count.
-absl::StatusOr<std::string> ReadSeriesCsv(const std::string& server, const SeriesQuery& query);
+absl::StatusOr<std::string> ReadSeriesCsv(const std::string& server, const tls::ClientFiles& files,
+                                          const SeriesQuery& query);
 
 }  // namespace foreshadow::training

@@ -12,6 +12,7 @@
 #include "service/history/backup.h"
 #include "service/history/offline.h"
 #include "service/tick/types.h"
+#include "training/client/client.h"
 #include "training/client/history.h"
 #include "training/command.h"
 #include "training/io/csv.h"
@@ -21,8 +22,6 @@ namespace {
 
 using nlohmann::ordered_json;
 
-constexpr const char* kDefaultAddress = "127.0.0.1:7420";
-
 std::string Clock(int64_t time_ms) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", absl::FromUnixMillis(time_ms), absl::UTCTimeZone());
 }
@@ -30,7 +29,8 @@ std::string Clock(int64_t time_ms) {
 struct Flags {
   std::string folder;  // of data, or of backups
   std::string into;
-  std::string server = kDefaultAddress;
+  std::string server = kDefaultServer;
+  tls::ClientFiles tls;
   uint32_t id = 0;
   bool json = false;
   SeriesQuery query;
@@ -142,7 +142,7 @@ absl::Status Restore(const Flags& flags) {
 }
 
 absl::Status Backup(const Flags& flags) {
-  const auto made = AskForBackup(flags.server);
+  const auto made = AskForBackup(flags.server, flags.tls);
   if (!made.ok()) return made.status();
   if (flags.json) {
     const ordered_json json = {{"id", made->id}, {"folder", made->folder}, {"bytes", made->bytes}};
@@ -164,7 +164,7 @@ absl::Status Show(const Flags& flags) {
   }
   while (Name(static_cast<SignalKind>(query.signal)) != flags.signal) ++query.signal;
   query.resolution = flags.resolution == "1h" ? 2 : flags.resolution == "5m" ? 1 : 0;
-  const auto csv = ReadSeriesCsv(flags.server, query);
+  const auto csv = ReadSeriesCsv(flags.server, flags.tls, query);
   if (!csv.ok()) return csv.status();
   fmt::print("{}", *csv);
   return absl::OkStatus();
@@ -193,6 +193,7 @@ void AddHistory(CLI::App& app) {
   };
   const auto add_server = [](CLI::App& command, Flags& flags) {
     command.add_option("--server", flags.server, "Address of foreshadowd")->capture_default_str();
+    AddTlsOptions(command, flags.tls);
   };
   for (const Verb& verb :
        {Verb{"stats", "What a data folder holds and what it takes; beside a server too", Stats},

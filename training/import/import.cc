@@ -26,6 +26,7 @@ struct ImportOptions {
   std::vector<std::string> inputs;
   std::string output;
   std::string server;
+  tls::ClientFiles tls;
   int cells = 0;
   std::string application;
   std::string start;
@@ -183,7 +184,9 @@ absl::Status Run(const ImportOptions& options) {
                trace->steps, trace->step_ms / 1000);
   }
   if (options.server.empty()) return absl::OkStatus();
-  const auto counts = SendHistory(Client::To(options.server), *trace);
+  const auto client = Client::To(options.server, options.tls);
+  if (!client.ok()) return client.status();
+  const auto counts = SendHistory(*client, *trace);
   if (!counts.ok()) return counts.status();
   fmt::print("server {}: {} samples accepted, {} duplicates, {} rejected\n", options.server,
              counts->accepted, counts->duplicates, counts->rejected);
@@ -214,6 +217,7 @@ void AddImport(CLI::App& app) {
   command.add_option("-o,--output", options->output, "Trace to write; gzipped if it ends in .gz");
   command.add_option("--server", options->server,
                      "Send it into the history of this foreshadowd; its cells must be configured");
+  AddTlsOptions(command, options->tls);
   command
       .add_option("--cells", options->cells,
                   "Deal the accounts out to so many cells, in turn (default: the trace's own, "
@@ -241,7 +245,9 @@ void AddImport(CLI::App& app) {
       .add_option("--application-label", options->application_label,
                   "Label that is its application type, if it is there")
       ->capture_default_str();
-  command.add_option("--token-file", options->token_file, "File of a bearer token (prometheus)")
+  command
+      .add_option("--source-token-file", options->token_file,
+                  "File of the bearer token for the source (prometheus)")
       ->check(CLI::ExistingFile);
   command.add_option("--cores", options->cores, "Cores that 100 % stands for (planetlab)")
       ->check(CLI::Range(1e-3, 1e6))

@@ -133,6 +133,8 @@ TEST(Roles, EveryPublicMethodIsInTheTable) {
   EXPECT_EQ(RoleFor("/foreshadow.v1.Plans/Approve"), Role::kOperate);
   EXPECT_EQ(RoleFor("/foreshadow.v1.Plans/WatchPlans"), Role::kRead);
   EXPECT_EQ(RoleFor("/foreshadow.v1.Fleet/PutAccounts"), Role::kOperate);
+  EXPECT_EQ(RoleFor("/foreshadow.v1.History/ReadSeries"), Role::kRead);
+  EXPECT_EQ(RoleFor("/foreshadow.v1.History/Backup"), Role::kOperate);
   EXPECT_EQ(RoleFor("/foreshadow.v1.Telemetry/Ingest"), Role::kIngest);
   EXPECT_EQ(RoleFor("/somebody.else/New"), Role::kOperate);
   EXPECT_EQ(RoleFor("/grpc.health.v1.Health/Watch"), std::nullopt);

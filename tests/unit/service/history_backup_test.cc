@@ -177,6 +177,7 @@ TEST(HistoryRepair, LeavesOutWhatIsDamagedAndKeepsTheRest) {
     expected = AsMap(*store);
   }
   Damage(data, history::kChunks, ChunkKey{40'000, 260, 0}.Text(), "not a chunk");
+  std::ofstream(data + "/audit.jsonl") << "of somebody else";
   Damage(data, history::kAccounts, history::KeyOf(uint32_t{5}), "not an account");
   std::erase_if(expected, [](const auto& entry) {
     const auto [account, signal, time_ms] = entry.first;
@@ -203,6 +204,7 @@ TEST(HistoryRepair, LeavesOutWhatIsDamagedAndKeepsTheRest) {
   EXPECT_EQ((*accounts)[6].id, "account-6");
   EXPECT_EQ(*store->ReadDecisions(), "decided");
   EXPECT_TRUE(std::filesystem::exists(data + ".damaged/CURRENT"));
+  EXPECT_EQ(std::filesystem::file_size(data + "/audit.jsonl"), 16u);
 }
 
 // Also of a folder whose samples were in the log only when its catalogue was lost.
