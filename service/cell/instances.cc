@@ -326,6 +326,39 @@ absl::StatusOr<InstanceView> Instances::Resume(const std::string& id) { return S
 
 absl::StatusOr<InstanceView> Instances::Pause(const std::string& id) { return Switch(id, false); }
 
+absl::StatusOr<InstanceView> Instances::Promote(const std::string& id) {
+  if (absl::Status status = CheckId(id); !status.ok()) return status;
+  const std::lock_guard lock(mutex_);
+  const auto it = records_.find(id);
+  if (it == records_.end() || it->second.destroying) {
+    return absl::NotFoundError(
+        fmt::format("id = \"{}\": cell {} has no such instance", id, options_.cell));
+  }
+  const int role = std::exchange(it->second.spec.role, kPrimary);
+  if (role != kPrimary) {
+    if (absl::Status status = Save(it->second); !status.ok()) {
+      it->second.spec.role = role;
+      return status;
+    }
+  }
+  return View(it->second);
+}
+
+absl::StatusOr<std::vector<std::string>> Instances::RetirePrimaries(const std::string& account,
+                                                                    int64_t grace_ms) {
+  std::vector<std::string> ids;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, record] : records_) {
+      if (record.spec.account == account && record.spec.role == kPrimary) ids.push_back(id);
+    }
+  }
+  for (const std::string& id : ids) {
+    if (absl::Status status = Destroy(id, grace_ms); !status.ok()) return status;
+  }
+  return ids;
+}
+
 absl::Status Instances::Destroy(const std::string& id, int64_t grace_ms) {
   if (absl::Status status = CheckId(id); !status.ok()) return status;
   if (grace_ms < 0 || grace_ms > kGraceMsMax) {

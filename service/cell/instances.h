@@ -24,6 +24,8 @@ inline constexpr double kAmountMax = 1e18;
 // Whoever waits longer for an instance to end holds a thread of the server that long.
 inline constexpr int64_t kGraceMsMax = 600'000;
 
+inline constexpr int kPrimary = 1;  // as on the wire
+
 struct Spec {
   std::string id;  // [A-Za-z0-9._-]{1,128}
   std::string account;
@@ -64,6 +66,11 @@ class Instances {
   absl::StatusOr<InstanceView> Create(const Spec& spec, bool paused);
   absl::StatusOr<InstanceView> Resume(const std::string& id);
   absl::StatusOr<InstanceView> Pause(const std::string& id);
+  // It is its account's primary from here on; NOT_FOUND.
+  absl::StatusOr<InstanceView> Promote(const std::string& id);
+  // Destroys the primaries of an account; returns their ids. None there succeeds.
+  absl::StatusOr<std::vector<std::string>> RetirePrimaries(const std::string& account,
+                                                           int64_t grace_ms);
   // Unknown ids succeed.
   absl::Status Destroy(const std::string& id, int64_t grace_ms);
   std::vector<InstanceView> List();  // by id

@@ -78,6 +78,17 @@ class Service : public v1::CellController::Service {
                                v1::DestroyInstanceResponse*) override {
     return ToGrpc(instances_.Destroy(request->id(), request->grace_ms()));
   }
+  grpc::Status PromoteInstance(grpc::ServerContext*, const v1::PromoteInstanceRequest* request,
+                               v1::Instance* response) override {
+    return Answer(instances_.Promote(request->id()), *response);
+  }
+  grpc::Status RetirePrimary(grpc::ServerContext*, const v1::RetirePrimaryRequest* request,
+                             v1::RetirePrimaryResponse* response) override {
+    const auto ids = instances_.RetirePrimaries(request->account_id(), request->grace_ms());
+    if (!ids.ok()) return ToGrpc(ids.status());
+    response->mutable_instance_ids()->Assign(ids->begin(), ids->end());
+    return grpc::Status::OK;
+  }
   grpc::Status ListInstances(grpc::ServerContext*, const v1::ListInstancesRequest*,
                              v1::ListInstancesResponse* response) override {
     for (const InstanceView& view : instances_.List()) ToProto(view, *response->add_instances());

@@ -38,6 +38,9 @@ struct Section {
   std::vector<Key> keys;
 };
 
+// What may be changed while the server runs.
+constexpr std::string_view kSettingsSections[] = {"analyze", "plan", "shadow", "learn", "monitor"};
+
 constexpr double kMax = std::numeric_limits<int32_t>::max();
 constexpr double kHugeAmount = 1e18;  // of a capacity: an exabyte
 
@@ -93,14 +96,22 @@ std::vector<Section> Sections(Config& c) {
       {"plan",
        {{"risk_threshold", &plan.risk_threshold, 0.001, 1},
         {"risk_target", &plan.risk_target, 0, 1},
-        {"target_headroom", &plan.target_headroom, 0.01, 1},
+        {"target_risk_max", &plan.target_risk_max, 0.001, 1},
+        {"target_headroom", &plan.target_headroom, 0.01, 10},
         {"shadows_max", &plan.shadows_max, 0, 1'000'000},
         {"shadows_per_source_max", &plan.shadows_per_source_max, 0, 1'000'000},
-        {"creations_per_tick_max", &plan.creations_per_tick_max, 0, 100'000}}},
+        {"creations_per_tick_max", &plan.creations_per_tick_max, 0, 100'000},
+        {"unserved_cost", &plan.unserved_cost, 0, 1e6},
+        {"overloaded_cost", &plan.overloaded_cost, 0, 1e6},
+        {"traffic_cost", &plan.traffic_cost, 0, 1e6},
+        {"gib_cost", &plan.gib_cost, 0, 1e6},
+        {"move_cost", &plan.move_cost, 0, 1e6},
+        {"gain_min", &plan.gain_min, 0, 1e6}}},
       {"shadow",
        {{"mode", &shadow.mode, 0, 0, {"observe", "recommend", "act"}},
         {"resume_lead_ms", &shadow.resume_lead_ms, 0, 86'400'000},
         {"idle_ms", &shadow.idle_ms, 0, 7 * 86'400'000.0},
+        {"promote_after_ms", &shadow.promote_after_ms, 0, 7 * 86'400'000.0},
         {"attempts_max", &shadow.attempts_max, 1, 100}}},
       {"learn",
        {{"policy", &learn.policy, 0, 0, {"aimd", "q"}},
@@ -340,13 +351,17 @@ void CheckSecurity(const security::Settings& s) {
   }
 }
 
+void CheckTogether(const Settings& settings) {
+  if (settings.plan.risk_target > settings.plan.risk_threshold) {
+    throw Bad{fmt::format("plan.risk_target = {} must not be above plan.risk_threshold = {}",
+                          settings.plan.risk_target, settings.plan.risk_threshold)};
+  }
+}
+
 void CheckTogether(Config& config) {
   CheckSecurity(config.security);
   if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
-  if (config.settings.plan.risk_target > config.settings.plan.risk_threshold) {
-    throw Bad{fmt::format("plan.risk_target = {} must not be above plan.risk_threshold = {}",
-                          config.settings.plan.risk_target, config.settings.plan.risk_threshold)};
-  }
+  CheckTogether(config.settings);
   if (config.accept_past_hours > config.retention_hours) {
     throw Bad{
         fmt::format("history.accept_past_hours = {} must not be above history.retention_hours = {}",
@@ -373,6 +388,15 @@ void CheckTogether(Config& config) {
   }
 }
 
+const Section& Find(const std::vector<Section>& sections, const std::string& name,
+                    std::vector<std::string> known) {
+  const auto section = std::find_if(sections.begin(), sections.end(),
+                                    [&](const Section& s) { return s.name == name; });
+  if (section != sections.end()) return *section;
+  for (const Section& s : sections) known.emplace_back(s.name);
+  Unknown(name, name, known);
+}
+
 Config Read(const toml::value& file) {
   Config config;
   const std::vector<Section> sections = Sections(config);
@@ -384,16 +408,9 @@ Config Read(const toml::value& file) {
       }
       continue;
     }
-    const auto section = std::find_if(sections.begin(), sections.end(),
-                                      [&, n = name](const Section& s) { return s.name == n; });
-    if (section == sections.end()) {
-      std::vector<std::string> known = {"cell"};
-      for (const Section& s : sections) known.emplace_back(s.name);
-      Unknown(name, name, known);
-    }
     toml::value table = value;
     if (name == "receive") ReadRules(table, config.receive.rules);
-    ReadSection(table, name, section->keys);
+    ReadSection(table, name, Find(sections, name, {"cell"}).keys);
   }
   CheckTogether(config);
   return config;
@@ -429,10 +446,15 @@ std::string ConfigToToml(const Config& config) {
   return text;
 }
 
-absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name) {
+namespace {
+
+// Reads a TOML text with a function that may throw Bad.
+template <typename Read>
+auto Parse(const std::string& text, const std::string& name, const Read& read)
+    -> absl::StatusOr<decltype(read(toml::value()))> {
   try {
     std::istringstream stream(text);
-    return Read(toml::parse(stream, name));
+    return read(toml::parse(stream, name));
   } catch (const Bad& bad) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", name, bad.what));
   } catch (const toml::exception& error) {
@@ -440,6 +462,29 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& n
   } catch (const std::runtime_error& error) {
     return absl::InvalidArgumentError(fmt::format("{}: not TOML: {}", name, error.what()));
   }
+}
+
+}  // namespace
+
+absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& name) {
+  return Parse(text, name, [](const toml::value& file) { return Read(file); });
+}
+
+absl::StatusOr<Settings> ChangeSettings(const std::string& text, const std::string& name,
+                                        const Settings& settings) {
+  return Parse(text, name, [&](const toml::value& file) {
+    Config config;
+    config.settings = settings;
+    std::vector<Section> sections = Sections(config);
+    std::erase_if(sections, [](const Section& s) {
+      return std::ranges::find(kSettingsSections, s.name) == std::end(kSettingsSections);
+    });
+    for (const auto& [section, value] : file.as_table()) {
+      ReadSection(value, section, Find(sections, section, {}).keys);
+    }
+    CheckTogether(config.settings);
+    return config.settings;
+  });
 }
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {

@@ -61,6 +61,10 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& n
 
 // The text of a configuration, every key of it: ParseConfig gives back the same one.
 std::string ConfigToToml(const Config& config);
+// The settings with the changes of a text such as "plan.risk_threshold = 0.5": keys of the sections
+// analyze, plan, shadow, learn and monitor. INVALID_ARGUMENT likewise; then nothing is changed.
+absl::StatusOr<Settings> ChangeSettings(const std::string& text, const std::string& name,
+                                        const Settings& settings);
 
 // Every key there is, as "section.key".
 std::vector<std::string> ConfigKeys();

@@ -128,7 +128,7 @@ AimdView ViewOf(const LearnInput& in, const Shadow& shadow) {
       .source_risk_without = in.plan.risks_without[source].probability,
       .source_risk = in.plan.risks[source].probability,
       .target_risk = in.plan.risks[shadow.target].probability,
-      .held = in.now_ms - shadow.since_ms < in.settings.hold_ms,  // sharing since
+      .held = in.now_ms - shadow.moved_ms < in.settings.hold_ms,
   };
 }
 

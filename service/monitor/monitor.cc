@@ -12,13 +12,6 @@ constexpr double kCellErrorRate = 0.02;  // about the last 50 ticks set the wide
 constexpr double kCellErrorStart = 4;    // twice the deviation until there is evidence
 constexpr int kCalmSteps = 2;  // an episode or a run of warnings ends after more than that
 
-bool AnyOver(const Resources& demand, const Resources& capacity) {
-  for (int r = 0; r < kResources; ++r) {
-    if (capacity[r] > 0 && demand[r] > capacity[r]) return true;
-  }
-  return false;
-}
-
 void FollowWarning(bool warned, int64_t now_ms, int64_t step_ms, CellWatch& watch, Scores& scores) {
   if (warned) {
     if (watch.warned_since_ms == 0) {
@@ -83,42 +76,45 @@ std::array<TickLosses, kSignals> ScoreForecasts(const WindowView& window,
   return losses;
 }
 
-void JudgeCells(const std::vector<CellDemand>& demand, std::vector<CellForecast> forecasts,
-                int64_t now_ms, int64_t step_ms, CellErrorMemory& memory) {
+void JudgeCells(HomeDemand& demand, std::shared_ptr<const Fleet> fleet,
+                std::vector<CellForecast> forecasts, int64_t now_ms, int64_t step_ms,
+                CellErrorMemory& memory) {
   if (memory.mean_square.empty()) {
     std::array<CellErrorMemory::BySteps, kResources> start;
     for (auto& steps : start) steps.fill(kCellErrorStart);
-    memory.mean_square.assign(demand.size(), start);
+    memory.mean_square.assign(fleet->cells.size(), start);
   }
   for (const CellErrorMemory::Made& made : memory.made) {
     const int64_t ahead = (now_ms - made.made_at_ms) / step_ms;
+    const std::vector<Resources>& cells = demand.Of(*made.fleet);
     for (size_t c = 0; c < made.cells.size(); ++c) {
       const CellForecast& forecast = made.cells[c];
       if (ahead < 1 || ahead > forecast.steps) continue;
       for (int r = 0; r < kResources; ++r) {
         const double variance = forecast.variance[r][ahead - 1];
         if (variance <= 0) continue;
-        const double error = demand[c].without[r] - forecast.mean[r][ahead - 1];
+        const double error = cells[c][r] - forecast.mean[r][ahead - 1];
         double& mean_square = memory.mean_square[c][r][ahead - 1];
         mean_square += kCellErrorRate * (error * error / variance - mean_square);
       }
     }
   }
   const auto made_max = static_cast<size_t>(HorizonSteps(step_ms));
-  memory.made.push_front({now_ms, std::move(forecasts)});
+  memory.made.push_front({now_ms, std::move(fleet), std::move(forecasts)});
   if (memory.made.size() > made_max) memory.made.pop_back();
 }
 
 void WatchCells(const Fleet& fleet, const std::vector<CellDemand>& demand,
+                const std::vector<Resources>& at_origins,
                 const std::vector<CellRisk>& risks_without, double risk_threshold, int64_t now_ms,
                 int64_t step_ms, std::vector<CellWatch>& watches, Scores& scores) {
   const double step_minutes = static_cast<double>(step_ms) / 60'000;
   watches.resize(fleet.cells.size());
   for (size_t c = 0; c < fleet.cells.size(); ++c) {
     const Resources& capacity = fleet.cells[c].capacity;
-    const bool over_without = AnyOver(demand[c].without, capacity);
-    if (over_without) scores.overload_minutes_without += step_minutes;
-    if (AnyOver(demand[c].with, capacity)) scores.overload_minutes_with += step_minutes;
+    const bool over_without = Exceeds(demand[c].without, capacity);
+    if (Exceeds(at_origins[c], capacity)) scores.overload_minutes_without += step_minutes;
+    if (Exceeds(demand[c].with, capacity)) scores.overload_minutes_with += step_minutes;
     // First what came, by the warnings of earlier ticks; then this tick's warning.
     FollowOverload(over_without, now_ms, step_ms, watches[c], scores);
     FollowWarning(risks_without[c].probability >= risk_threshold, now_ms, step_ms, watches[c],

@@ -22,12 +22,14 @@ std::array<TickLosses, kSignals> ScoreForecasts(const WindowView& window,
                                                 std::span<const float> naive_scale,
                                                 const ForecastMemory& memory, Scores& scores);
 // Judges likewise the cells' forecasts, `forecasts` being the newest ones to remember.
-void JudgeCells(const std::vector<CellDemand>& demand, std::vector<CellForecast> forecasts,
-                int64_t now_ms, int64_t step_ms, CellErrorMemory& memory);
+void JudgeCells(HomeDemand& demand, std::shared_ptr<const Fleet> fleet,
+                std::vector<CellForecast> forecasts, int64_t now_ms, int64_t step_ms,
+                CellErrorMemory& memory);
 
-// Counts overload minutes and follows each cell's warning. `risks_without` as if nothing had been
-// moved.
+// Counts overload minutes and follows each cell's warning. `risks_without` as if no traffic had
+// been moved, `at_origins` what cells would be asked for had no account been promoted either.
 void WatchCells(const Fleet& fleet, const std::vector<CellDemand>& demand,
+                const std::vector<Resources>& at_origins,
                 const std::vector<CellRisk>& risks_without, double risk_threshold, int64_t now_ms,
                 int64_t step_ms, std::vector<CellWatch>& watches, Scores& scores);
 

@@ -32,10 +32,12 @@ bool InPlace(const Shadow& shadow, const Fleet& fleet) {
     case ShadowState::kWarm:
     case ShadowState::kSharing:
     case ShadowState::kIdle:
+    case ShadowState::kPromoting:
       return true;
     case ShadowState::kDecommissioning:
     case ShadowState::kGone:
     case ShadowState::kFailed:
+    case ShadowState::kPromoted:
       return false;
   }
   return false;
@@ -63,6 +65,37 @@ std::vector<CellDemand> DemandOfCells(const Fleet& fleet, const std::vector<Reso
     }
   }
   return cells;
+}
+
+std::vector<Resources> DemandAtOrigins(const Fleet& fleet, const std::vector<Resources>& accounts,
+                                       const std::vector<Origin>& origins) {
+  std::vector<Resources> cells = HomeDemand(accounts).Of(fleet);
+  for (const Origin& origin : origins) {
+    for (int r = 0; r < kResources; ++r) {
+      cells[fleet.accounts[origin.account].cell][r] -= accounts[origin.account][r];
+      cells[origin.cell][r] += accounts[origin.account][r];
+    }
+  }
+  return cells;
+}
+
+const std::vector<Resources>& HomeDemand::Of(const Fleet& then) {
+  const auto [it, added] = by_fleet_.try_emplace(&then);
+  std::vector<Resources>& cells = it->second;
+  if (!added) return cells;
+  cells.resize(then.cells.size());
+  const size_t known = std::min(then.accounts.size(), accounts_.size());
+  for (size_t a = 0; a < known; ++a) {
+    for (int r = 0; r < kResources; ++r) cells[then.accounts[a].cell][r] += accounts_[a][r];
+  }
+  return cells;
+}
+
+bool Exceeds(const Resources& demand, const Resources& capacity) {
+  for (int r = 0; r < kResources; ++r) {
+    if (capacity[r] > 0 && demand[r] > capacity[r]) return true;
+  }
+  return false;
 }
 
 AccountForecasts MomentsOf(const ForecastTable& table, int64_t accounts) {

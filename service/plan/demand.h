@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "service/forecast/forecast.h"
@@ -22,6 +23,25 @@ struct CellDemand {
 };
 std::vector<CellDemand> DemandOfCells(const Fleet& fleet, const std::vector<Resources>& accounts,
                                       const std::vector<Shadow>& shadows);
+
+// What each cell would be asked for now, had every account stayed where it was registered.
+std::vector<Resources> DemandAtOrigins(const Fleet& fleet, const std::vector<Resources>& accounts,
+                                       const std::vector<Origin>& origins);
+
+// What cells are asked for now if every account were where it was at some time of late: forecasts
+// made then are held against it.
+class HomeDemand {
+ public:
+  explicit HomeDemand(const std::vector<Resources>& accounts) : accounts_(accounts) {}
+  const std::vector<Resources>& Of(const Fleet& then);  // [cell]
+
+ private:
+  const std::vector<Resources>& accounts_;
+  std::unordered_map<const Fleet*, std::vector<Resources>> by_fleet_;
+};
+
+// Any resource over what there is of it; 0 = not limited.
+bool Exceeds(const Resources& demand, const Resources& capacity);
 
 // Mean and variance of a cell's demand at each step, accounts taken as independent.
 struct CellForecast {

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
+#include "service/plan/calibration.h"
 #include "service/plan/demand.h"
 #include "service/plan/risk.h"
+#include "service/plan/splits.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
@@ -18,6 +21,7 @@ struct Relief {
   int32_t source = 0;
   int32_t target = 0;
   Resources reserved{};  // its p95 over the horizon, held in the target
+  bool urgent = false;   // of use as soon as it can serve: it is created running
   Explanation evidence;  // all but the action
 };
 
@@ -25,6 +29,8 @@ struct Plan {
   std::vector<CellRisk> risks;          // [cell] with the splits in force
   std::vector<CellRisk> risks_without;  // [cell] had nothing been moved
   std::vector<CellForecast> forecasts_without;
+  std::vector<CellRisk> said_without;              // risks_without before they were corrected
+  std::unordered_map<std::string, Advice> advice;  // of each shadow, by instance
   std::vector<Relief> reliefs;
   std::vector<std::string> alerts;
 };
@@ -35,13 +41,20 @@ struct PlanInput {
   const ForecastTable& table;
   const std::vector<Shadow>& shadows;
   const CellErrorMemory& errors;
+  const RiskCalibration& calibration;
   const PlanSettings& settings;
-  double split_max = 1;    // what a shadow may come to take
-  bool may_create = true;  // false: paused or observing; risks only
+  const std::vector<Resources>& demand;  // [account] now; empty = not known
+  double split_max = 1;                  // what a shadow may come to take
+  bool may_create = true;                // false: paused or observing; risks and advice only
   int64_t now_ms = 0;
   int64_t step_ms = 0;
+  int lead_steps = 2;    // until a shadow that is decided now serves
+  int resume_steps = 6;  // a shadow is resumed when it is of use within so many
 };
 
 Plan MakePlan(const PlanInput& input);
+
+// What the plan advises for a shadow; nothing to gain if it does not know it.
+Advice AdviceFor(const Plan& plan, const Shadow& shadow);
 
 }  // namespace foreshadow

@@ -75,15 +75,17 @@ std::vector<CellRisk> RiskOfCells(const Fleet& fleet, const std::vector<CellFore
   return risks;
 }
 
-double Utilisation(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
-                   const CellErrorMemory& errors) {
+Utilisation UtilisationOf(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+                          const CellErrorMemory& errors) {
   const Resources& capacity = fleet.cells[cell].capacity;
-  double worst = 0;
+  Utilisation worst;
   for (int r = 0; r < kResources; ++r) {
     if (capacity[r] <= 0) continue;
     for (int step = 0; step < forecast.steps; ++step) {
-      const double p95 = forecast.mean[r][step] + kZ95 * Deviation(forecast, errors, cell, r, step);
-      worst = std::max(worst, p95 / capacity[r]);
+      const double mean = forecast.mean[r][step];
+      const double p95 = mean + kZ95 * Deviation(forecast, errors, cell, r, step);
+      worst.expected = std::max(worst.expected, mean / capacity[r]);
+      worst.p95 = std::max(worst.p95, p95 / capacity[r]);
     }
   }
   return worst;

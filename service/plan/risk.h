@@ -6,6 +6,7 @@
 
 #include <array>
 #include <deque>
+#include <memory>
 #include <vector>
 
 #include "service/plan/demand.h"
@@ -20,7 +21,8 @@ struct CellErrorMemory {
   std::vector<std::array<BySteps, kResources>> mean_square;
   struct Made {
     int64_t made_at_ms = 0;
-    std::vector<CellForecast> cells;  // as if nothing had been moved
+    std::shared_ptr<const Fleet> fleet;  // as it was
+    std::vector<CellForecast> cells;     // as if nothing had been moved
   };
   std::deque<Made> made;  // not yet judged at every step; newest first
 };
@@ -36,9 +38,12 @@ CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& foreca
                     const CellErrorMemory& errors, double threshold, int64_t now_ms,
                     int64_t step_ms);
 
-// The 95th percentile of a cell's demand as a share of its capacity, worst resource and step; 0
-// when nothing is limited.
-double Utilisation(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
-                   const CellErrorMemory& errors);
+// A cell's demand as a share of its capacity, worst resource and step; 0 when nothing is limited.
+struct Utilisation {
+  double expected = 0;
+  double p95 = 0;
+};
+Utilisation UtilisationOf(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+                          const CellErrorMemory& errors);
 
 }  // namespace foreshadow

@@ -13,31 +13,43 @@ struct Decision {
   std::string reason;
 };
 
+bool Serves(const Shadow& shadow) {
+  return shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kPromoting;
+}
+
 Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow& shadow) {
   const std::string& source = in.fleet.cells[shadow.source].id;
   const std::string& target = in.fleet.cells[shadow.target].id;
   if (!in.reachable[shadow.target]) {
     return {0, fmt::format("cell {} does not answer", target)};
   }
-  const bool urgent = Needed(in, shadow, in.step_ms);
-  if (EndangersTarget(in, shadow)) {
-    // Both in danger: moving load to and fro helps neither.
-    if (urgent) return {shadow.split, ""};
-    return {0, fmt::format("cell {} needs its own capacity", target)};
-  }
-  // Within the guard rails nothing goes all at once: a shadow gets what it has shown to carry.
-  if (urgent && !shadow.learned.railed) {
-    return {settings.split_max,
-            fmt::format("cell {} is over its capacity or will be within a step", source)};
-  }
+  if (shadow.state == ShadowState::kPromoting) return {1, "it is about to become the primary"};
   const bool just_resumed = shadow.since_ms == in.now_ms;
-  if (just_resumed) {
-    return {std::min(settings.first_split, settings.split_max), "first share of the traffic"};
+  const double first = std::min(settings.first_split, settings.split_max);
+  // Within the guard rails nothing goes all at once: a shadow gets what it has shown to carry.
+  if (shadow.learned.railed) {
+    if (just_resumed) return {first, "first share of the traffic"};
+    return {std::clamp(shadow.wanted_split, 0.0, settings.split_max), shadow.learned.reason};
   }
-  const double wanted = std::clamp(shadow.wanted_split, 0.0, settings.split_max);
-  if (shadow.learned.railed) return {wanted, shadow.learned.reason};
+  const Advice advice = AdviceFor(in.plan, shadow);
+  const PlanSettings& plan = in.plan_settings;
+  const double price = plan.gain_min + (shadow.split > 0 ? 0 : plan.move_cost);
+  if (advice.gain_next >= price) {
+    return {advice.split, fmt::format("cells {} and {} are expected to serve most so in the next "
+                                      "step",
+                                      source, target)};
+  }
+  if (just_resumed) return {first, "first share of the traffic"};
+  // Traffic that comes home at the first quiet step goes out again at the next busy one.
+  const bool held = shadow.split > 0 && in.now_ms - shadow.moved_ms < settings.hold_ms;
+  const double least = held ? std::min(settings.first_split / 2, settings.split_max) : 0;
+  if (!held && !Needed(in, shadow)) {
+    return {0, fmt::format("cell {} is out of danger", source)};
+  }
+  const double planned = std::min(advice.planned, shadow.wanted_split);
+  const double wanted = std::max(least, planned < settings.first_split / 2 ? 0 : planned);
   return {wanted, wanted > shadow.split
-                      ? fmt::format("cell {} is still in danger", source)
+                      ? fmt::format("cell {} will need relief", source)
                       : fmt::format("cell {} is safer, or cell {} is not", source, target)};
 }
 
@@ -46,11 +58,12 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
 void Route(const Outlook& in, const LearnSettings& settings, Decisions& decisions,
            Changes& changes) {
   for (Shadow& shadow : decisions.shadows) {
-    if (shadow.state != ShadowState::kSharing) continue;
+    if (!Serves(shadow) || HasOpenAction(decisions, shadow)) continue;
     Decision decision = SplitOf(in, settings, shadow);
     const bool lost = !in.reachable[shadow.target];
     if (decisions.paused && !lost) decision.split = shadow.split;
     if (decision.split == shadow.split) continue;
+    if (shadow.split == 0) shadow.moved_ms = in.now_ms;
     shadow.split = shadow.wanted_split = decision.split;
     Explanation e =
         Open(in.fleet, shadow, ActionKind::kSetSplit, decision.reason, in.now_ms, decisions);

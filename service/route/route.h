@@ -8,10 +8,10 @@
 
 namespace foreshadow {
 
-// Guard rails, in this order: a shadow that does not run, or whose cell does not answer, takes
-// nothing; one whose cell is over capacity or about to be takes nothing, unless the source is as
-// badly off, when nothing moves; a source over capacity, or about to be in the next step, gives
-// learn.split_max at once; the first split is learn.first_split.
+// Guard rails, in this order: a shadow whose cell does not answer takes nothing; where the coming
+// step is at stake, the split is the one at which both cells are expected to cost least
+// (plan/splits.h), at once; else the first split is learn.first_split, and from there on it follows
+// what is planned no faster than learning allows. It does not sink to 0 before learn.hold_ms.
 void Route(const Outlook& outlook, const LearnSettings& settings, Decisions& decisions,
            Changes& changes);
 

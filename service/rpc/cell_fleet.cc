@@ -45,7 +45,7 @@ grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
       request.set_id(action.instance_id);
       request.set_account_id(action.account);
       request.set_role(v1::INSTANCE_ROLE_SHADOW);
-      request.set_paused(true);
+      request.set_paused(!action.run);
       *request.mutable_reserved() = ToProto(action.reserved);
       return stub.CreateInstance(&context, request, &instance);
     }
@@ -65,6 +65,18 @@ grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
       request.set_grace_ms(kGraceMs);
       v1::DestroyInstanceResponse response;
       return stub.DestroyInstance(&context, request, &response);
+    }
+    case ActionKind::kPromote: {
+      v1::PromoteInstanceRequest request;
+      request.set_id(action.instance_id);
+      return stub.PromoteInstance(&context, request, &instance);
+    }
+    case ActionKind::kRetire: {
+      v1::RetirePrimaryRequest request;
+      request.set_account_id(action.account);
+      request.set_grace_ms(kGraceMs);
+      v1::RetirePrimaryResponse response;
+      return stub.RetirePrimary(&context, request, &response);
     }
     case ActionKind::kSetSplit:
       return grpc::Status::OK;  // the data plane's, never queued here
@@ -104,12 +116,13 @@ class CellFleet : public Hands {
 
  private:
   void CarryOut(const Action& action) {
-    const auto cell = std::find_if(cells_.begin(), cells_.end(), [&](const CellConfig& c) {
-      return c.cell.id == action.target_cell;
-    });
+    const std::string& where =
+        action.kind == ActionKind::kRetire ? action.source_cell : action.target_cell;
+    const auto cell = std::find_if(cells_.begin(), cells_.end(),
+                                   [&](const CellConfig& c) { return c.cell.id == where; });
     Outcome outcome{action.id, false, true, ""};
     if (cell == cells_.end() || stubs_[cell - cells_.begin()] == nullptr) {
-      outcome.message = fmt::format("cell {} has no agent configured", action.target_cell);
+      outcome.message = fmt::format("cell {} has no agent configured", where);
     } else {
       const grpc::Status status = Carry(*stubs_[cell - cells_.begin()], action);
       outcome.done = status.ok();
@@ -128,7 +141,9 @@ class CellFleet : public Hands {
     const grpc::Status status = stubs_[cell]->ListInstances(&context, {}, &response);
     CellReport report{static_cast<int32_t>(cell), status.ok(), {}};
     for (const v1::Instance& instance : response.instances()) {
-      if (instance.state() != v1::INSTANCE_STATE_EXITED) report.instances.push_back(instance.id());
+      const bool shadow = instance.role() == v1::INSTANCE_ROLE_SHADOW;
+      const bool exited = instance.state() == v1::INSTANCE_STATE_EXITED;
+      if (shadow && !exited) report.instances.push_back(instance.id());
     }
     engine_.Tell(std::move(report));
     const std::lock_guard lock(mutex_);

@@ -65,6 +65,10 @@ Engine::Engine(Config config, ModelList models, HistoryStore& store)
       models_(std::make_shared<const ModelList>(std::move(models))),
       world_(
           store, config_.settings.tick.seed, [this] { return fleet(); },
+          [this](const std::vector<Account>& moved) {
+            const std::lock_guard lock(mutex_);
+            fleet_ = AbsorbAccounts(moved, fleet_, account_index_);
+          },
           [this](const Action& action) {
             if (hands_ != nullptr) hands_->Start(action);
           }) {}

@@ -3,22 +3,17 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string_view>
+
+#include "kernels/check.h"
 
 namespace foreshadow {
 namespace {
 
 constexpr std::string_view kInstancePrefix = "shadow-";
 constexpr int kBackoffDoublingsMax = 5;  // 32 steps at most between two attempts
-
-// Over capacity now, or likely to be by `until_ms`.
-bool InDanger(const Resources& capacity, const Resources& demand, const CellRisk& risk,
-              int64_t until_ms) {
-  for (int r = 0; r < kResources; ++r) {
-    if (capacity[r] > 0 && demand[r] > capacity[r]) return true;
-  }
-  return risk.expected_ms != 0 && risk.expected_ms <= until_ms;
-}
+constexpr double kTookRate = 0.1;        // about the last 10 creations tell how long one takes
 
 Shadow* Find(Decisions& decisions, const std::string& instance_id) {
   for (Shadow& shadow : decisions.shadows) {
@@ -27,16 +22,11 @@ Shadow* Find(Decisions& decisions, const std::string& instance_id) {
   return nullptr;
 }
 
-bool HasOpenAction(const Decisions& decisions, const Shadow& shadow) {
-  return std::any_of(decisions.open.begin(), decisions.open.end(), [&](const Explanation& e) {
-    return e.action.instance_id == shadow.instance_id;
-  });
-}
-
 void Enter(Shadow& shadow, ShadowState state, int64_t now_ms) {
+  FORESHADOW_CHECK(Follows(shadow.state, state));
   shadow.state = state;
   shadow.since_ms = now_ms;
-  const bool serves = state == ShadowState::kSharing;
+  const bool serves = state == ShadowState::kSharing || state == ShadowState::kPromoting;
   if (!serves) shadow.split = shadow.wanted_split = 0;
   if (state == ShadowState::kWarm || state == ShadowState::kIdle) shadow.idle_since_ms = now_ms;
   if (serves) shadow.idle_since_ms = 0;
@@ -47,15 +37,19 @@ void ForgetGone(Decisions& decisions) {
 }
 
 // The state that a finished action leads to.
-ShadowState After(ActionKind kind, ShadowState now) {
-  switch (kind) {
+ShadowState After(const Action& action, ShadowState now) {
+  switch (action.kind) {
     case ActionKind::kCreate:
-      return ShadowState::kWarm;
+      return action.run ? ShadowState::kSharing : ShadowState::kWarm;
     case ActionKind::kResume:
       return ShadowState::kSharing;
     case ActionKind::kPause:
       return ShadowState::kIdle;
     case ActionKind::kDestroy:
+      return ShadowState::kGone;
+    case ActionKind::kPromote:
+      return ShadowState::kPromoted;
+    case ActionKind::kRetire:
       return ShadowState::kGone;
     case ActionKind::kSetSplit:
       return now;
@@ -63,10 +57,11 @@ ShadowState After(ActionKind kind, ShadowState now) {
   return now;
 }
 
-// Giving up a create or a resume leaves a failed shadow; giving up a pause or a destroy would leave
-// an instance running that nobody asks for, so these are repeated for ever.
+// Giving up a create or a resume leaves a failed shadow, a promotion one that serves on; giving up
+// a pause, a destroy or a retirement would leave an instance running that nobody asks for, so these
+// are repeated for ever.
 bool MayGiveUp(ActionKind kind) {
-  return kind == ActionKind::kCreate || kind == ActionKind::kResume;
+  return kind == ActionKind::kCreate || kind == ActionKind::kResume || kind == ActionKind::kPromote;
 }
 
 void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions& decisions,
@@ -78,8 +73,20 @@ void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions&
     action.settled_ms = in.now_ms;
     action.message.clear();
     if (shadow == nullptr) return;
-    if (action.kind == ActionKind::kCreate) ++decisions.scores.shadows_created;
-    Enter(*shadow, After(action.kind, shadow->state), in.now_ms);
+    if (action.kind == ActionKind::kCreate) {
+      ++decisions.scores.shadows_created;
+      const auto took_ms = static_cast<double>(in.now_ms - action.decided_ms);
+      double& mean_ms = decisions.create_took_ms;
+      mean_ms += (mean_ms == 0 ? 1 : kTookRate) * (took_ms - mean_ms);
+    }
+    if (action.kind == ActionKind::kPromote) {
+      Account account = in.fleet.accounts[shadow->account];
+      account.cell = shadow->target;
+      changes.moved.push_back(std::move(account));
+    }
+    // One that vanished meanwhile stays failed.
+    const ShadowState next = After(action, shadow->state);
+    if (Follows(shadow->state, next)) Enter(*shadow, next, in.now_ms);
     return;
   }
   ++action.attempts;
@@ -89,7 +96,11 @@ void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions&
   if (give_up) {
     action.state = ActionState::kFailed;
     action.settled_ms = in.now_ms;
-    if (shadow != nullptr) Enter(*shadow, ShadowState::kFailed, in.now_ms);
+    if (shadow != nullptr) {
+      // One that cannot be promoted goes on as a shadow.
+      const bool serves = action.kind == ActionKind::kPromote;
+      Enter(*shadow, serves ? ShadowState::kSharing : ShadowState::kFailed, in.now_ms);
+    }
     changes.alerts.push_back(
         fmt::format("gave up to {} {} of account {} in cell {} after {} "
                     "attempts: {}",
@@ -122,9 +133,11 @@ void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Chang
              report.instances.end();
     };
     for (Shadow& shadow : decisions.shadows) {
-      const bool created = shadow.state == ShadowState::kWarm ||
-                           shadow.state == ShadowState::kSharing ||
-                           shadow.state == ShadowState::kIdle;
+      const bool created =
+          shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kSharing ||
+          shadow.state == ShadowState::kIdle ||
+          // While it is promoted it is no longer listed as a shadow.
+          (shadow.state == ShadowState::kPromoting && !HasOpenAction(decisions, shadow));
       // A report may be older than the newest change: only what stood for a step can be missed.
       const bool settled = in.now_ms - shadow.since_ms > in.step_ms;
       if (shadow.target != report.cell || !created || !settled || listed(shadow.instance_id)) {
@@ -185,7 +198,8 @@ void Create(const Outlook& in, const Relief& relief, Decisions& decisions, Chang
   shadow.reserved = relief.reserved;
   shadow.created_ms = in.now_ms;
   const bool waits = in.settings.mode == Mode::kRecommend;
-  Enter(shadow, waits ? ShadowState::kPlanned : ShadowState::kCreating, in.now_ms);
+  shadow.state = waits ? ShadowState::kPlanned : ShadowState::kCreating;
+  shadow.since_ms = in.now_ms;
 
   const CellRisk& risk = relief.evidence.risk;
   const std::string when = risk.expected_ms
@@ -198,6 +212,7 @@ void Create(const Outlook& in, const Relief& relief, Decisions& decisions, Chang
                               Name(static_cast<SignalKind>(risk.resource)), when),
                   in.now_ms, decisions)
                  .action;
+  e.action.run = relief.urgent && !waits;
   if (waits) {
     e.action.state = ActionState::kWaiting;
     e.guard_rails.emplace_back("shadow.mode = \"recommend\": waits for approval");
@@ -224,9 +239,17 @@ void Expire(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
   Enter(shadow, ShadowState::kGone, in.now_ms);
 }
 
+// Traffic has been there for a while, and the account is better off there.
+bool MayPromote(const Outlook& in, const Shadow& shadow) {
+  return in.settings.promote_after_ms > 0 && shadow.split > 0 && shadow.moved_ms > 0 &&
+         in.now_ms - shadow.moved_ms >= in.settings.promote_after_ms &&
+         in.settings.mode == Mode::kAct && in.reachable[shadow.target] &&
+         AdviceFor(in.plan, shadow).better_there;
+}
+
 void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
   const bool moved_home = in.fleet.accounts[shadow.account].cell != shadow.source;
-  const bool needed = !moved_home && Needed(in, shadow, in.settings.resume_lead_ms);
+  const bool needed = !moved_home && Needed(in, shadow);
   switch (shadow.state) {
     case ShadowState::kPlanned:
       if (in.now_ms - shadow.created_ms >= in.settings.idle_ms) {
@@ -249,7 +272,13 @@ void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
       }
       return;
     case ShadowState::kSharing:
-      if (!needed && shadow.split == 0 && shadow.wanted_split == 0 && in.now_ms > shadow.since_ms) {
+      if (moved_home) {
+        OpenAndRecord(in, shadow, ActionKind::kDestroy, "its account has moved to another cell",
+                      decisions, changes);
+        Enter(shadow, ShadowState::kDecommissioning, in.now_ms);
+      } else if (MayPromote(in, shadow)) {
+        Enter(shadow, ShadowState::kPromoting, in.now_ms);
+      } else if (!needed && shadow.split == 0 && in.now_ms > shadow.since_ms) {
         OpenAndRecord(in, shadow, ActionKind::kPause,
                       fmt::format("cell {} is out of danger", in.fleet.cells[shadow.source].id),
                       decisions, changes);
@@ -260,6 +289,21 @@ void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
       OpenAndRecord(in, shadow, ActionKind::kDestroy, "it failed", decisions, changes);
       Enter(shadow, ShadowState::kDecommissioning, in.now_ms);
       return;
+    case ShadowState::kPromoting:
+      if (!in.reachable[shadow.target] || !AdviceFor(in.plan, shadow).better_there) {
+        Enter(shadow, ShadowState::kSharing, in.now_ms);
+      } else if (shadow.split >= 1 && in.now_ms > shadow.since_ms) {
+        OpenAndRecord(
+            in, shadow, ActionKind::kPromote,
+            fmt::format("account {} is better off in cell {}", in.fleet.accounts[shadow.account].id,
+                        in.fleet.cells[shadow.target].id),
+            decisions, changes);
+      }
+      return;
+    case ShadowState::kPromoted:
+      OpenAndRecord(in, shadow, ActionKind::kRetire, "its shadow has taken its place", decisions,
+                    changes);
+      return;
     case ShadowState::kCreating:
     case ShadowState::kDecommissioning:
     case ShadowState::kGone:
@@ -269,15 +313,69 @@ void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
 
 }  // namespace
 
-bool Needed(const Outlook& in, const Shadow& shadow, int64_t lead_ms) {
-  const int32_t source = in.fleet.accounts[shadow.account].cell;
-  return InDanger(in.fleet.cells[source].capacity, in.demand[source].without,
-                  in.plan.risks_without[source], in.now_ms + lead_ms);
+bool Follows(ShadowState from, ShadowState to) {
+  using enum ShadowState;
+  if (from == to) return true;
+  switch (from) {
+    case kPlanned:
+      return to == kCreating || to == kGone;
+    case kCreating:
+      return to == kWarm || to == kSharing || to == kFailed;
+    case kWarm:
+    case kIdle:
+      return to == kSharing || to == kDecommissioning || to == kFailed;
+    case kSharing:
+      return to == kIdle || to == kPromoting || to == kDecommissioning || to == kFailed;
+    case kPromoting:
+      return to == kSharing || to == kPromoted || to == kFailed;
+    case kPromoted:
+    case kDecommissioning:
+      return to == kGone;
+    case kFailed:
+      return to == kDecommissioning;
+    case kGone:
+      return false;
+  }
+  return false;
 }
 
-bool EndangersTarget(const Outlook& in, const Shadow& shadow) {
-  return InDanger(in.fleet.cells[shadow.target].capacity, in.demand[shadow.target].with,
-                  in.plan.risks[shadow.target], in.now_ms + in.step_ms);
+void FollowOrigins(const Fleet& before, const std::vector<Account>& registered,
+                   const std::unordered_map<std::string, int32_t>& index,
+                   const std::vector<Account>& moved, std::vector<Origin>& origins) {
+  const auto forget = [&](int32_t account) {
+    std::erase_if(origins, [&](const Origin& o) { return o.account == account; });
+  };
+  for (const Account& account : registered) {
+    const int32_t i = index.at(account.id);
+    const bool known = i < std::ssize(before.accounts);
+    if (known && before.accounts[i].cell != account.cell) forget(i);
+  }
+  for (const Account& account : moved) {
+    const int32_t i = index.at(account.id);
+    const auto it = std::ranges::find(origins, i, &Origin::account);
+    if (it == origins.end()) {
+      origins.push_back({i, before.accounts[i].cell});
+    } else if (it->cell == account.cell) {
+      forget(i);
+    }
+  }
+}
+
+bool HasOpenAction(const Decisions& decisions, const Shadow& shadow) {
+  return std::any_of(decisions.open.begin(), decisions.open.end(), [&](const Explanation& e) {
+    return e.action.instance_id == shadow.instance_id;
+  });
+}
+
+bool Needed(const Outlook& in, const Shadow& shadow) {
+  const PlanSettings& s = in.plan_settings;
+  const bool has_traffic = shadow.split > 0;  // moving it is paid
+  return AdviceFor(in.plan, shadow).gain >= s.gain_min + (has_traffic ? 0 : s.move_cost);
+}
+
+int LeadSteps(const Decisions& decisions, int64_t step_ms) {
+  const double steps = std::ceil(decisions.create_took_ms / static_cast<double>(step_ms));
+  return std::clamp(static_cast<int>(steps), 1, kHorizonStepsMax);
 }
 
 Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std::string reason,

@@ -2,16 +2,11 @@
 // ones went, and keeps at most one action open per shadow. Pure: the caller writes the result down
 // before anything is carried out.
 //
-//   planned --approved--> creating --done--> warm --needed--> sharing --split 0, not needed--> idle
-//      |                     |                 |                                              |  |
-//      +--not approved-------+--given up       +--idle too long--> decommissioning <----------+  |
-//      v                     v                                        |                          |
-//     gone                 failed                                     v          needed again:
-//     sharing
-//                                                                    gone
+// docs/architecture.md has the table of states; Follows() is the same table as code.
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "service/plan/plan.h"
@@ -34,14 +29,27 @@ struct Moment {
 struct Outlook : Moment {
   const Plan& plan;
   const std::vector<CellDemand>& demand;  // [cell]
-  double risk_threshold = 0.25;
+  const PlanSettings& plan_settings;
 };
 
 // What this stage and the next did: written to the audit log, then carried out.
 struct Changes {
   std::vector<Explanation> explanations;  // decided or settled now
+  std::vector<Account> moved;             // accounts that live in another cell from here on
   std::vector<std::string> alerts;
 };
+
+// Keeps the origins of promoted accounts: `moved` are promoted now, `registered` were registered
+// anew by operators, which makes where they say the origin.
+void FollowOrigins(const Fleet& before, const std::vector<Account>& registered,
+                   const std::unordered_map<std::string, int32_t>& index,
+                   const std::vector<Account>& moved, std::vector<Origin>& origins);
+
+// Whether a shadow may go from one state straight to the other.
+bool Follows(ShadowState from, ShadowState to);
+
+// True while an action of the shadow is on its way.
+bool HasOpenAction(const Decisions& decisions, const Shadow& shadow);
 
 // Takes in outcomes of earlier actions, what the cells list, and what operators said.
 void TakeIn(const Moment& moment, const Inbox& inbox, Decisions& decisions, Changes& changes);
@@ -49,12 +57,13 @@ void TakeIn(const Moment& moment, const Inbox& inbox, Decisions& decisions, Chan
 // Starts the shadows of the plan and moves the others on.
 void Advance(const Outlook& outlook, Decisions& decisions, Changes& changes);
 
-// True while the account's own cell is in danger so near that its shadow should take traffic: it is
-// over its capacity, or likely to be within `lead_ms`, had nothing been moved.
-bool Needed(const Outlook& outlook, const Shadow& shadow, int64_t lead_ms);
+// True when traffic at the shadow is expected to save what moving it costs, within the time in
+// which a shadow is resumed.
+bool Needed(const Outlook& outlook, const Shadow& shadow);
 
-// True when the shadow's cell, as it serves now, is over its capacity or will be within a step.
-bool EndangersTarget(const Outlook& outlook, const Shadow& shadow);
+// Steps from deciding on a shadow to the first one that it can serve, by how long cells took of
+// late.
+int LeadSteps(const Decisions& decisions, int64_t step_ms);
 
 // Opens an action for a shadow and records why.
 Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std::string reason,

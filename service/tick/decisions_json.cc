@@ -61,6 +61,7 @@ json ToJson(const Action& a) {
           {"target_cell", a.target_cell},
           {"split", a.split},
           {"reserved", a.reserved},
+          {"run", a.run},
           {"decided_ms", a.decided_ms},
           {"settled_ms", a.settled_ms},
           {"retry_at_ms", a.retry_at_ms},
@@ -72,7 +73,7 @@ json ToJson(const Action& a) {
 Action ActionFrom(const json& j) {
   Action a;
   j.at("id").get_to(a.id);
-  a.kind = EnumFrom<ActionKind>(j.at("kind"), 5);
+  a.kind = EnumFrom<ActionKind>(j.at("kind"), kActionKinds);
   a.state = EnumFrom<ActionState>(j.at("state"), 4);
   j.at("instance_id").get_to(a.instance_id);
   j.at("account").get_to(a.account);
@@ -80,6 +81,7 @@ Action ActionFrom(const json& j) {
   j.at("target_cell").get_to(a.target_cell);
   j.at("split").get_to(a.split);
   j.at("reserved").get_to(a.reserved);
+  a.run = j.value("run", false);  // not in what older versions wrote
   j.at("decided_ms").get_to(a.decided_ms);
   j.at("settled_ms").get_to(a.settled_ms);
   j.at("retry_at_ms").get_to(a.retry_at_ms);
@@ -131,6 +133,7 @@ json ToJson(const Explanation& e, const Fleet& fleet) {
   return {{"action", ToJson(e.action)},
           {"risk", ToJson(e.risk, fleet)},
           {"probability_after", e.probability_after},
+          {"gain", e.gain},
           {"account_p50", e.account_p50},
           {"account_p95", e.account_p95},
           {"target_utilisation_before", e.target_utilisation_before},
@@ -145,6 +148,7 @@ Explanation ExplanationFrom(const json& j, const Ids& ids) {
   e.action = ActionFrom(j.at("action"));
   e.risk = RiskFrom(j.at("risk"), ids);
   j.at("probability_after").get_to(e.probability_after);
+  e.gain = j.value("gain", 0.0);  // not in what older versions wrote
   j.at("account_p50").get_to(e.account_p50);
   j.at("account_p95").get_to(e.account_p95);
   j.at("target_utilisation_before").get_to(e.target_utilisation_before);
@@ -195,6 +199,7 @@ json ToJson(const Shadow& s, const Fleet& fleet) {
           {"created_ms", s.created_ms},
           {"since_ms", s.since_ms},
           {"idle_since_ms", s.idle_since_ms},
+          {"moved_ms", s.moved_ms},
           {"reserved", s.reserved},
           {"learned", ToJson(s.learned)}};
 }
@@ -205,12 +210,13 @@ Shadow ShadowFrom(const json& j, const Ids& ids) {
   s.account = ids.Account(j.at("account").get<std::string>());
   s.source = ids.Cell(j.at("source").get<std::string>());
   s.target = ids.Cell(j.at("target").get<std::string>());
-  s.state = EnumFrom<ShadowState>(j.at("state"), 8);
+  s.state = EnumFrom<ShadowState>(j.at("state"), kShadowStates);
   j.at("split").get_to(s.split);
   j.at("wanted_split").get_to(s.wanted_split);
   j.at("created_ms").get_to(s.created_ms);
   j.at("since_ms").get_to(s.since_ms);
   j.at("idle_since_ms").get_to(s.idle_since_ms);
+  s.moved_ms = j.value("moved_ms", int64_t{0});  // not in what older versions wrote
   j.at("reserved").get_to(s.reserved);
   if (j.contains("learned")) s.learned = SplitMemoryFrom(j.at("learned"));  // not in older ones
   return s;
@@ -340,6 +346,23 @@ DriftWatches DriftFrom(const json& j) {
   return watches;
 }
 
+json OriginsToJson(const std::vector<Origin>& origins, const Fleet& fleet) {
+  json all = json::object();
+  for (const Origin& o : origins) all[fleet.accounts[o.account].id] = fleet.cells[o.cell].id;
+  return all;
+}
+
+// One whose account or cell is no longer known has nothing left to tell.
+std::vector<Origin> OriginsFrom(const json& j, const Ids& ids) {
+  std::vector<Origin> origins;
+  for (const auto& [account, cell] : j.items()) {
+    const auto a = ids.accounts.find(account);
+    const auto c = ids.cells.find(cell.get<std::string>());
+    if (a != ids.accounts.end() && c != ids.cells.end()) origins.push_back({a->second, c->second});
+  }
+  return origins;
+}
+
 json WatchesToJson(const std::vector<CellWatch>& watches, const Fleet& fleet) {
   json all = json::array();
   for (size_t c = 0; c < watches.size(); ++c) {
@@ -394,6 +417,9 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   if (j.contains("evaluation")) d.evaluation = EvaluationFrom(j.at("evaluation"));
   if (j.contains("drift")) d.drift = DriftFrom(j.at("drift"));
   j.at("next_action_id").get_to(d.next_action_id);
+  // Not in what older versions wrote.
+  d.create_took_ms = j.value("create_took_ms", 0.0);
+  d.origins = OriginsFrom(j.value("origins", json::object()), ids);
   j.at("last_tick_ms").get_to(d.last_tick_ms);
   j.at("paused").get_to(d.paused);
   return d;
@@ -417,6 +443,8 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"evaluation", ToJson(decisions.evaluation)},
               {"drift", ToJson(decisions.drift)},
               {"next_action_id", decisions.next_action_id},
+              {"create_took_ms", decisions.create_took_ms},
+              {"origins", OriginsToJson(decisions.origins, fleet)},
               {"last_tick_ms", decisions.last_tick_ms},
               {"paused", decisions.paused}}
       .dump();

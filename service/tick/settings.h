@@ -24,9 +24,17 @@ struct AnalyzeSettings {
 };
 
 struct PlanSettings {
-  double risk_threshold = 0.25;         // act when overload is at least this probable
-  double risk_target = 0.05;            // relieve until it is at most this probable
-  double target_headroom = 0.9;         // share of a target's capacity that its p95 may use
+  double risk_threshold = 0.25;  // act when overload is at least this probable
+  double risk_target = 0.05;     // relieve until it is at most this probable
+  double target_risk_max = 0.3;  // a cell as likely to run out takes no new shadow
+  double target_headroom = 2;    // share of a target's capacity that it is expected to use
+  // Prices, in core-hours of a shadow.
+  double unserved_cost = 100;           // a core-hour of demand that is not served
+  double overloaded_cost = 0.1;         // a core-hour of capacity of a cell while it is overloaded
+  double traffic_cost = 1;              // a core-hour served by a shadow
+  double gib_cost = 1 / 7.5;            // a GiB held for a shadow for an hour
+  double move_cost = 0.5;               // traffic that begins to go elsewhere
+  double gain_min = 0.1;                // below it nothing moves
   int32_t shadows_max = 1'000;          // in all
   int32_t shadows_per_source_max = 50;  // for accounts of one cell
   int32_t creations_per_tick_max = 20;
@@ -40,9 +48,11 @@ enum class Mode : uint8_t {
 
 struct ShadowSettings {
   Mode mode = Mode::kRecommend;
-  int64_t resume_lead_ms = 30 * 60'000;  // a warm shadow is resumed when overload is that near
-  int64_t idle_ms = 30 * 60'000;         // idle that long: decommissioned
-  int32_t attempts_max = 5;              // of one action
+  int64_t resume_lead_ms = 30 * 60'000;    // a warm shadow is resumed when overload is that near
+  int64_t idle_ms = 30 * 60'000;           // idle that long: decommissioned
+  int64_t promote_after_ms = 15 * 60'000;  // serving so long, where its account is better off:
+                                           // moved for good; 0 = never
+  int32_t attempts_max = 5;                // of one action
 };
 
 enum class LearnPolicy : uint8_t {

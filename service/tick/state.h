@@ -12,6 +12,7 @@
 #include "service/evaluate/evaluate.h"
 #include "service/forecast/forecast.h"
 #include "service/history/window.h"
+#include "service/plan/calibration.h"
 #include "service/plan/risk.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -28,7 +29,8 @@ struct State {
   PatternMemory patterns;
   ForecastMemory forecasts;
   CellErrorMemory cell_errors;  // of the cell-wide forecasts
-  EvaluationMemory candidate;   // its forecasts that wait for their samples
+  RiskCalibration risk_calibration;
+  EvaluationMemory candidate;  // its forecasts that wait for their samples
   Decisions decisions;
   std::unordered_set<uint64_t> started;  // actions that this process has begun to carry out
   bool warmed = false;                   // the mixture and cell errors have learned from the past

@@ -55,11 +55,6 @@ void UpdateWindow(const std::vector<Sample>& samples, int64_t series, int64_t no
   window.Write(samples);
 }
 
-std::vector<CellDemand> DemandAt(const WindowView& window, const Fleet& fleet,
-                                 const std::vector<Shadow>& shadows) {
-  return DemandOfCells(fleet, AccountDemand(window, std::ssize(fleet.accounts)), shadows);
-}
-
 // Forecasts the last hours as if they were to come, so that the weights of the models and the
 // errors of the cells are known from the first tick on.
 void Warm(const ModelList& models, State& state) {
@@ -74,7 +69,9 @@ void Warm(const ModelList& models, State& state) {
     const ForecastTable table =
         Forecast(then, fleet, state.patterns, models, state.forecasts, not_shown);
     const AccountForecasts moments = MomentsOf(table, std::ssize(fleet.accounts));
-    JudgeCells(DemandAt(then, fleet, {}), ForecastCells(fleet, moments, {}, {}), then.end_ms,
+    const std::vector<Resources> of_accounts = AccountDemand(then, std::ssize(fleet.accounts));
+    HomeDemand demand(of_accounts);
+    JudgeCells(demand, state.fleet, ForecastCells(fleet, moments, {}, {}), then.end_ms,
                then.step_ms, state.cell_errors);
   }
   state.forecasts.carried.resize(models.size());
@@ -102,8 +99,9 @@ std::vector<CellView> ViewCells(const Fleet& fleet, const std::vector<CellDemand
 
 void CountShadowHours(const std::vector<Shadow>& shadows, int64_t step_ms, Scores& scores) {
   for (const Shadow& shadow : shadows) {
-    const bool exists = shadow.state == ShadowState::kWarm ||
-                        shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kIdle;
+    const bool exists =
+        shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kSharing ||
+        shadow.state == ShadowState::kIdle || shadow.state == ShadowState::kPromoting;
     if (exists) scores.shadow_hours += static_cast<double>(step_ms) / 3'600'000;
   }
 }
@@ -159,17 +157,24 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   changes.alerts = std::move(inbox.alerts);
 
   // 1 ingest: who is there, what the cells and operators said
+  const std::shared_ptr<const Fleet> known = state.fleet;
   state.fleet = AbsorbAccounts(inbox.accounts, state.fleet, state.account_index);
   AbsorbReports(inbox.reports, state.reachable);
+  const std::shared_ptr<const Fleet> before = state.fleet;
+  TakeIn({*before, state.reachable, settings.shadow, now_ms, step_ms, jitter_ms}, inbox, next,
+         changes);
+  FollowOrigins(*known, inbox.accounts, state.account_index, {}, next.origins);
+  FollowOrigins(*before, {}, state.account_index, changes.moved, next.origins);
+  state.fleet = AbsorbAccounts(changes.moved, state.fleet, state.account_index);
   const Fleet& fleet = *state.fleet;
   const Moment moment{fleet, state.reachable, settings.shadow, now_ms, step_ms, jitter_ms};
-  TakeIn(moment, inbox, next, changes);
   clock.Done("ingest");
 
   // 2 history: the hot window
   UpdateWindow(inbox.samples, fleet.series_count(), now_ms, state.window);
   const WindowView window = state.window.view();
-  const std::vector<CellDemand> demand = DemandAt(window, fleet, next.shadows);
+  const std::vector<Resources> of_accounts = AccountDemand(window, std::ssize(fleet.accounts));
+  const std::vector<CellDemand> demand = DemandOfCells(fleet, of_accounts, next.shadows);
   clock.Done("history");
 
   // 3 analyze
@@ -191,13 +196,15 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   // 5 plan
   const bool may_create = settings.shadow.mode != Mode::kObserve && !next.paused;
   const Plan plan =
-      MakePlan({fleet, state.reachable, *table, next.shadows, state.cell_errors, settings.plan,
-                settings.learn.split_max, may_create, now_ms, step_ms});
+      MakePlan({fleet, state.reachable, *table, next.shadows, state.cell_errors,
+                state.risk_calibration, settings.plan, of_accounts, settings.learn.split_max,
+                may_create, now_ms, step_ms, LeadSteps(next, step_ms),
+                static_cast<int>(std::max<int64_t>(1, settings.shadow.resume_lead_ms / step_ms))});
   changes.alerts.insert(changes.alerts.end(), plan.alerts.begin(), plan.alerts.end());
   clock.Done("plan");
 
   // 6 shadow
-  const Outlook outlook{moment, plan, demand, settings.plan.risk_threshold};
+  const Outlook outlook{moment, plan, demand, settings.plan};
   Advance(outlook, next, changes);
   CountShadowHours(next.shadows, step_ms, next.scores);
   clock.Done("shadow");
@@ -217,9 +224,11 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   } else {
     next.evaluation = {};
   }
-  JudgeCells(demand, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
-  WatchCells(fleet, demand, plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms,
-             next.watches, next.scores);
+  HomeDemand home_demand(of_accounts);
+  JudgeCells(home_demand, state.fleet, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
+  WatchCells(fleet, demand, DemandAtOrigins(fleet, of_accounts, next.origins), plan.risks_without,
+             settings.plan.risk_threshold, now_ms, step_ms, next.watches, next.scores);
+  LearnRisk(plan.said_without, state.fleet, home_demand, now_ms, step_ms, state.risk_calibration);
   clock.Done("monitor");
 
   // 9 learn
@@ -230,7 +239,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
       Learn({.plan = plan,
              .fleet = fleet,
              .demand = demand,
-             .account_demand = AccountDemand(window, std::ssize(fleet.accounts)),
+             .account_demand = of_accounts,
              .measures = {},
              .settings = settings.learn,
              .risk_threshold = settings.plan.risk_threshold,
@@ -243,7 +252,9 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("learn");
 
   // Durable first, carried out after.
-  if (absl::Status status = world.Write({now_ms, &next, changes.explanations}); !status.ok()) {
+  const Commit commit{now_ms, &next, changes.explanations, changes.moved};
+  if (absl::Status status = world.Write(commit); !status.ok()) {
+    state.fleet = before;
     return status;
   }
   state.decisions = std::move(next);

@@ -12,13 +12,17 @@ const char* Name(SignalKind signal) {
 }
 
 const char* Name(ShadowState state) {
-  constexpr const char* kNames[] = {"planned", "creating",        "warm", "sharing",
-                                    "idle",    "decommissioning", "gone", "failed"};
+  constexpr const char* kNames[] = {"planned",   "creating",        "warm", "sharing",
+                                    "idle",      "decommissioning", "gone", "failed",
+                                    "promoting", "promoted"};
+  static_assert(std::size(kNames) == kShadowStates);
   return kNames[static_cast<int>(state)];
 }
 
 const char* Name(ActionKind kind) {
-  constexpr const char* kNames[] = {"create", "resume", "pause", "set-split", "destroy"};
+  constexpr const char* kNames[] = {"create",  "resume",  "pause", "set-split",
+                                    "destroy", "promote", "retire"};
+  static_assert(std::size(kNames) == kActionKinds);
   return kNames[static_cast<int>(kind)];
 }
 
@@ -57,6 +61,7 @@ std::string Words(const Explanation& e) {
         " capacity.",
         e.account_p50, e.account_p95, 100 * e.probability_after, 100 * e.target_utilisation_before,
         100 * e.target_utilisation_after);
+    words += fmt::format(" It is expected to save {:.3g} core-hours.", e.gain);
   }
   if (!e.model.empty()) words += fmt::format(" Forecast by {}.", e.model);
   for (const Alternative& other : e.alternatives) {

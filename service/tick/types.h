@@ -91,7 +91,10 @@ enum class ShadowState : uint8_t {
   kDecommissioning,
   kGone,
   kFailed,
+  kPromoting,  // takes all traffic, is about to become the primary
+  kPromoted,   // is the primary: the old one is being retired
 };
+inline constexpr int kShadowStates = 10;
 const char* Name(ShadowState state);
 
 // What decisions on a split remember from one to the next, where requests are measured.
@@ -116,11 +119,22 @@ struct Shadow {
   int64_t created_ms = 0;
   int64_t since_ms = 0;
   int64_t idle_since_ms = 0;  // 0 = in use
+  int64_t moved_ms = 0;       // when traffic last began to come; 0 = never
   Resources reserved{};       // held for it in the target cell
   SplitMemory learned;
 };
 
-enum class ActionKind : uint8_t { kCreate, kResume, kPause, kSetSplit, kDestroy };
+// kRetire is told to the source cell, all others to the target's.
+enum class ActionKind : uint8_t {
+  kCreate,
+  kResume,
+  kPause,
+  kSetSplit,
+  kDestroy,
+  kPromote,  // the instance is the account's primary from here on
+  kRetire,   // the primary that was is destroyed
+};
+inline constexpr int kActionKinds = 7;
 enum class ActionState : uint8_t { kWaiting, kIntended, kDone, kFailed };
 const char* Name(ActionKind kind);
 const char* Name(ActionState state);
@@ -135,6 +149,7 @@ struct Action {
   std::string target_cell;
   double split = 0;
   Resources reserved{};
+  bool run = false;  // kCreate: started at once, not left paused
   int64_t decided_ms = 0;
   int64_t settled_ms = 0;  // 0 = open
   int64_t retry_at_ms = 0;
@@ -168,6 +183,7 @@ struct Explanation {
   Action action;
   CellRisk risk;
   double probability_after = 0;
+  double gain = 0;  // core-hours that it is expected to save, its price taken off
   double account_p50 = 0;
   double account_p95 = 0;
   double target_utilisation_before = 0;
@@ -212,15 +228,25 @@ struct CellWatch {
   bool operator==(const CellWatch&) const = default;
 };
 
+// An account that was promoted into another cell, and the one where it had been registered: what
+// would be, had nothing been moved, is reckoned from there.
+struct Origin {
+  int32_t account = 0;
+  int32_t cell = 0;
+  bool operator==(const Origin&) const = default;
+};
+
 // Everything a restart must not lose. Small: it is written whole at each tick.
 struct Decisions {
   std::vector<Shadow> shadows;     // all that are not gone, oldest first
   std::vector<Explanation> open;   // actions that wait or are intended, with their evidence
   std::vector<CellWatch> watches;  // [cell]
+  std::vector<Origin> origins;     // of promoted accounts
   Scores scores;
   Evaluation evaluation;  // of the candidate model, if there is one
   DriftWatches drift;     // [signal]
   uint64_t next_action_id = 1;
+  double create_took_ms = 0;  // from deciding a shadow to its being there, of late; 0 = none yet
   int64_t last_tick_ms = 0;
   bool paused = false;
 };
@@ -268,6 +294,7 @@ struct Commit {
   int64_t tick_ms = 0;
   const Decisions* decisions = nullptr;
   std::vector<Explanation> explanations;  // of actions decided or settled in this tick
+  std::vector<Account> moved;             // accounts that live in another cell from here on
 };
 
 struct StageTime {

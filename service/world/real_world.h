@@ -12,8 +12,10 @@ namespace foreshadow {
 
 class RealWorld : public World {
  public:
-  // `fleet` gives the newest fleet, `start` begins to carry out an action. Both outlive this.
+  // `fleet` gives the newest fleet, `moved` hears of accounts that now live elsewhere, `start`
+  // begins to carry out an action. All outlive this.
   RealWorld(HistoryStore& store, uint64_t seed, std::function<std::shared_ptr<const Fleet>()> fleet,
+            std::function<void(const std::vector<Account>&)> moved,
             std::function<void(const Action&)> start);
 
   // Before each tick: its time, and the number of the newest command in its inbox (0 = none).
@@ -32,6 +34,7 @@ class RealWorld : public World {
   HistoryStore& store_;
   std::mt19937_64 random_;
   std::function<std::shared_ptr<const Fleet>()> fleet_;
+  std::function<void(const std::vector<Account>&)> moved_;
   std::function<void(const Action&)> start_;
   int64_t now_ms_ = 0;
   uint64_t commands_taken_ = 0;

@@ -29,7 +29,7 @@ namespace {
 namespace fs = std::filesystem;
 using Seconds = std::chrono::duration<double>;
 
-constexpr double kRiskThreshold = 0.25;  // written to the server's configuration too
+constexpr double kRiskThreshold = 0.1;  // written to the server's configuration too
 constexpr int64_t kInstanceMemoryBytes = 4 << 20;
 
 std::atomic<bool> interrupted = false;

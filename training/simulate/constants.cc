@@ -16,7 +16,7 @@ std::string ConstantsText() {
       kPrices.unserved_core_hour, kPrices.overloaded_core_hour, kPrices.shadow_core_hour,
       kPrices.move, kCreateMs, kResumeMs, kCopyBytesPerSecond, kCopyCpuShare, kCoresPerGib,
       kMemoryBytesUnknown, kServiceMs, kPingPongMs, kForkAfterMs, kEpisodeGapSteps, kNearlyFull,
-      kForeseeable);
+      kForeseeableDeviations);
 }
 
 std::string ConstantsHash() {

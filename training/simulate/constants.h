@@ -29,10 +29,10 @@ inline constexpr double kMemoryBytesUnknown = 1'241 * 1'048'576.0;
 inline constexpr double kServiceMs = 50;  // a request's, for the latency model
 inline constexpr int64_t kPingPongMs = 60 * 60'000;
 inline constexpr int64_t kForkAfterMs =
-    60 * 60'000;                             // a shadow's fork runs that much longer than it
-inline constexpr int kEpisodeGapSteps = 2;   // shorter calms do not end an episode
-inline constexpr double kNearlyFull = 0.9;   // OM90
-inline constexpr double kForeseeable = 0.5;  // chance that a panel member gave ahead
+    60 * 60'000;                            // a shadow's fork runs that much longer than it
+inline constexpr int kEpisodeGapSteps = 2;  // shorter calms do not end an episode
+inline constexpr double kNearlyFull = 0.9;  // OM90
+inline constexpr double kForeseeableDeviations = 1.28;  // above the last hour's mean
 
 std::string ConstantsText();
 std::string ConstantsHash();  // first 12 hex digits of its SHA-256

@@ -14,7 +14,7 @@ constexpr double kGib = 1'073'741'824.0;
 
 bool Exists(const Shadow& s) {
   return s.state == ShadowState::kWarm || s.state == ShadowState::kSharing ||
-         s.state == ShadowState::kIdle;
+         s.state == ShadowState::kIdle || s.state == ShadowState::kPromoting;
 }
 
 // Of sorted values.
@@ -93,25 +93,22 @@ Ledger::Ledger(const Demand& demand, const WorldOptions& options, int64_t first_
       traffic_(static_cast<size_t>(demand.count())),
       run_steps_(cells_),
       ready_(cells_),
-      ready_since_(cells_, -1) {
-  for (int64_t t = 0; t < demand.steps; ++t) {
-    for (int64_t a = 0; a < demand.count(); ++a) {
-      home_[t * cells_ + options.cell_of[a]] += demand.at(t, a, kCpu);
-    }
-  }
-}
+      ready_since_(cells_, -1) {}
 
 bool Ledger::Over(int64_t step, int32_t cell) const {
   const double capacity = options_.cells[cell].capacity[kCpu];
-  return capacity > 0 && home_[step * cells_ + cell] > capacity;
+  return step >= 0 && capacity > 0 && home_[step * cells_ + cell] > capacity;
 }
 
-void Ledger::FollowTraffic(int64_t step, const std::vector<Shadow>& shadows) {
+void Ledger::FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
+                           const std::vector<int32_t>& homes) {
   std::vector<double> split(traffic_.size(), 0);
   for (const Shadow& shadow : shadows) split[shadow.account] = shadow.split;
   const int64_t soon = kPingPongMs / demand_.step_ms;
   for (size_t a = 0; a < traffic_.size(); ++a) {
     Traffic& t = traffic_[a];
+    // It lives now where its traffic went.
+    if (!homes_.empty() && homes[a] != homes_[a]) t.split = 0;
     const bool moved = t.split == 0 && split[a] > 0;
     const bool returned = t.split > 0 && split[a] == 0;
     if ((moved || returned) && t.moved_step >= 0 && step - t.moved_step < soon && !t.counted &&
@@ -128,9 +125,54 @@ void Ledger::FollowTraffic(int64_t step, const std::vector<Shadow>& shadows) {
   }
 }
 
-void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows, const SimWorld& world) {
-  FollowTraffic(step, shadows);
+double Ledger::LoadOf(int64_t step, int32_t cell, const std::vector<int32_t>& homes) const {
+  double load = 0;
+  for (size_t a = 0; a < homes.size(); ++a) {
+    if (homes[a] == cell) load += demand_.at(step, static_cast<int64_t>(a), kCpu);
+  }
+  return load;
+}
+
+bool Ledger::Foreseeable(int64_t onset, int32_t cell, const std::vector<int32_t>& homes) const {
+  const double capacity = options_.cells[cell].capacity[kCpu];
+  const int64_t hour = std::max<int64_t>(1, kHorizonMs / demand_.step_ms);
+  const int64_t ahead = std::max<int64_t>(1, 15 * 60'000 / demand_.step_ms);
+  const int64_t day = 24 * hour;
+  std::vector<double> loads;  // from two hours before
+  for (int64_t t = std::max<int64_t>(0, onset - 2 * hour); t < onset; ++t) {
+    loads.push_back(LoadOf(t, cell, homes));
+  }
+  for (int64_t origin = onset - hour; origin <= onset - ahead; ++origin) {
+    if (origin - hour + 1 < std::max<int64_t>(0, onset - 2 * hour)) continue;
+    const auto end = loads.end() - (onset - origin - 1);
+    const std::vector<double> last(end - hour, end);
+    const double mean = std::accumulate(last.begin(), last.end(), 0.0) / static_cast<double>(hour);
+    double square = 0;
+    for (const double v : last) square += (v - mean) * (v - mean);
+    const double deviation =
+        std::sqrt(square / static_cast<double>(std::max<int64_t>(1, hour - 1)));
+    if (mean + kForeseeableDeviations * deviation > capacity) return true;
+  }
+  for (int64_t t = onset - day; t < onset - day + hour - ahead; ++t) {
+    if (t >= 0 && LoadOf(t, cell, homes) > capacity) return true;
+  }
+  return false;
+}
+
+void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
+                    const std::vector<int32_t>& homes, const SimWorld& world) {
+  FollowTraffic(step, shadows, homes);
+  homes_ = homes;
+  for (int64_t a = 0; a < demand_.count(); ++a) {
+    home_[step * cells_ + homes[a]] += demand_.at(step, a, kCpu);
+  }
   if (!scored(step)) return;
+  for (size_t c = 0; c < cells_; ++c) {
+    const auto id = static_cast<int32_t>(c);
+    if (Over(step, id) && !Over(step - 1, id) && Foreseeable(step, id, homes)) {
+      foreseeable_.emplace(step, id);
+    }
+  }
   std::vector<Resources> cell(cells_);
   std::vector<double> split(traffic_.size(), 0);
   std::vector<int32_t> target(traffic_.size(), -1);
@@ -153,7 +195,7 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows, const SimW
       if (demand == 0) continue;
       metrics_.demand[r] += demand * step_hours_;
       const double moved = MovesWithTraffic(r) ? split[a] * demand : 0;
-      cell[options_.cell_of[a]][r] += demand - moved;
+      cell[homes[a]][r] += demand - moved;
       if (moved > 0) cell[target[a]][r] += moved;
     }
   }
@@ -211,7 +253,7 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows, const SimW
   for (int64_t a = 0; a < demand_.count(); ++a) {
     const double demand = demand_.at(step, a, kCpu);
     const double at_home = 1 - split[a];
-    const int32_t home = options_.cell_of[a];
+    const int32_t home = homes[a];
     double unserved = at_home * (1 - served[home]);
     double on_overloaded = served[home] < 1 ? at_home : 0;
     if (split[a] > 0) {
@@ -247,7 +289,7 @@ void Ledger::Note(int64_t step, const TickReport& report) {
       }
     }
     for (int64_t a = 0; a < demand_.count(); ++a) {
-      if (options_.cell_of[a] != shadow.source || split[a] >= 1) continue;
+      if (homes_[a] != shadow.source || split[a] >= 1) continue;
       fork.shares.emplace_back(static_cast<int32_t>(a), 1 - split[a]);
     }
     forks.emplace(shadow.instance_id, std::move(fork));
@@ -271,9 +313,27 @@ void Ledger::Note(int64_t step, const TickReport& report) {
       ready_since_[c] = -1;
     }
   }
-  if (!scored(step)) return;
-  for (const CellRisk& risk : report.risks_without) {
-    said_.push_back({step, risk.within_15, risk.probability, risk.cell});
+  if (scored(step)) HoldAgainstTheFuture(step, report);
+}
+
+// What was said of each cell against what the accounts that live there will ask for.
+void Ledger::HoldAgainstTheFuture(int64_t step, const TickReport& report) {
+  const int64_t quarter = std::max<int64_t>(1, 15 * 60'000 / demand_.step_ms);
+  const int64_t hour = std::max<int64_t>(1, kHorizonMs / demand_.step_ms);
+  std::vector<bool> came(cells_, false);
+  for (int64_t ahead = 1; ahead <= hour && step + ahead < demand_.steps; ++ahead) {
+    std::vector<double> load(cells_, 0);
+    for (int64_t a = 0; a < demand_.count(); ++a) {
+      load[report.fleet->accounts[a].cell] += demand_.at(step + ahead, a, kCpu);
+    }
+    for (size_t c = 0; c < cells_; ++c) {
+      const double capacity = options_.cells[c].capacity[kCpu];
+      came[c] = came[c] || (capacity > 0 && load[c] > capacity);
+    }
+    for (const CellRisk& risk : report.risks_without) {
+      if (ahead == quarter) metrics_.within_15.Add(risk.within_15, came[risk.cell]);
+      if (ahead == hour) metrics_.within_60.Add(risk.probability, came[risk.cell]);
+    }
   }
 }
 
@@ -300,7 +360,7 @@ void Ledger::FindEpisodes() {
       if (!goes_on) counted = scored(t);
       if (goes_on && counted) metrics_.episodes.back().end_step = t;
       if (!goes_on && counted) {
-        Episode episode{cell, t, t, false, 0, false};
+        Episode episode{cell, t, t, false, 0, foreseeable_.contains({t, cell})};
         for (const auto& [from, to] : ready_[c]) {
           if (from >= t || to <= t - 1) continue;
           episode.covered = true;
@@ -315,20 +375,6 @@ void Ledger::FindEpisodes() {
 
 Metrics Ledger::Finish() {
   FindEpisodes();
-  for (const Said& said : said_) {
-    const auto came = [&](int64_t steps) {
-      for (int64_t t = said.step + 1; t <= said.step + steps; ++t) {
-        if (Over(t, said.cell)) return true;
-      }
-      return false;
-    };
-    const int64_t quarter = std::max<int64_t>(1, 15 * 60'000 / demand_.step_ms);
-    const int64_t hour = std::max<int64_t>(1, kHorizonMs / demand_.step_ms);
-    if (said.step + quarter < demand_.steps) {
-      metrics_.within_15.Add(said.within_15, came(quarter));
-    }
-    if (said.step + hour < demand_.steps) metrics_.within_60.Add(said.within_60, came(hour));
-  }
   for (size_t c = 0; c < cells_; ++c) {
     if (run_steps_[c] > 0) {
       run_minutes_.push_back(static_cast<double>(run_steps_[c]) * step_hours_ * 60);

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -29,14 +30,14 @@ struct Reliability {
   double base_rate() const;
 };
 
-// An overload of a cell had nothing been moved.
+// An overload of a cell had no traffic been moved from where accounts live.
 struct Episode {
   int32_t cell = 0;
   int64_t onset_step = 0;
   int64_t end_step = 0;
   bool covered = false;
   double lead_min = 0;       // from a ready shadow to its onset
-  bool foreseeable = false;  // set by the study, from what the panel said
+  bool foreseeable = false;  // to someone on the panel, 15 min ahead
 };
 
 struct Metrics {
@@ -74,15 +75,14 @@ class Ledger {
  public:
   Ledger(const Demand& demand, const WorldOptions& options, int64_t first_step);
 
-  // Settles a step with the splits that were in force in it, before the tick that sees it.
-  void Settle(int64_t step, const std::vector<Shadow>& shadows, const SimWorld& world);
+  // Settles a step with the splits that were in force in it and where accounts lived, before the
+  // tick that sees it.
+  void Settle(int64_t step, const std::vector<Shadow>& shadows, const std::vector<int32_t>& homes,
+              const SimWorld& world);
   // What the tick of that step said and now has.
   void Note(int64_t step, const TickReport& report);
   // When all steps are settled.
   Metrics Finish();
-
-  // Demand on each cell in CPU had nothing been moved. [step][cell]
-  const std::vector<double>& home() const { return home_; }
 
  private:
   // A shadow's counterfactual: what its source cell carried when it was decided, frozen.
@@ -97,16 +97,13 @@ class Ledger {
     int64_t moved_step = -1;
     bool counted = false;  // as ping-pong
   };
-  struct Said {
-    int64_t step = 0;
-    double within_15 = 0;
-    double within_60 = 0;
-    int32_t cell = 0;
-  };
-
   bool scored(int64_t step) const { return step >= first_step_; }
   bool Over(int64_t step, int32_t cell) const;
-  void FollowTraffic(int64_t step, const std::vector<Shadow>& shadows);
+  void FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
+                     const std::vector<int32_t>& homes);
+  double LoadOf(int64_t step, int32_t cell, const std::vector<int32_t>& homes) const;
+  bool Foreseeable(int64_t onset, int32_t cell, const std::vector<int32_t>& homes) const;
+  void HoldAgainstTheFuture(int64_t step, const TickReport& report);
   void FindEpisodes();
   bool ForkOverloads(const Fork& fork) const;
 
@@ -116,8 +113,10 @@ class Ledger {
   size_t cells_;
   double step_hours_;
   Metrics metrics_;
-  std::vector<double> home_;
-  std::vector<double> account_demand_;  // core-hours
+  std::vector<double> home_;    // CPU of the accounts that live there. [step][cell]
+  std::vector<int32_t> homes_;  // [account] in the newest step
+  std::set<std::pair<int64_t, int32_t>> foreseeable_;  // onset and cell
+  std::vector<double> account_demand_;                 // core-hours
   std::vector<double> account_unserved_;
   std::vector<Traffic> traffic_;                                 // [account]
   std::unordered_map<std::string, Fork> forks_;                  // of shadows that exist
@@ -125,8 +124,7 @@ class Ledger {
   std::vector<double> run_minutes_;                              // of each overload that ended
   std::vector<std::vector<std::pair<int64_t, int64_t>>> ready_;  // [cell] steps with a ready shadow
   std::vector<int64_t> ready_since_;                             // [cell] -1 = none
-  std::vector<Said> said_;
-  std::vector<std::pair<double, double>> slowdowns_;  // and their demand
+  std::vector<std::pair<double, double>> slowdowns_;             // and their demand
   double copied_core_hours_ = 0;
   int64_t over_full_steps_ = 0;
   int64_t active_steps_ = 0;

@@ -114,14 +114,15 @@ void FillTruth(const Demand& demand, int64_t step, int64_t known_steps, Forecast
 }
 
 void FillRule(const Demand& demand, int64_t step, const WorldOptions& options,
-              const CellLoads& loads, Rule& rule, ForecastTable& table) {
+              const std::vector<int32_t>& homes, const CellLoads& loads, Rule& rule,
+              ForecastTable& table) {
   table.made_at_ms = demand.start_ms + step * demand.step_ms;
   const size_t cells = options.cells.size();
   std::vector<double> base(static_cast<size_t>(demand.count()));
   std::vector<double> sum(cells, 0);
   for (int64_t a = 0; a < demand.count(); ++a) {
     base[a] = BaseOf(demand, step, a, rule.base());
-    sum[options.cell_of[a]] += base[a];
+    sum[homes[a]] += base[a];
   }
   std::vector<Path> paths(cells);
   const int steps = table.block.steps;
@@ -131,7 +132,7 @@ void FillRule(const Demand& demand, int64_t step, const WorldOptions& options,
                  paths[c]);
   }
   for (int64_t a = 0; a < demand.count(); ++a) {
-    const int32_t cell = options.cell_of[a];
+    const int32_t cell = homes[a];
     const double share = sum[cell] > 0 ? base[a] / sum[cell] : 0;
     for (int h = 0; h < steps; ++h) SetPoint(table, a * kSignals, h, share * paths[cell][h]);
     for (int r = 1; r < kResources; ++r) {

@@ -63,6 +63,7 @@ struct CellLoads {
   std::vector<std::vector<double>> with;
 };
 void FillRule(const Demand& demand, int64_t step, const WorldOptions& options,
-              const CellLoads& loads, Rule& rule, ForecastTable& table);
+              const std::vector<int32_t>& homes, const CellLoads& loads, Rule& rule,
+              ForecastTable& table);
 
 }  // namespace foreshadow::training

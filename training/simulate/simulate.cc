@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "models/registry.h"
+#include "service/config/config.h"
 #include "training/command.h"
 #include "training/io/text_writer.h"
 #include "training/io/trace.h"
@@ -33,9 +34,7 @@ struct Options {
   Telemetry telemetry;
   StudyOptions study;
   std::string model_folder;
-  double resume_lead_min = 30;
-  double idle_min = 30;
-  double hold_min = 60;
+  std::vector<std::string> changes;
   std::string json;
   std::string page;
 };
@@ -72,9 +71,11 @@ absl::Status Run(Options& o) {
   if (!o.regime.empty()) o.traces = {"synthetic " + o.regime};
   o.study.policies = ChosenPolicies(o.policies);
   o.study.model_folder = o.model_folder.empty() ? models::InstalledModels() : o.model_folder;
-  o.study.core.shadow.resume_lead_ms = static_cast<int64_t>(o.resume_lead_min * 60'000);
-  o.study.core.shadow.idle_ms = static_cast<int64_t>(o.idle_min * 60'000);
-  o.study.core.learn.hold_ms = static_cast<int64_t>(o.hold_min * 60'000);
+  for (const std::string& change : o.changes) {
+    auto changed = ChangeSettings(change, "--set " + change, o.study.core);
+    if (!changed.ok()) return changed.status();
+    o.study.core = *std::move(changed);
+  }
   for (const double headroom : o.headrooms) {
     for (const double minutes : o.create_min) {
       for (const int budget : o.budgets) {
@@ -98,14 +99,13 @@ absl::Status Run(Options& o) {
       bar.Show(done, total, note);
     });
     if (!ran.ok()) return ran.status();
-    MarkForeseeable(*ran, demand.step_ms);
     results.insert(results.end(), ran->begin(), ran->end());
     context.traces.push_back(path);
     context.accounts += demand.count();
     context.steps = demand.steps;
     context.step_ms = demand.step_ms;
     context.first_step = o.study.first_step;
-    context.cells = std::ssize((*ran)[0].warned);
+    context.cells = (*ran)[0].cells;
   }
   const auto ran = [&](const std::string& name) {
     return std::ranges::find(results, name, &WorldResult::policy) != results.end();
@@ -192,21 +192,11 @@ void AddSimulate(CLI::App& app) {
   command.add_option("--outages", o->study.outages_per_cell_day, "Outages of a cell a day")
       ->check(CLI::Range(0.0, 100.0))
       ->capture_default_str();
-  PlanSettings& plan = o->study.core.plan;
-  command.add_option("--risk-threshold", plan.risk_threshold, "plan.risk_threshold")
-      ->check(CLI::Range(0.001, 1.0))
-      ->capture_default_str();
-  command.add_option("--risk-target", plan.risk_target, "plan.risk_target")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  command.add_option("--target-headroom", plan.target_headroom, "plan.target_headroom")
-      ->check(CLI::Range(0.01, 1.0))
-      ->capture_default_str();
-  command.add_option("--resume-lead-min", o->resume_lead_min, "shadow.resume_lead_ms, in minutes")
-      ->capture_default_str();
-  command.add_option("--idle-min", o->idle_min, "shadow.idle_ms, in minutes")
-      ->capture_default_str();
-  command.add_option("--hold-min", o->hold_min, "learn.hold_ms, in minutes")->capture_default_str();
+  command
+      .add_option("--set", o->changes,
+                  "A setting of the server, as in its configuration file: plan.gain_min=1; "
+                  "repeatable")
+      ->take_all();
   command.add_option("--model-folder", o->model_folder,
                      "Folder of the trained models; left out, the ones installed with the program");
   command.add_flag(

@@ -89,10 +89,11 @@ class Run {
         options_(std::move(options)),
         world_(options_, demand),
         ledger_(demand, options_, study.first_step),
-        settings_(study.core) {
+        settings_(study.core),
+        homes_(options_.cell_of) {
     result_.policy = policy.name;
     result_.setting = setting;
-    result_.warned.resize(options_.cells.size());
+    result_.cells = std::ssize(options_.cells);
     settings_.tick.step_ms = demand.step_ms;
     if (!study.live) {
       settings_.tick.window_steps = static_cast<int32_t>(kHourMs / demand.step_ms) + 1;
@@ -114,12 +115,12 @@ class Run {
                     const ModelList& models) {
     world_.SetStep(step);
     Inbox inbox = world_.TakeInbox();
-    ledger_.Settle(step, shadows_, world_);
+    ledger_.Settle(step, shadows_, homes_, world_);
     if (policy_.source == Source::kTruth) {
       FillTruth(demand_, step, std::max<int64_t>(1, policy_.truth_ms / demand_.step_ms), *table_);
     } else if (policy_.source == Source::kRule) {
       FollowLoads(step);
-      FillRule(demand_, step, options_, loads_, *rule_, *table_);
+      FillRule(demand_, step, options_, homes_, loads_, *rule_, *table_);
     }
     inbox.forecasts = table_ != nullptr ? table_ : std::move(given);
     const auto begin = std::chrono::steady_clock::now();
@@ -129,9 +130,7 @@ class Run {
     if (!report.ok()) return report.status();
     ledger_.Note(step, **report);
     shadows_ = (*report)->shadows;
-    for (const CellRisk& risk : (*report)->risks_without) {
-      if (risk.probability >= kForeseeable) result_.warned[risk.cell].push_back(step);
-    }
+    FollowHomes(*(*report)->fleet);
     for (const Action& action : (*report)->actions) {
       Mix(action.id, digest_);
       Mix(std::hash<std::string>()(action.account + action.target_cell), digest_);
@@ -154,6 +153,7 @@ class Run {
     Decisions decisions;
     if (!policy_.everything) return decisions;
     settings_.shadow.idle_ms = std::numeric_limits<int64_t>::max() / 4;
+    settings_.shadow.promote_after_ms = 0;
     settings_.plan.shadows_max = static_cast<int32_t>(demand_.count());
     const auto cells = static_cast<int32_t>(options_.cells.size());
     std::mt19937_64 random(options_.seed);
@@ -171,18 +171,33 @@ class Run {
     return decisions;
   }
 
+  // An account that has moved for good brings its past along: a rule sees the past of those who
+  // live in a cell, not who lived there.
+  void FollowHomes(const Fleet& fleet) {
+    for (size_t a = 0; a < homes_.size(); ++a) {
+      const int32_t now = fleet.accounts[a].cell;
+      if (now == homes_[a]) continue;
+      for (int64_t t = 0; t < std::ssize(loads_.home[now]); ++t) {
+        const double demand = demand_.Seen(t, static_cast<int64_t>(a), 0);
+        loads_.home[homes_[a]][t] -= demand;
+        loads_.home[now][t] += demand;
+      }
+      homes_[a] = now;
+    }
+  }
+
   // What telemetry tells of the cells.
   void FollowLoads(int64_t step) {
     std::vector<double> home(options_.cells.size(), 0);
     std::vector<double> with(options_.cells.size(), 0);
     for (int64_t a = 0; a < demand_.count(); ++a) {
       const double demand = demand_.Seen(step, a, 0);
-      home[options_.cell_of[a]] += demand;
-      with[options_.cell_of[a]] += demand;
+      home[homes_[a]] += demand;
+      with[homes_[a]] += demand;
     }
     for (const Shadow& shadow : shadows_) {
       const double moved = shadow.split * demand_.Seen(step, shadow.account, 0);
-      with[shadow.source] -= moved;
+      with[homes_[shadow.account]] -= moved;
       with[shadow.target] += moved;
     }
     for (size_t c = 0; c < home.size(); ++c) {
@@ -202,6 +217,7 @@ class Run {
   std::unique_ptr<Rule> rule_;
   CellLoads loads_;
   std::vector<Shadow> shadows_;  // with the splits in force
+  std::vector<int32_t> homes_;   // [account] the cell it lives in
   uint64_t digest_ = 1;
   WorldResult result_;
 };

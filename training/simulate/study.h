@@ -41,9 +41,9 @@ struct WorldResult {
   std::string policy;
   Setting setting;
   Metrics metrics;
-  std::vector<uint64_t> digests;             // [step] of everything decided up to then
-  std::vector<std::vector<int64_t>> warned;  // [cell] steps whose risk was at least kForeseeable
-  double seconds = 0;                        // of the ticks
+  std::vector<uint64_t> digests;  // [step] of everything decided up to then
+  int64_t cells = 0;
+  double seconds = 0;  // of the ticks
 };
 
 using Progress = std::function<void(int64_t done, int64_t total, const std::string& note)>;

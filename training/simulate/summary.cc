@@ -110,31 +110,6 @@ std::vector<Row> Summarize(const std::vector<WorldResult>& results) {
   return rows;
 }
 
-void MarkForeseeable(std::vector<WorldResult>& results, int64_t step_ms) {
-  const int64_t ahead = std::max<int64_t>(1, 15 * 60'000 / step_ms);
-  const int64_t hour = std::max<int64_t>(ahead, kHorizonMs / step_ms);
-  std::vector<const WorldResult*> panel;
-  for (const WorldResult& r : results) {
-    if (r.policy == "mean-sigma" || r.policy == "holt-winters" || r.policy == "seasonal-naive") {
-      panel.push_back(&r);
-    }
-  }
-  for (WorldResult& result : results) {
-    for (Episode& episode : result.metrics.episodes) {
-      for (const WorldResult* member : panel) {
-        if (member->setting.seed != result.setting.seed ||
-            !Alike(member->setting, result.setting)) {
-          continue;
-        }
-        const auto& warned = member->warned[episode.cell];
-        const auto first = std::ranges::lower_bound(warned, episode.onset_step - hour);
-        episode.foreseeable =
-            episode.foreseeable || (first != warned.end() && *first <= episode.onset_step - ahead);
-      }
-    }
-  }
-}
-
 PriceCheck CheckPrices(const std::vector<WorldResult>& results, const std::string& better,
                        const std::string& worse) {
   const auto cost = [&](const std::string& policy, const Prices& prices) {

@@ -43,11 +43,6 @@ struct Row {
 // In the order of the results.
 std::vector<Row> Summarize(const std::vector<WorldResult>& results);
 
-// Marks the episodes that someone on the panel - the last hour's mean plus k sigma, Holt-Winters,
-// seasonal naive - gave kForeseeable at least 15 minutes ahead. Policies that did not run are not
-// heard.
-void MarkForeseeable(std::vector<WorldResult>& results, int64_t step_ms);
-
 // Whether the first policy is still cheaper than the second, in the mean of all worlds, with each
 // price four times as high and four times as low.
 struct PriceCheck {

@@ -64,10 +64,17 @@ Inbox SimWorld::TakeInbox() {
     Due& due = due_[taken];
     if (due.outcome.done) {
       SimInstance& instance = instances_[due.instance_id];
-      if (due.kind == ActionKind::kCreate) instance.exists = true;
+      if (due.kind == ActionKind::kCreate) {
+        instance.exists = true;
+        instance.running = due.run;
+      }
       if (due.kind == ActionKind::kResume) instance.running = true;
       if (due.kind == ActionKind::kPause) instance.running = false;
-      if (due.kind == ActionKind::kDestroy) instances_.erase(due.instance_id);
+      if (due.kind == ActionKind::kDestroy || due.kind == ActionKind::kRetire) {
+        instances_.erase(due.instance_id);
+      }
+      // The memory is now held twice on the other side: by the primary that was.
+      if (due.kind == ActionKind::kPromote) instance.target = instance.source;
     }
     inbox.outcomes.push_back(std::move(due.outcome));
   }
@@ -91,21 +98,22 @@ void SimWorld::Start(const Action& action) {
   // An action's luck is its own, whatever else goes on.
   std::mt19937_64 luck(options_.seed * 0x9e3779b97f4a7c15 + action.id * 31 +
                        static_cast<uint64_t>(action.attempts));
-  const int32_t target = cell_index_.at(action.target_cell);
+  const bool at_source = action.kind == ActionKind::kRetire;
+  const int32_t target = cell_index_.at(at_source ? action.source_cell : action.target_cell);
   const bool may_fail = action.kind == ActionKind::kCreate || action.kind == ActionKind::kResume;
   const bool fails =
       (may_fail && std::uniform_real_distribution<double>(0, 1)(luck) < options_.failure_chance) ||
       CellIsDown(target, step_);
-  Due due{real_ms(), action.kind, action.instance_id, {action.id, !fails, false, ""}};
+  Due due{real_ms(), action.kind, action.run, action.instance_id, {action.id, !fails, false, ""}};
   if (fails) due.outcome.message = "the cell could not";
   if (action.kind == ActionKind::kResume) due.at_ms += options_.resume_ms;
   if (action.kind == ActionKind::kCreate) {
     const int32_t account = account_index_.at(action.account);
     const double copy_ms = 1'000 * demand_.MemoryBytes(step_, account) / kCopyBytesPerSecond;
-    SimInstance instance{account, options_.cell_of[account], target};
+    SimInstance instance{account, cell_index_.at(action.source_cell), target};
     instance.copy_begin_ms = real_ms() + options_.create_ms;
     instance.copy_end_ms = instance.copy_begin_ms + static_cast<int64_t>(copy_ms);
-    due.at_ms = instance.copy_end_ms;
+    due.at_ms = instance.copy_end_ms + (action.run ? options_.resume_ms : 0);
     if (!fails) instances_[action.instance_id] = instance;
   }
   due_.push_back(std::move(due));

@@ -65,6 +65,7 @@ class SimWorld : public World {
   struct Due {
     int64_t at_ms = 0;
     ActionKind kind = ActionKind::kCreate;
+    bool run = false;  // kCreate
     std::string instance_id;
     Outcome outcome;
   };

@@ -267,6 +267,14 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(s.plan.risk_threshold, d.plan.risk_threshold);
   EXPECT_EQ(s.plan.risk_target, d.plan.risk_target);
   EXPECT_EQ(s.plan.target_headroom, d.plan.target_headroom);
+  EXPECT_EQ(s.plan.target_risk_max, d.plan.target_risk_max);
+  EXPECT_EQ(s.plan.unserved_cost, d.plan.unserved_cost);
+  EXPECT_EQ(s.plan.overloaded_cost, d.plan.overloaded_cost);
+  EXPECT_EQ(s.plan.traffic_cost, d.plan.traffic_cost);
+  EXPECT_NEAR(s.plan.gib_cost, d.plan.gib_cost, 1e-12);
+  EXPECT_EQ(s.plan.move_cost, d.plan.move_cost);
+  EXPECT_EQ(s.plan.gain_min, d.plan.gain_min);
+  EXPECT_EQ(s.shadow.promote_after_ms, d.shadow.promote_after_ms);
   EXPECT_EQ(s.plan.shadows_max, d.plan.shadows_max);
   EXPECT_EQ(s.plan.shadows_per_source_max, d.plan.shadows_per_source_max);
   EXPECT_EQ(s.plan.creations_per_tick_max, d.plan.creations_per_tick_max);

@@ -89,11 +89,23 @@ TEST(DecisionsJson, OfAnEarlierProgramLackWhatItDidNotKnow) {
   auto json = nlohmann::json::parse(DecisionsToJson(Some(fleet), fleet));
   json.erase("evaluation");
   json.erase("drift");
+  json.erase("origins");
+  json.erase("create_took_ms");
   std::vector<std::string> dropped;
   const auto read = DecisionsFromJson(json.dump(), fleet, dropped);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->evaluation.candidate, "");
   EXPECT_EQ(read->next_action_id, 10u);
+}
+
+TEST(DecisionsJson, KeepWherePromotedAccountsCameFrom) {
+  const Fleet fleet = TwoCells();
+  Decisions decisions = Some(fleet);
+  decisions.origins = {{1, 0}};
+  std::vector<std::string> dropped;
+  const auto read = DecisionsFromJson(DecisionsToJson(decisions, fleet), fleet, dropped);
+  ASSERT_TRUE(read.ok());
+  EXPECT_EQ(read->origins, decisions.origins);
 }
 
 TEST(DecisionsJson, CorruptTextIsAnError) {

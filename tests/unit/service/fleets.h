@@ -57,12 +57,14 @@ struct Scene {
   ForecastTable table;
   std::vector<Shadow> shadows;
   CellErrorMemory errors;
+  RiskCalibration calibration;
   PlanSettings settings;
+  std::vector<Resources> demand;
   double split_max = 1;
 
   Plan Make() const {
-    return MakePlan(
-        {fleet, reachable, table, shadows, errors, settings, split_max, true, 600'000, 300'000});
+    return MakePlan({fleet, reachable, table, shadows, errors, calibration, settings, demand,
+                     split_max, true, 600'000, 300'000});
   }
 };
 
@@ -114,7 +116,7 @@ inline Scene RandomScene(uint64_t seed) {
       shadow.account = a;
       shadow.source = scene.fleet.accounts[a].cell;
       shadow.target = (shadow.source + 1 + pick(cells - 1)) % cells;
-      shadow.state = static_cast<ShadowState>(pick(8));
+      shadow.state = static_cast<ShadowState>(pick(kShadowStates));
       shadow.split = shadow.state == ShadowState::kSharing ? uniform(0, 1) : 0;
       scene.shadows.push_back(shadow);
     }

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+#include <random>
+#include <set>
+
 #include "service/learn/learn.h"
 #include "service/route/route.h"
 #include "tests/unit/service/fleets.h"
@@ -29,10 +33,14 @@ class Lifecycle : public ::testing::Test {
     plan.risks_without[0].probability = minutes < 0 ? 0 : 0.9;
     plan.risks_without[0].expected_ms = minutes < 0 ? 0 : now + minutes * kMinute;
     plan.risks[0] = plan.risks_without[0];
+    // What the plan makes of it.
+    const bool soon = minutes >= 0 && minutes <= 30;
+    const bool next = minutes >= 0 && minutes <= 5;
+    plan.advice["shadow-1"] = {next ? 1.0 : 0, next ? 1.0 : 0, soon ? 1.0 : 0, soon ? 1.0 : 0};
   }
 
   void PlanShadow() {
-    plan.reliefs = {Relief{0, 0, 1, {1}, {}}};
+    plan.reliefs = {Relief{0, 0, 1, {1}, false, {}}};
     plan.reliefs[0].evidence.risk = plan.risks_without[0];
   }
 
@@ -45,7 +53,8 @@ class Lifecycle : public ::testing::Test {
     inbox.commands = std::move(commands);
     const Moment moment{fleet, reachable, settings, now, kStep, 0};
     TakeIn(moment, inbox, decisions, changes);
-    const Outlook outlook{moment, plan, demand, 0.25};
+    if (!changes.moved.empty()) fleet.accounts[0] = changes.moved[0];
+    const Outlook outlook{moment, plan, demand, plan_settings};
     Advance(outlook, decisions, changes);
     plan.reliefs.clear();
     Route(outlook, learn, decisions, changes);
@@ -83,6 +92,7 @@ class Lifecycle : public ::testing::Test {
   std::vector<bool> reachable = {true, true};
   ShadowSettings settings;
   LearnSettings learn;
+  PlanSettings plan_settings;
   Plan plan;
   std::vector<CellDemand> demand;
   Decisions decisions;
@@ -129,7 +139,7 @@ TEST_F(Lifecycle, WalksFromPlanToGone) {
   }
   EXPECT_EQ(shadow().state, ShadowState::kIdle);
   EXPECT_EQ(shadow().split, 0);
-  EXPECT_GT(ticks, 4);  // lowered slowly
+  EXPECT_GT(ticks, 10);  // not before it was held for an hour
 
   ticks = 0;
   while (!decisions.shadows.empty() && ticks < 20) {
@@ -266,27 +276,83 @@ TEST_F(Lifecycle, AnEndangeredTargetIsRelievedByHalf) {
   EXPECT_LT(shadow().split, split);
 }
 
-TEST_F(Lifecycle, ATargetThatNeedsItsOwnCapacityGivesItBackAtOnce) {
+TEST_F(Lifecycle, TheSplitOfTheComingStepHoldsAtOnce) {
   Share();
-  Danger(20);
+  Danger(5);
+  plan.advice["shadow-1"].split = 0.35;
   Tick();
-  ASSERT_GT(shadow().split, 0);
-  demand[1].with[0] = 101;
-  Danger(20);
+  EXPECT_DOUBLE_EQ(shadow().split, 0.35);
+  plan.advice["shadow-1"].split = 0;  // the target needs its own capacity
   Tick();
   EXPECT_EQ(shadow().split, 0);
 }
 
-TEST_F(Lifecycle, WhenBothAreInDangerNothingMoves) {
+TEST_F(Lifecycle, AnUrgentShadowIsCreatedRunning) {
+  Danger(5);
+  PlanShadow();
+  plan.reliefs[0].urgent = true;
+  EXPECT_TRUE(Tick().explanations.at(0).action.run);
+  Danger(5);
+  Tick({Done()});
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  EXPECT_EQ(shadow().split, 1);
+}
+
+// Served for a quarter of an hour and better off there: all traffic, then the roles are swapped,
+// and the primary that was is retired in the cell where it is.
+TEST_F(Lifecycle, PromotionSwapsTheRoles) {
   Share();
-  Danger(20);
-  Tick();
-  const double split = shadow().split;
-  demand[0].without[0] = 101;
-  demand[1].with[0] = 101;
   Danger(5);
   Tick();
-  EXPECT_EQ(shadow().split, split);
+  ASSERT_EQ(shadow().split, 1);
+  plan.advice["shadow-1"].better_there = true;
+  Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kSharing) << "too early";
+  Tick();
+  ASSERT_EQ(shadow().state, ShadowState::kPromoting);
+  EXPECT_EQ(shadow().split, 1);
+  Tick();
+  ASSERT_EQ(decisions.open.size(), 1u);
+  EXPECT_EQ(decisions.open[0].action.kind, ActionKind::kPromote);
+  EXPECT_EQ(fleet.accounts[0].cell, 0);
+  Changes changes = Tick({Done()}, {{1, true, {}}});  // no longer listed as a shadow
+  ASSERT_EQ(changes.moved.size(), 1u);
+  EXPECT_EQ(changes.moved[0].cell, 1);
+  EXPECT_TRUE(changes.alerts.empty());
+  EXPECT_EQ(shadow().state, ShadowState::kPromoted);
+  ASSERT_EQ(decisions.open.size(), 1u);
+  EXPECT_EQ(decisions.open[0].action.kind, ActionKind::kRetire);
+  EXPECT_EQ(decisions.open[0].action.source_cell, "cell-0");
+  Tick({Failed(true)});  // repeated until it is done
+  ASSERT_EQ(decisions.open.size(), 1u);
+  Tick({Done()});
+  EXPECT_TRUE(decisions.shadows.empty());
+  EXPECT_EQ(fleet.accounts[0].cell, 1);
+}
+
+TEST_F(Lifecycle, APromotionThatFailsLeavesAShadowThatServes) {
+  settings.attempts_max = 1;
+  Share();
+  Danger(5);
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && decisions.open.empty(); ++i) Tick();
+  ASSERT_EQ(decisions.open.at(0).action.kind, ActionKind::kPromote);
+  const Changes changes = Tick({Failed(true)});
+  EXPECT_TRUE(changes.moved.empty());
+  EXPECT_EQ(fleet.accounts[0].cell, 0);
+  EXPECT_EQ(shadow().split, 1);
+}
+
+TEST_F(Lifecycle, PromotionIsCalledOffWhenTheTargetIsLost) {
+  Share();
+  Danger(5);
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && shadow().state != ShadowState::kPromoting; ++i) Tick();
+  ASSERT_EQ(shadow().state, ShadowState::kPromoting);
+  reachable[1] = false;
+  Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  EXPECT_EQ(shadow().split, 0);
 }
 
 // What a cell lists while a destroy is under way is no orphan once the destroy is done.
@@ -314,6 +380,95 @@ TEST_F(Lifecycle, ActionIdsAreNeverUsedTwice) {
   }
   EXPECT_TRUE(std::is_sorted(ids.begin(), ids.end()));
   EXPECT_EQ(std::adjacent_find(ids.begin(), ids.end()), ids.end());
+}
+
+// A long walk at random: every edge of the table is taken, and no other.
+TEST(LifecycleTable, EveryEdgeIsWalkedAndNoOther) {
+  std::mt19937_64 random(7);
+  const auto chance = [&](double p) {
+    return std::uniform_real_distribution<double>()(random) < p;
+  };
+  Fleet fleet = testing::MakeFleet(2, 100);
+  for (int a = 0; a < 4; ++a) testing::AddAccount(fleet, 0);
+  ShadowSettings settings;
+  settings.idle_ms = 2 * kStep;
+  settings.promote_after_ms = kStep;
+  settings.attempts_max = 2;
+  LearnSettings learn;
+  learn.hold_ms = kStep;
+  const PlanSettings plan_settings;
+  Decisions decisions;
+  std::set<std::pair<ShadowState, ShadowState>> walked;
+  std::map<std::string, ShadowState> states;
+  const auto observe = [&] {
+    std::map<std::string, ShadowState> now;
+    for (const Shadow& s : decisions.shadows) now[s.instance_id] = s.state;
+    for (const auto& [id, before] : states) {
+      const auto it = now.find(id);
+      const ShadowState after = it == now.end() ? ShadowState::kGone : it->second;
+      if (before != after) walked.emplace(before, after);
+    }
+    states = now;
+  };
+  for (int64_t tick = 1; tick < 60'000; ++tick) {
+    settings.mode = chance(0.5) ? Mode::kAct : Mode::kRecommend;
+    std::vector<bool> reachable = {chance(0.9), chance(0.9)};
+    Plan plan;
+    plan.risks.resize(2);
+    plan.risks_without.resize(2);
+    for (const Shadow& s : decisions.shadows) {
+      plan.advice[s.instance_id] = {chance(0.5) ? 1.0 : 0, chance(0.5) ? 2.0 : 0,
+                                    chance(0.5) ? 1.0 : 0, chance(0.5) ? 2.0 : 0, chance(0.7)};
+    }
+    for (int a = 0; a < 4; ++a) {
+      const bool has =
+          std::ranges::any_of(decisions.shadows, [&](const Shadow& s) { return s.account == a; });
+      if (has || !chance(0.3)) continue;
+      const int32_t home = fleet.accounts[a].cell;
+      plan.reliefs.push_back({a, home, 1 - home, {1}, chance(0.5), {}});
+    }
+    Inbox inbox;
+    CellReport report{static_cast<int32_t>(random() % 2), true, {}};
+    for (const Shadow& s : decisions.shadows) {
+      if (chance(0.98)) report.instances.push_back(s.instance_id);
+    }
+    if (chance(0.3)) inbox.reports.push_back(report);
+    for (const Explanation& e : decisions.open) {
+      if (e.action.state == ActionState::kWaiting && chance(0.3)) {
+        inbox.commands.push_back({Command::Kind::kApprove, e.action.id});
+      } else if (chance(0.5)) {
+        inbox.outcomes.push_back({e.action.id, chance(0.7), chance(0.5), "no"});
+      }
+    }
+    inbox.commands.push_back({chance(0.3) ? Command::Kind::kPause : Command::Kind::kResume, 0});
+    if (chance(0.02)) fleet.accounts[random() % 4].cell = static_cast<int32_t>(random() % 2);
+
+    const std::vector<CellDemand> demand(2);
+    const Moment moment{fleet, reachable, settings, tick * kStep, kStep, 0};
+    Changes changes;
+    TakeIn(moment, inbox, decisions, changes);
+    observe();
+    for (const Account& account : changes.moved) {
+      *std::ranges::find(fleet.accounts, account.id, &Account::id) = account;
+    }
+    const Outlook outlook{moment, plan, demand, plan_settings};
+    Advance(outlook, decisions, changes);
+    Route(outlook, learn, decisions, changes);
+    observe();
+    for (const Shadow& s : decisions.shadows) {
+      ASSERT_TRUE(s.split >= 0 && s.split <= 1);
+      const bool serves = s.state == ShadowState::kSharing || s.state == ShadowState::kPromoting;
+      ASSERT_TRUE(s.split == 0 || serves) << Name(s.state);
+    }
+  }
+  for (int from = 0; from < kShadowStates; ++from) {
+    for (int to = 0; to < kShadowStates; ++to) {
+      const std::pair edge{static_cast<ShadowState>(from), static_cast<ShadowState>(to)};
+      if (from == to) continue;
+      EXPECT_EQ(walked.contains(edge), Follows(edge.first, edge.second))
+          << Name(edge.first) << " -> " << Name(edge.second);
+    }
+  }
 }
 
 }  // namespace

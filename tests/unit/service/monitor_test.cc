@@ -24,7 +24,9 @@ struct Watched {
     demand[0].with[0] = with;
     std::vector<CellRisk> risks(1);
     risks[0].probability = risk;
-    WatchCells(fleet, demand, risks, 0.25, kStart + step++ * kStep, kStep, watches, scores);
+    const std::vector<Resources> at_origins = {{without}};
+    WatchCells(fleet, demand, at_origins, risks, 0.25, kStart + step++ * kStep, kStep, watches,
+               scores);
   }
 };
 
@@ -80,6 +82,8 @@ TEST(JudgeCells, LearnsHowFarAccountsMoveTogether) {
   std::mt19937_64 random(3);
   std::normal_distribution<double> error(0, 3);
   CellErrorMemory memory;
+  const auto fleet = std::make_shared<Fleet>(testing::MakeFleet(1, 100));
+  testing::AddAccount(*fleet, 0);
   CellForecast forecast;
   forecast.steps = 2;
   for (int r = 0; r < kResources; ++r) {
@@ -89,9 +93,9 @@ TEST(JudgeCells, LearnsHowFarAccountsMoveTogether) {
   double sum = 0;
   constexpr int kTicks = 3'000;
   for (int tick = 0; tick < kTicks; ++tick) {
-    std::vector<CellDemand> demand(1);
-    demand[0].without[0] = 10 + error(random);
-    JudgeCells(demand, {forecast}, tick * kStep, kStep, memory);
+    const std::vector<Resources> accounts = {{10 + error(random)}};
+    HomeDemand demand(accounts);
+    JudgeCells(demand, fleet, {forecast}, tick * kStep, kStep, memory);
     if (tick >= kTicks / 2) sum += Widening(memory, 0, 0, 1);
   }
   EXPECT_NEAR(sum / (kTicks / 2), 3, 0.15);

@@ -4,6 +4,7 @@
 
 #include <random>
 
+#include "service/shadow/lifecycle.h"
 #include "tests/unit/service/fleets.h"
 
 namespace foreshadow {
@@ -53,6 +54,32 @@ TEST(Risk, WidensByWhatCellsErred) {
   EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
   errors.mean_square[0][0][0] = 0.1;  // never narrower than independent accounts
   EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
+}
+
+// An account that was promoted is reckoned where it was registered, until an operator registers it
+// elsewhere.
+TEST(Demand, AtOriginsIsWhatWouldBe) {
+  Fleet before = testing::MakeFleet(3, 100);
+  for (int a = 0; a < 2; ++a) testing::AddAccount(before, 0);
+  const std::unordered_map<std::string, int32_t> index = {{"account-0", 0}, {"account-1", 1}};
+  Fleet after = before;
+  after.accounts[1].cell = 2;
+  std::vector<Origin> origins;
+  FollowOrigins(before, {}, index, {after.accounts[1]}, origins);
+  EXPECT_EQ(origins, (std::vector<Origin>{{1, 0}}));
+  EXPECT_EQ(DemandAtOrigins(after, {{10}, {20}}, origins)[0][0], 30);
+  EXPECT_EQ(DemandAtOrigins(after, {{10}, {20}}, origins)[2][0], 0);
+  Fleet home = after;
+  home.accounts[1].cell = 0;
+  std::vector<Origin> back = origins;
+  FollowOrigins(after, {}, index, {home.accounts[1]}, back);
+  EXPECT_TRUE(back.empty());
+  FollowOrigins(after, {after.accounts[1]}, index, {}, origins);
+  EXPECT_EQ(origins.size(), 1u) << "registered as it is: a restart";
+  Account moved = after.accounts[1];
+  moved.cell = 1;
+  FollowOrigins(after, {moved}, index, {}, origins);
+  EXPECT_TRUE(origins.empty());
 }
 
 // Moving traffic between cells neither makes nor loses demand of what moves with it.

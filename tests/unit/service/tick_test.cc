@@ -31,6 +31,7 @@ class MemoryWorld : public World {
     if (disk_full) return absl::ResourceExhaustedError("no space");
     written = *commit.decisions;
     for (const Explanation& e : commit.explanations) audit[e.action.id] = e;
+    for (const Account& account : commit.moved) moved[account.id] = account.cell;
     return absl::OkStatus();
   }
 
@@ -46,6 +47,7 @@ class MemoryWorld : public World {
   bool disk_full = false;
   Decisions written;
   std::map<uint64_t, Explanation> audit;
+  std::map<std::string, int32_t> moved;
   std::map<std::string, std::set<std::string>> instances;
   std::vector<Outcome> outcomes;
 
@@ -60,6 +62,7 @@ class Replay {
     settings.tick.step_ms = kStep;
     settings.tick.window_steps = 5 * kDay;
     settings.shadow.mode = Mode::kAct;
+    settings.shadow.promote_after_ms = 0;
     cells = testing::MakeFleet(3, 60).cells;
     state = NewState(cells, {}, settings);
   }
@@ -140,6 +143,23 @@ TEST(Tick, ForeseesTheDailyOverloadAndAvoidsIt) {
   EXPECT_TRUE(reports.back()->shadows.empty());
   for (const auto& [cell, instances] : replay.world.instances) EXPECT_TRUE(instances.empty());
   EXPECT_EQ(reports.back()->patterns->at(0).periods[0], kDay);
+}
+
+// With promotion accounts leave for good: what would have been without them is still told.
+TEST(Tick, PromotesWhatIsBetterOffElsewhere) {
+  Replay replay(1);
+  replay.settings.shadow.promote_after_ms = 15 * 60'000;
+  const auto reports = replay.Run(kDay);
+  const TickReport& last = *reports.back();
+  EXPECT_GT(last.scores.overload_minutes_without, 60);
+  EXPECT_LT(last.scores.overload_minutes_with, 0.1 * last.scores.overload_minutes_without);
+  const Decisions& decisions = replay.state->decisions;
+  ASSERT_FALSE(decisions.origins.empty());
+  for (const Origin& origin : decisions.origins) {
+    EXPECT_EQ(origin.cell, origin.account % 3);
+    EXPECT_NE(last.fleet->accounts[origin.account].cell, origin.cell);
+  }
+  EXPECT_EQ(replay.world.moved.size(), decisions.origins.size());
 }
 
 TEST(Tick, IsDeterministic) {

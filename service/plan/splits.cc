@@ -1,0 +1,163 @@
+#include "service/plan/splits.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace foreshadow {
+namespace {
+
+constexpr int kGrid = 20;   // splits are multiples of a twentieth of the largest
+constexpr int kSweeps = 2;  // over all shadows: the second one mends what the first did not know
+constexpr double kQuiet = 1e-9;  // core-hours: nothing to gain
+
+bool Runs(const Shadow& shadow) {
+  return shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kPromoting;
+}
+
+// The cells with every shadow's split as chosen so far.
+struct Board {
+  const SplitInput& in;
+  const AccountForecasts& forecasts;
+  std::vector<CellForecast> cells;
+  int first = 0;
+  int last = 0;
+
+  // Both cells of a shadow, were its split so; `cells` holds it at `from`.
+  double CostAt(const Shadow& shadow, double from, double to) const {
+    const int32_t home = Home(shadow);
+    CellForecast source = cells[home];
+    CellForecast target = cells[shadow.target];
+    Shift(shadow, from, to, source, target);
+    double traffic = 0;
+    for (int step = first; step < last; ++step) {
+      traffic += to * forecasts.at(shadow.account, 0, step).mean;
+    }
+    return Cost(in.model, home, source, first, last) +
+           Cost(in.model, shadow.target, target, first, last) +
+           in.model.settings.traffic_cost * in.model.step_hours * traffic;
+  }
+
+  void Move(const Shadow& shadow, double from, double to) {
+    Shift(shadow, from, to, cells[Home(shadow)], cells[shadow.target]);
+  }
+
+  int32_t Home(const Shadow& shadow) const { return in.model.fleet.accounts[shadow.account].cell; }
+
+  void Shift(const Shadow& shadow, double from, double to, CellForecast& source,
+             CellForecast& target) const {
+    for (int r = 0; r < kResources; ++r) {
+      if (!MovesWithTraffic(r)) continue;
+      for (int step = first; step < last; ++step) {
+        const Moments& m = forecasts.at(shadow.account, r, step);
+        source.mean[r][step] += (from - to) * m.mean;
+        target.mean[r][step] += (to - from) * m.mean;
+        source.variance[r][step] += ((1 - to) * (1 - to) - (1 - from) * (1 - from)) * m.variance;
+        target.variance[r][step] += (to * to - from * from) * m.variance;
+      }
+    }
+  }
+};
+
+struct Found {
+  double split = 0;
+  double gain = 0;  // against a split of 0, the others as they are
+};
+
+// Coordinate descent from nothing moved, so that as few shadows as possible take part, the oldest
+// first. The cost is convex in each split: the first rise ends the search.
+template <typename TakesPart>
+std::vector<Found> Descend(Board& board, const TakesPart& takes_part) {
+  const SplitInput& in = board.in;
+  std::vector<Found> found(in.shadows.size());
+  for (int sweep = 0; sweep < kSweeps; ++sweep) {
+    for (size_t i = 0; i < in.shadows.size(); ++i) {
+      const Shadow& shadow = in.shadows[i];
+      if (!takes_part(shadow)) continue;
+      const double before = found[i].split;
+      const double none = board.CostAt(shadow, before, 0);
+      found[i] = {0, 0};
+      double best = none;
+      for (int g = 1; g <= kGrid && none > kQuiet; ++g) {
+        const double split = in.split_max * g / kGrid;
+        const double cost = board.CostAt(shadow, before, split);
+        if (cost >= best - kQuiet) break;
+        best = cost;
+        found[i] = {split, none - cost};
+      }
+      board.Move(shadow, before, found[i].split);
+    }
+  }
+  return found;
+}
+
+// The present as a forecast that is sure: one step, no variance.
+AccountForecasts Present(const std::vector<Resources>& demand) {
+  AccountForecasts now;
+  now.steps = 1;
+  now.moments.resize(demand.size() * kResources);
+  for (size_t a = 0; a < demand.size(); ++a) {
+    for (int r = 0; r < kResources; ++r) now.moments[a * kResources + r].mean = demand[a][r];
+  }
+  return now;
+}
+
+std::vector<CellForecast> PresentCells(const SplitInput& in, const AccountForecasts& now) {
+  return ForecastCells(in.model.fleet, now, in.shadows, std::vector<double>(in.shadows.size(), 0));
+}
+
+}  // namespace
+
+std::vector<Advice> AdviseSplits(const SplitInput& in) {
+  std::vector<Advice> advice(in.shadows.size());
+  const auto in_place = [&](const Shadow& s) { return InPlace(s, in.model.fleet); };
+  if (std::none_of(in.shadows.begin(), in.shadows.end(), in_place)) return advice;
+  const auto runs = [&](const Shadow& s) { return Runs(s) && in_place(s); };
+
+  const int horizon = in.forecasts.steps;
+  Board soon{in, in.forecasts, in.nothing_moved, 0, std::min(in.resume_steps, horizon)};
+  const std::vector<Found> planned = Descend(soon, in_place);
+  Board next{in, in.forecasts, in.nothing_moved, 0, std::min(1, horizon)};
+  const std::vector<Found> coming = Descend(next, runs);
+  std::vector<Found> present(in.shadows.size());
+  if (!in.demand.empty()) {
+    const AccountForecasts now = Present(in.demand);
+    Board board{in, now, PresentCells(in, now), 0, 1};
+    present = Descend(board, in_place);
+  }
+  Board hour{in, in.forecasts, in.nothing_moved, 0, horizon};
+  for (size_t i = 0; i < in.shadows.size(); ++i) {
+    const Shadow& shadow = in.shadows[i];
+    if (!in_place(shadow)) continue;
+    const double gain_now = present[i].gain;
+    advice[i].planned = std::max(planned[i].split, present[i].split);
+    advice[i].gain = std::max(planned[i].gain, gain_now);
+    if (!runs(shadow)) continue;
+    advice[i].split = std::max(coming[i].split, present[i].split);
+    advice[i].gain_next = std::max(coming[i].gain, gain_now);
+    hour.Move(shadow, 0, planned[i].split);
+  }
+  for (size_t i = 0; i < in.shadows.size(); ++i) {
+    const Shadow& shadow = in.shadows[i];
+    if (!runs(shadow)) continue;
+    const int32_t home = hour.Home(shadow);
+    CellForecast source = hour.cells[home];
+    CellForecast target = hour.cells[shadow.target];
+    const auto cost = [&] {
+      return Cost(in.model, home, source, 0, horizon) +
+             Cost(in.model, shadow.target, target, 0, horizon);
+    };
+    hour.Shift(shadow, planned[i].split, 0, source, target);
+    const double at_home = cost();
+    const double used_home = UtilisationOf(in.model.fleet, home, source, in.model.errors).p95;
+    hour.Shift(shadow, 0, 1, source, target);
+    const double there = cost();
+    const double used_there =
+        UtilisationOf(in.model.fleet, shadow.target, target, in.model.errors).p95;
+    const double least = in.model.settings.gain_min;
+    advice[i].better_there =
+        there + least <= at_home || (there <= at_home && used_there < used_home);
+  }
+  return advice;
+}
+
+}  // namespace foreshadow
