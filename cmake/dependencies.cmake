@@ -19,8 +19,9 @@ find_package(GTest REQUIRED)
 find_package(benchmark REQUIRED)
 
 set(FORESHADOW_DEPS ${PROJECT_SOURCE_DIR}/.deps CACHE PATH "Where script/setup unpacked libtorch")
-if(NOT EXISTS ${FORESHADOW_DEPS}/torch/lib/libtorch_cpu.so OR NOT EXISTS ${FORESHADOW_DEPS}/pyarrow)
-  message(FATAL_ERROR "libtorch or Arrow is not in ${FORESHADOW_DEPS}: run script/setup first")
+if(NOT EXISTS ${FORESHADOW_DEPS}/torch/lib/libtorch_cpu.so OR NOT EXISTS ${FORESHADOW_DEPS}/pyarrow
+   OR NOT EXISTS ${FORESHADOW_DEPS}/xds/xds.pb)
+  message(FATAL_ERROR "libtorch, Arrow or xDS is not in ${FORESHADOW_DEPS}: run script/setup first")
 endif()
 
 # Debian's KissFFT ships a CMake package that does not find its own library.

@@ -6,10 +6,12 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "models/registry.h"
 #include "service/config/config.h"
@@ -18,11 +20,14 @@
 #include "service/logs/logs.h"
 #include "service/metrics/http.h"
 #include "service/receive/receiver.h"
+#include "service/router/probe.h"
+#include "service/router/steering.h"
 #include "service/rpc/cell_fleet.h"
 #include "service/rpc/remote_write.h"
 #include "service/rpc/server.h"
 #include "service/serving/engine.h"
 #include "service/serving/model_watch.h"
+#include "service/xds/xds_router.h"
 
 namespace foreshadow {
 namespace {
@@ -34,6 +39,7 @@ struct Flags {
   std::string config;
   std::string port_file;
   std::string http_port_file;
+  std::string xds_port_file;
   bool check = false;
 };
 
@@ -89,6 +95,54 @@ void LoadSplitPolicy(const std::string& model_dir, LearnSettings& learn) {
   learn.learned = std::make_shared<const QPolicy>(*std::move(policy));
 }
 
+// For the agents to tell what is there, before the first client of the data plane is answered. What
+// is told later is passed on then.
+constexpr auto kFirstWord = std::chrono::seconds(2);
+constexpr auto kFirstWordPoll = std::chrono::milliseconds(5);
+// For somebody who listens to accept a connection: across a zone it takes a few.
+constexpr int kProbeTimeoutMs = 300;
+
+std::unique_ptr<router::Steering> MakeSteering(const Config& config, Engine& engine,
+                                               rpc::CellHands*& hands) {
+  router::Hooks hooks;
+  hooks.record = [&engine](const Command& command) {
+    const absl::Status status = engine.Tell(command);
+    if (!status.ok()) spdlog::error("a fail-over is not recorded: {}", status.ToString());
+  };
+  hooks.resume = [&hands](int32_t cell, const std::string& instance_id) {
+    if (hands != nullptr) hands->ResumeNow(cell, instance_id);
+  };
+  hooks.probe = [](const router::Address& address) {
+    return router::Probe(address, kProbeTimeoutMs) == router::Probed::kAnswers;
+  };
+  const auto agents = std::ranges::count_if(
+      config.cells, [](const CellConfig& cell) { return !cell.agent.empty(); });
+  return std::make_unique<router::Steering>(config.settings.route, config.settings.monitor.slo_ms,
+                                            static_cast<size_t>(agents), std::move(hooks));
+}
+
+absl::StatusOr<std::unique_ptr<xds::XdsRouter>> StartXds(const Flags& flags, const Config& config,
+                                                         router::Steering& steering) {
+  const auto deadline = std::chrono::steady_clock::now() + kFirstWord;
+  while (!steering.All().complete && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kFirstWordPoll);
+  }
+  xds::Options options;
+  options.listen = config.xds_listen;
+  options.resources = {config.envoy_listen, config.sticky_header, config.health_interval_ms};
+  options.load = [&steering](const xds::Load& load) {
+    steering.ClientsSay(load.instance_id, load.requests_count, load.errors_count);
+  };
+  auto started = xds::XdsRouter::Start(std::move(options), steering.All());
+  if (!started.ok()) return started.status();
+  steering.SetRouter(started->get());
+  spdlog::info("xDS control plane on port {}", (*started)->port());
+  const absl::Status written =
+      WritePortFile("--xds-port-file", flags.xds_port_file, (*started)->port());
+  if (!written.ok()) return written;
+  return started;
+}
+
 // Serves until a signal asks to stop.
 absl::Status Serve(const Flags& flags, const sigset_t& signals, Engine& engine,
                    receive::Receiver* receiver) {
@@ -126,7 +180,7 @@ int Run(const Flags& flags) {
   logs::SetUp(config->log_format, config->log_level);
   const sigset_t signals = BlockStopSignals();
   std::error_code no_stale_file;
-  for (const std::string& file : {flags.port_file, flags.http_port_file}) {
+  for (const std::string& file : {flags.port_file, flags.http_port_file, flags.xds_port_file}) {
     if (!file.empty()) std::filesystem::remove(file, no_stale_file);
   }
 
@@ -140,8 +194,13 @@ int Run(const Flags& flags) {
 
   auto engine = Engine::Create(*config, models.models(), **store);
   if (!engine.ok()) return Fail(engine.status());
-  const auto hands = rpc::MakeCellFleet(config->cells, **engine);
-  if (!hands.ok()) return Fail(hands.status());
+  rpc::CellHands* resumer = nullptr;  // the hands, once there are
+  std::unique_ptr<router::Steering> steering;
+  if (!config->xds_listen.empty()) steering = MakeSteering(*config, **engine, resumer);
+  auto made = rpc::MakeCellFleet(config->cells, **engine);
+  if (!made.ok()) return Fail(made.status());
+  std::unique_ptr<rpc::CellHands> hands = *std::move(made);
+  resumer = hands.get();
   std::unique_ptr<receive::Receiver> receiver;
   if (!config->receive.rules.empty()) {
     auto created = receive::Receiver::Create(**engine);
@@ -149,9 +208,19 @@ int Run(const Flags& flags) {
     receiver = *std::move(created);
     receiver->Start();
   }
-  (*engine)->Start(hands->get(), &models);
-  const absl::Status served = Serve(flags, signals, **engine, receiver.get());
+  (*engine)->Start(hands.get(), &models, steering.get());
+  if (steering != nullptr) hands->Tell(*steering);
+  std::unique_ptr<xds::XdsRouter> xds;
+  absl::Status served;
+  if (steering != nullptr) {
+    auto started = StartXds(flags, *config, *steering);
+    served = started.status();
+    if (started.ok()) xds = *std::move(started);
+  }
+  if (served.ok()) served = Serve(flags, signals, **engine, receiver.get());
   (*engine)->Stop();  // its thread uses the hands
+  hands.reset();      // they tell the steering, which tells the data plane
+  if (steering != nullptr) steering->SetRouter(nullptr);
   return served.ok() ? 0 : Fail(served);
 }
 
@@ -166,6 +235,8 @@ int main(int argc, char** argv) {
   app.add_option("--port-file", flags.port_file, "Write the port that is listened on to this file");
   app.add_option("--http-port-file", flags.http_port_file,
                  "Write the port of server.http_listen to this file");
+  app.add_option("--xds-port-file", flags.xds_port_file,
+                 "Write the port of xds.listen to this file");
   app.add_flag("--check", flags.check, "Check the configuration and exit");
   try {
     app.parse(argc, argv);

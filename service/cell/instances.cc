@@ -33,6 +33,8 @@ constexpr int64_t kSignalWaitMs = 5'000;
 constexpr int64_t kLockWaitMs = 500;
 constexpr const char* kAmountNames[] = {"cpu_cores", "memory_bytes", "network_bytes_per_second",
                                         "storage_bytes"};
+constexpr const char* kGrpcPort = "{grpc_port}";
+constexpr const char* kHttpPort = "{http_port}";
 constexpr const char* kIdCharacters =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
@@ -98,13 +100,16 @@ absl::Status WriteFile(const std::string& folder, const std::string& path,
   return SyncFolder(folder);
 }
 
-std::vector<std::string> Expand(const Options& options, const Spec& spec) {
+std::vector<std::string> Expand(const Options& options, const Spec& spec, const Ports& ports) {
   const std::pair<std::string, std::string> values[] = {
       {"{id}", spec.id},
       {"{account}", spec.account},
       {"{cell}", options.cell},
       {"{cpu_cores}", fmt::format("{}", spec.reserved[0])},
-      {"{memory_bytes}", fmt::format("{:.0f}", spec.reserved[1])}};
+      {"{memory_bytes}", fmt::format("{:.0f}", spec.reserved[1])},
+      {"{host}", options.host},
+      {kGrpcPort, fmt::format("{}", ports.grpc)},
+      {kHttpPort, fmt::format("{}", ports.http)}};
   std::vector<std::string> command = options.command;
   for (std::string& word : command) {
     std::string expanded;
@@ -122,6 +127,12 @@ std::vector<std::string> Expand(const Options& options, const Spec& spec) {
     word = std::move(expanded);
   }
   return command;
+}
+
+bool Names(const std::vector<std::string>& command, const char* placeholder) {
+  return std::any_of(command.begin(), command.end(), [&](const std::string& word) {
+    return word.find(placeholder) != std::string::npos;
+  });
 }
 
 bool TakeLock(int file) {
@@ -188,6 +199,7 @@ absl::Status Instances::Load() {
       j.at("exit_code").get_to(record.exit_code);
       j.at("pid").get_to(record.process.pid);
       j.at("start_ticks").get_to(record.process.start_ticks);
+      record.ports = {j.value("grpc_port", 0), j.value("http_port", 0)};
       if (j.at("boot").get<std::string>() != boot_) record.exited = true;
     } catch (const json::exception& error) {
       return absl::DataLossError(
@@ -217,6 +229,8 @@ absl::Status Instances::Adopt(Record& record) {
     if (absl::Status status = Save(record); !status.ok()) return status;
   }
   if (!record.exited) SendSignal(record.process, record.paused ? SIGSTOP : SIGCONT);
+  // Held once more while nobody listens there; an instance that does has it anyway.
+  if (record.ports != Ports{}) HoldPorts(record).IgnoreError();
   const std::string id = record.spec.id;
   records_.emplace(id, std::move(record));
   return absl::OkStatus();
@@ -239,6 +253,8 @@ absl::Status Instances::Save(const Record& record) const {
                   {"exit_code", record.exit_code},
                   {"pid", record.process.pid},
                   {"start_ticks", record.process.start_ticks},
+                  {"grpc_port", record.ports.grpc},
+                  {"http_port", record.ports.http},
                   {"boot", boot_}};
   return WriteFile(options_.state_dir, PathOf(record.spec.id), j.dump());
 }
@@ -263,6 +279,19 @@ absl::Status Instances::CheckRoom(const Spec& spec) const {
   return absl::OkStatus();
 }
 
+absl::Status Instances::HoldPorts(Record& record) const {
+  int* const ports[] = {&record.ports.grpc, &record.ports.http};
+  const char* const placeholders[] = {kGrpcPort, kHttpPort};
+  for (size_t p = 0; p < std::size(ports); ++p) {
+    if (!Names(options_.command, placeholders[p])) continue;
+    auto held = HeldPort::Hold(options_.host, *ports[p]);
+    if (!held.ok()) return held.status();
+    *ports[p] = (*held)->port();
+    record.held[p] = *std::move(held);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<InstanceView> Instances::Create(const Spec& spec, bool paused) {
   if (absl::Status status = CheckSpec(spec); !status.ok()) return status;
   const std::lock_guard lock(mutex_);
@@ -276,9 +305,13 @@ absl::StatusOr<InstanceView> Instances::Create(const Spec& spec, bool paused) {
                                                 spec.id, it->second.spec.account));
   }
   if (absl::Status status = CheckRoom(spec); !status.ok()) return status;
-  Record record{spec, NowMs(), {}, paused};
+  Record record;
+  record.spec = spec;
+  record.created_ms = NowMs();
+  record.paused = paused;
+  if (absl::Status status = HoldPorts(record); !status.ok()) return status;
   if (absl::Status status = Save(record); !status.ok()) return status;
-  const auto process = LaunchStopped(Expand(options_, spec), MarkOf(spec.id),
+  const auto process = LaunchStopped(Expand(options_, spec, record.ports), MarkOf(spec.id),
                                      options_.state_dir + "/" + spec.id + ".log");
   absl::Status status = process.status();
   if (process.ok()) {
@@ -396,6 +429,13 @@ absl::Status Instances::Destroy(const std::string& id, int64_t grace_ms) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<InstanceView> Instances::Get(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  const auto it = records_.find(id);
+  if (it == records_.end()) return absl::NotFoundError(fmt::format("id = \"{}\"", id));
+  return View(it->second);
+}
+
 std::vector<InstanceView> Instances::List() {
   const std::lock_guard lock(mutex_);
   std::vector<InstanceView> views;
@@ -425,6 +465,7 @@ InstanceView Instances::View(Record& record) const {
   Refresh(record);
   InstanceView view;
   view.spec = record.spec;
+  view.ports = record.ports;
   view.created_ms = record.created_ms;
   view.pid = record.process.pid;
   view.exit_code = record.exited ? record.exit_code : 0;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "service/cell/ports.h"
 #include "service/cell/process.h"
 
 namespace foreshadow::cell {
@@ -37,8 +38,17 @@ struct Spec {
 
 enum class InstanceState : uint8_t { kPaused = 1, kRunning, kExited };
 
+// Where an instance serves; ports 0 = it does not.
+struct Ports {
+  int grpc = 0;
+  int http = 0;
+
+  bool operator==(const Ports&) const = default;
+};
+
 struct InstanceView {
   Spec spec;
+  Ports ports;
   InstanceState state = InstanceState::kExited;
   int64_t created_ms = 0;
   pid_t pid = 0;
@@ -50,10 +60,11 @@ struct InstanceView {
 struct Options {
   std::string cell;
   std::string state_dir;
-  std::vector<std::string>
-      command;               // {id}, {account}, {cell}, {cpu_cores}, {memory_bytes} replaced
-  Amounts capacity{};        // 0 = not limited
-  int64_t grace_ms = 5'000;  // between SIGTERM and SIGKILL
+  std::vector<std::string> command;  // {id}, {account}, {cell}, {cpu_cores}, {memory_bytes},
+                                     // {host}, {grpc_port}, {http_port} replaced
+  std::string host = "127.0.0.1";    // IP address that instances serve on
+  Amounts capacity{};                // 0 = not limited
+  int64_t grace_ms = 5'000;          // between SIGTERM and SIGKILL
 };
 
 class Instances {
@@ -63,6 +74,7 @@ class Instances {
   static absl::StatusOr<std::unique_ptr<Instances>> Open(Options options);
   ~Instances();
 
+  // Where the command names a port, a free one is given to it for as long as the instance lives.
   absl::StatusOr<InstanceView> Create(const Spec& spec, bool paused);
   absl::StatusOr<InstanceView> Resume(const std::string& id);
   absl::StatusOr<InstanceView> Pause(const std::string& id);
@@ -73,13 +85,16 @@ class Instances {
                                                            int64_t grace_ms);
   // Unknown ids succeed.
   absl::Status Destroy(const std::string& id, int64_t grace_ms);
-  std::vector<InstanceView> List();  // by id
+  absl::StatusOr<InstanceView> Get(const std::string& id);  // NOT_FOUND
+  std::vector<InstanceView> List();                         // by id
   Amounts reserved();
   const Options& options() const { return options_; }
 
  private:
   struct Record {
     Spec spec;
+    Ports ports;
+    std::shared_ptr<const HeldPort> held[2];  // kept from others while the instance is not there
     int64_t created_ms = 0;
     ProcessId process;
     bool paused = true;  // as last asked for; a restart brings the process there
@@ -94,6 +109,7 @@ class Instances {
   absl::Status Forget(const std::string& id) const;
   absl::Status Adopt(Record& record);
   absl::Status CheckRoom(const Spec& spec) const;
+  absl::Status HoldPorts(Record& record) const;
   absl::StatusOr<InstanceView> Switch(const std::string& id, bool run);
   std::string PathOf(const std::string& id) const;
   std::string MarkOf(const std::string& id) const;

@@ -13,6 +13,7 @@
 #include <fstream>
 
 #include "foreshadow/v1/cell.grpc.pb.h"
+#include "service/cell/board.h"
 #include "service/cell/instances.h"
 #include "service/security/certificates.h"
 #include "service/tls/credentials.h"
@@ -37,46 +38,34 @@ void ToProto(const Amounts& amounts, v1::Resources& r) {
   r.set_storage_bytes(amounts[3]);
 }
 
-void ToProto(const InstanceView& view, v1::Instance& instance) {
-  instance.set_id(view.spec.id);
-  instance.set_account_id(view.spec.account);
-  instance.set_role(static_cast<v1::InstanceRole>(view.spec.role));
-  instance.set_state(static_cast<v1::InstanceState>(view.state));
-  ToProto(view.spec.reserved, *instance.mutable_reserved());
-  instance.set_created_ms(view.created_ms);
-  instance.set_pid(view.pid);
-  instance.set_cpu_seconds(view.cpu_seconds);
-  instance.set_memory_bytes(view.memory_bytes);
-  instance.set_exit_code(view.exit_code);
-}
-
-grpc::Status Answer(const absl::StatusOr<InstanceView>& view, v1::Instance& instance) {
-  if (!view.ok()) return ToGrpc(view.status());
-  ToProto(*view, instance);
-  return grpc::Status::OK;
-}
+// The longest silence of a watch.
+constexpr int64_t kHeartbeatMs = 500;
 
 class Service : public v1::CellController::Service {
  public:
-  explicit Service(Instances& instances) : instances_(instances) {}
+  explicit Service(Instances& instances) : instances_(instances), board_(instances) {}
+
+  void Stop() { board_.Stop(); }
 
   grpc::Status CreateInstance(grpc::ServerContext*, const v1::CreateInstanceRequest* request,
                               v1::Instance* response) override {
     const Spec spec{request->id(), request->account_id(), request->role(),
                     FromProto(request->reserved())};
-    return Answer(instances_.Create(spec, request->paused()), *response);
+    return Answer(request->id(), instances_.Create(spec, request->paused()), *response);
   }
   grpc::Status ResumeInstance(grpc::ServerContext*, const v1::ResumeInstanceRequest* request,
                               v1::Instance* response) override {
-    return Answer(instances_.Resume(request->id()), *response);
+    return Answer(request->id(), instances_.Resume(request->id()), *response);
   }
   grpc::Status PauseInstance(grpc::ServerContext*, const v1::PauseInstanceRequest* request,
                              v1::Instance* response) override {
-    return Answer(instances_.Pause(request->id()), *response);
+    return Answer(request->id(), instances_.Pause(request->id()), *response);
   }
   grpc::Status DestroyInstance(grpc::ServerContext*, const v1::DestroyInstanceRequest* request,
                                v1::DestroyInstanceResponse*) override {
-    return ToGrpc(instances_.Destroy(request->id(), request->grace_ms()));
+    const absl::Status status = instances_.Destroy(request->id(), request->grace_ms());
+    board_.Update(request->id());
+    return ToGrpc(status);
   }
   grpc::Status PromoteInstance(grpc::ServerContext*, const v1::PromoteInstanceRequest* request,
                                v1::Instance* response) override {
@@ -91,7 +80,19 @@ class Service : public v1::CellController::Service {
   }
   grpc::Status ListInstances(grpc::ServerContext*, const v1::ListInstancesRequest*,
                              v1::ListInstancesResponse* response) override {
-    for (const InstanceView& view : instances_.List()) ToProto(view, *response->add_instances());
+    for (v1::Instance& instance : board_.List()) *response->add_instances() = std::move(instance);
+    return grpc::Status::OK;
+  }
+  grpc::Status WatchInstances(grpc::ServerContext* context, const v1::WatchInstancesRequest*,
+                              grpc::ServerWriter<v1::WatchInstancesResponse>* writer) override {
+    uint64_t seen = 0;
+    while (!context->IsCancelled()) {
+      v1::WatchInstancesResponse changes;
+      if (!board_.WaitForChange(seen, kHeartbeatMs, changes)) {
+        return {grpc::StatusCode::UNAVAILABLE, "the agent is stopping"};
+      }
+      if (!writer->Write(changes)) break;
+    }
     return grpc::Status::OK;
   }
   grpc::Status DescribeCell(grpc::ServerContext*, const v1::DescribeCellRequest*,
@@ -104,7 +105,16 @@ class Service : public v1::CellController::Service {
   }
 
  private:
+  grpc::Status Answer(const std::string& id, const absl::StatusOr<InstanceView>& view,
+                      v1::Instance& instance) {
+    board_.Update(id);
+    if (!view.ok()) return ToGrpc(view.status());
+    instance = ToProto(*view, instances_.options().host);
+    return grpc::Status::OK;
+  }
+
   Instances& instances_;
+  Board board_;
 };
 
 struct Flags {
@@ -207,6 +217,7 @@ int Run(const Flags& flags) {
   int signal = 0;
   sigwait(&signals, &signal);
   spdlog::info("stopping on {}; instances are left as they are", strsignal(signal));
+  service.Stop();
   server->Shutdown(std::chrono::system_clock::now() + kStopGrace);
   return 0;
 }
@@ -241,12 +252,14 @@ int main(int argc, char** argv) {
     app.add_option(kCapacityFlags[r], options.capacity[r], "Capacity; 0 = not limited")
         ->check(CheckAmount);
   }
+  app.add_option("--instance-host", options.host, "IP address that instances serve on")
+      ->capture_default_str();
   app.add_option("--grace-ms", options.grace_ms, "Between SIGTERM and SIGKILL")
       ->check(CLI::Range(int64_t{0}, kGraceMsMax))
       ->capture_default_str();
   app.add_option("command", options.command,
                  "After --: the command of an instance; {id} {account} {cell} {cpu_cores} "
-                 "{memory_bytes} are replaced in each word")
+                 "{memory_bytes} {host} {grpc_port} {http_port} are replaced in each word")
       ->required();
   try {
     app.parse(argc, argv);

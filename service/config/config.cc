@@ -1,5 +1,6 @@
 #include "service/config/config.h"
 
+#include <arpa/inet.h>
 #include <fmt/core.h>
 #include <fmt/ranges.h>
 
@@ -24,8 +25,8 @@ using Words = std::map<std::string, std::string>;  // a table of strings
 // One key of the file: where its value goes and what it may be.
 struct Key {
   const char* name;
-  std::variant<int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Mode*, LearnPolicy*,
-               Clock*, logs::Format*, SignalKind*, SeriesKind*, InStep*>
+  std::variant<bool*, int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Mode*,
+               LearnPolicy*, Clock*, logs::Format*, SignalKind*, SeriesKind*, InStep*>
       to;
   double least = 0;
   double most = 0;
@@ -122,7 +123,6 @@ std::vector<Section> Sections(Config& c) {
         {"hold_ms", &learn.hold_ms, 0, 7 * 86'400'000.0},
         {"explore", &learn.explore, 0, 0.2},
         {"log", &learn.log}}},
-      {"monitor", {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650}}},
       {"inference",
        {{"batch_series_max", &c.inference.batch_series_max, 1, 100'000},
         {"wait_ms", &c.inference.wait_ms, 0, 1'000},
@@ -138,6 +138,17 @@ std::vector<Section> Sections(Config& c) {
         {"agent_ca", &c.security.agent_ca},
         {"agent_token_file", &c.security.agent_token_file},
         {"message_mib_max", &c.security.message_mib_max, 1, 1'024}}},
+      {"route",
+       {{"failover", &c.settings.route.failover},
+        {"failback_hold_ms", &c.settings.route.failback_hold_ms, 0, 86'400'000}}},
+      {"xds",
+       {{"listen", &c.xds_listen},
+        {"envoy_listen", &c.envoy_listen},
+        {"sticky_header", &c.sticky_header},
+        {"health_interval_ms", &c.health_interval_ms, 0, 3'600'000}}},
+      {"monitor",
+       {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650},
+        {"slo_ms", &monitor.slo_ms, 0.001, 3'600'000}}},
       {"models", {{"auto_promote_hours", &c.auto_promote_hours, 0, 24 * 366}}},
   };
 }
@@ -227,7 +238,12 @@ void Assign(const toml::value& value, const std::string& name, const Key& spec) 
   std::visit(
       [&](auto* to) {
         using T = std::remove_pointer_t<decltype(to)>;
-        if constexpr (std::is_same_v<T, Words>) {
+        if constexpr (std::is_same_v<T, bool>) {
+          if (!value.is_boolean()) {
+            throw Bad{fmt::format("{} = {}: must be true or false", name, Text(value))};
+          }
+          *to = value.as_boolean();
+        } else if constexpr (std::is_same_v<T, Words>) {
           *to = TableOfWords(value, name);
         } else if constexpr (std::is_same_v<T, std::string>) {
           *to = Word(value, name, spec);
@@ -358,10 +374,29 @@ void CheckTogether(const Settings& settings) {
   }
 }
 
+// Envoy is told an address to bind, not a name.
+void CheckEnvoyListen(const std::string& listen) {
+  if (listen.empty()) return;
+  const size_t colon = listen.rfind(':');
+  const std::string host = listen.substr(0, colon);
+  in6_addr buffer;
+  const bool is_ip = inet_pton(AF_INET, host.c_str(), &buffer) == 1 ||
+                     inet_pton(AF_INET6, host.c_str(), &buffer) == 1;
+  const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
+  const bool is_port = !port.empty() && port.size() <= 5 &&
+                       port.find_first_not_of("0123456789") == std::string::npos &&
+                       std::stoi(port) >= 1 && std::stoi(port) <= 65'535;
+  if (!is_ip || !is_port) {
+    throw Bad{
+        fmt::format("xds.envoy_listen = \"{}\": must be IP:PORT, as in 0.0.0.0:10000", listen)};
+  }
+}
+
 void CheckTogether(Config& config) {
   CheckSecurity(config.security);
   if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
   CheckTogether(config.settings);
+  CheckEnvoyListen(config.envoy_listen);
   if (config.accept_past_hours > config.retention_hours) {
     throw Bad{
         fmt::format("history.accept_past_hours = {} must not be above history.retention_hours = {}",

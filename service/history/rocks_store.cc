@@ -27,14 +27,16 @@ using history::ToStatus;
 using nlohmann::json;
 
 constexpr const char* kDecisionsKey = "decisions";
-constexpr const char* kCommandNames[] = {"pause", "resume", "approve"};  // by Command::Kind
+constexpr const char* kCommandNames[] = {"pause", "resume", "approve", "failed-over",
+                                         "recovered"};  // by Command::Kind
 
 json ToJson(const Account& a, const std::vector<Cell>& cells) {
   return {{"id", a.id},
           {"cell", cells[a.cell].id},
           {"application", a.application},
           {"priority", a.priority},
-          {"pinned", a.pinned}};
+          {"pinned", a.pinned},
+          {"stateful", a.stateful}};
 }
 
 class RocksStore : public HistoryStore {
@@ -122,6 +124,7 @@ absl::StatusOr<std::vector<Account>> RocksStore::ReadAccounts(
       j.at("application").get_to(account.application);
       j.at("priority").get_to(account.priority);
       j.at("pinned").get_to(account.pinned);
+      account.stateful = j.value("stateful", false);  // older records do not know it
       accounts.push_back(std::move(account));
     } catch (const json::exception& error) {
       return absl::DataLossError(
@@ -188,7 +191,9 @@ absl::StatusOr<std::string> RocksStore::ReadAudit(uint64_t action_id) const {
 absl::Status RocksStore::WriteCommand(uint64_t number, const Command& command) {
   rocksdb::WriteBatch batch;
   const json record = {{"kind", kCommandNames[static_cast<size_t>(command.kind)]},
-                       {"action_id", command.action_id}};
+                       {"action_id", command.action_id},
+                       {"account", command.account},
+                       {"reason", command.reason}};
   batch.Put(database_->family(kCommands), KeyOf(number), record.dump());
   return database_->Write(batch, "writing a command");
 }
@@ -208,7 +213,8 @@ absl::StatusOr<std::vector<std::pair<uint64_t, Command>>> RocksStore::ReadComman
     }
     commands.emplace_back(GetBigEndian<uint64_t>(it->key().data()),
                           Command{static_cast<Command::Kind>(name - std::begin(kCommandNames)),
-                                  record.value("action_id", uint64_t{0})});
+                                  record.value("action_id", uint64_t{0}),
+                                  record.value("account", ""), record.value("reason", "")});
   }
   if (absl::Status status = ToStatus(it->status(), "reading commands"); !status.ok()) return status;
   return commands;

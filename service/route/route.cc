@@ -23,6 +23,7 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
   if (!in.reachable[shadow.target]) {
     return {0, fmt::format("cell {} does not answer", target)};
   }
+  if (shadow.failed_over) return {1, "its primary is ill"};
   if (shadow.state == ShadowState::kPromoting) return {1, "it is about to become the primary"};
   const bool just_resumed = shadow.since_ms == in.now_ms;
   const double first = std::min(settings.first_split, settings.split_max);

@@ -2,12 +2,14 @@
 
 #include <fmt/core.h>
 #include <grpcpp/grpcpp.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <chrono>
 #include <mutex>
 
 #include "foreshadow/v1/cell.grpc.pb.h"
+#include "service/rpc/cell_watch.h"
 #include "service/rpc/convert.h"
 #include "service/rpc/work_queue.h"
 #include "service/tls/credentials.h"
@@ -84,16 +86,37 @@ grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
   return grpc::Status(grpc::StatusCode::INTERNAL, "unknown action");
 }
 
-class CellFleet : public Hands {
+class CellFleet : public CellHands {
  public:
   CellFleet(const std::vector<CellConfig>& cells,
             const std::shared_ptr<grpc::ChannelCredentials>& credentials, Engine& engine)
-      : cells_(cells), engine_(engine), asked_(cells.size(), false) {
+      : cells_(cells), credentials_(credentials), engine_(engine), asked_(cells.size(), false) {
     for (const CellConfig& cell : cells_) {
       stubs_.push_back(cell.agent.empty() ? nullptr
                                           : v1::CellController::NewStub(
                                                 grpc::CreateChannel(cell.agent, credentials)));
     }
+  }
+
+  void Tell(router::Steering& steering) override {
+    for (size_t c = 0; c < cells_.size(); ++c) {
+      if (stubs_[c] == nullptr) continue;
+      watches_.push_back(std::make_unique<CellWatch>(static_cast<int32_t>(c), cells_[c].agent,
+                                                     credentials_, steering));
+    }
+  }
+
+  void ResumeNow(int32_t cell, const std::string& instance_id) override {
+    Action action;
+    action.kind = ActionKind::kResume;
+    action.instance_id = instance_id;
+    queue_.Run([this, cell, action] {
+      if (stubs_[cell] == nullptr) return;
+      const grpc::Status status = Carry(*stubs_[cell], action);
+      if (!status.ok()) {
+        spdlog::error("{} cannot be resumed: {}", action.instance_id, status.error_message());
+      }
+    });
   }
 
   void Start(const Action& action) override {
@@ -151,6 +174,7 @@ class CellFleet : public Hands {
   }
 
   const std::vector<CellConfig> cells_;
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   Engine& engine_;
   std::vector<std::unique_ptr<v1::CellController::Stub>> stubs_;  // [cell], null = no agent
   std::mutex mutex_;
@@ -159,12 +183,13 @@ class CellFleet : public Hands {
   // once and answered before it is repeated (at most two a shadow, of plan.shadows_max). What waits
   // at the end of the process is intended in the log and begins anew at the next start.
   WorkQueue queue_{kThreads};
+  std::vector<std::unique_ptr<CellWatch>> watches_;  // the first to go: what they tell may resume
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Hands>> MakeCellFleet(const std::vector<CellConfig>& cells,
-                                                     Engine& engine) {
+absl::StatusOr<std::unique_ptr<CellHands>> MakeCellFleet(const std::vector<CellConfig>& cells,
+                                                         Engine& engine) {
   const security::Settings& s = engine.config().security;
   tls::ClientFiles files{s.agent_ca, "", "", s.agent_token_file};
   if (!s.agent_ca.empty()) {

@@ -41,6 +41,7 @@ v1::Account ToProto(const Account& account, const Fleet& fleet) {
   proto.set_application(account.application);
   proto.set_priority(static_cast<uint32_t>(account.priority));
   proto.set_pinned(account.pinned);
+  proto.set_stateful(account.stateful);
   return proto;
 }
 

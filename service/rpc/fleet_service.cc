@@ -39,8 +39,9 @@ absl::StatusOr<Account> FromProto(const v1::Account& proto, int index, const Fle
     return bad(fmt::format("priority = {} of account {}: must be 0 .. {}", proto.priority(),
                            proto.id(), kPriorityMax));
   }
-  return Account{proto.id(), static_cast<int32_t>(cell - fleet.cells.begin()), proto.application(),
-                 static_cast<int32_t>(proto.priority()), proto.pinned()};
+  return Account{proto.id(),          static_cast<int32_t>(cell - fleet.cells.begin()),
+                 proto.application(), static_cast<int32_t>(proto.priority()),
+                 proto.pinned(),      proto.stateful()};
 }
 
 class FleetService : public v1::Fleet::Service {

@@ -22,6 +22,17 @@ const char* Name(Mode mode) {
   return kNames[static_cast<int>(mode)];
 }
 
+void AddClient(const router::Client& client, v1::GetStatusResponse& response) {
+  v1::DataPlaneClient& proto = *response.add_clients();
+  proto.set_node(client.node);
+  proto.set_agent(client.agent);
+  proto.set_peer(client.peer);
+  proto.set_connected(client.connected);
+  proto.set_since_ms(client.since_ms);
+  proto.set_behind_ms(client.behind_ms);
+  proto.set_refused(client.refused);
+}
+
 class PlansService : public v1::Plans::Service {
  public:
   explicit PlansService(Engine& engine) : engine_(engine) {}
@@ -35,6 +46,9 @@ class PlansService : public v1::Plans::Service {
     response->set_mode(Name(engine_.config().settings.shadow.mode));
     response->set_compute(std::string(kernels::CpuOps().name));
     for (const auto& model : *engine_.models()) response->add_models(models::Label(*model));
+    if (const Traffic* traffic = engine_.traffic(); traffic != nullptr) {
+      for (const router::Client& client : traffic->Clients()) AddClient(client, *response);
+    }
     const auto report = engine_.report();
     if (report == nullptr) return grpc::Status::OK;
     response->set_last_tick_ms(report->tick_ms);

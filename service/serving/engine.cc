@@ -120,9 +120,11 @@ absl::Status Engine::Load() {
   return absl::OkStatus();
 }
 
-void Engine::Start(Hands* hands, ModelSource* source) {
+void Engine::Start(Hands* hands, ModelSource* source, Traffic* traffic) {
   hands_ = hands;
   source_ = source;
+  traffic_ = traffic;
+  if (traffic_ != nullptr) traffic_->Decided(fleet(), state_->decisions.shadows);
   if (config_.clock == Clock::kWall) thread_ = std::thread([this] { RunWallClock(); });
 }
 
@@ -255,7 +257,17 @@ absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> 
 
 absl::StatusOr<Engine::Put> Engine::PutAccounts(const std::vector<Account>& accounts,
                                                 PutMode mode) {
-  const std::lock_guard lock(mutex_);
+  absl::StatusOr<Put> put;
+  {
+    const std::lock_guard lock(mutex_);
+    put = PutAccountsLocked(accounts, mode);
+  }
+  if (put.ok() && traffic_ != nullptr) traffic_->Registered(fleet());
+  return put;
+}
+
+absl::StatusOr<Engine::Put> Engine::PutAccountsLocked(const std::vector<Account>& accounts,
+                                                      PutMode mode) {
   Put put;
   std::vector<std::pair<int32_t, Account>> changed;
   for (const Account& account : accounts) {
@@ -482,6 +494,10 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
   auto inbox = TakeInbox(step_ms);
   if (!inbox.ok()) return inbox.status();
   world_.SetTick(step_ms, commands_taken_);
+  if (traffic_ != nullptr) {
+    inbox->measures = traffic_->TakeMeasures();
+    for (std::string& alert : traffic_->Alerts()) inbox->alerts.push_back(std::move(alert));
+  }
   Inbox told{{}, {}, inbox->outcomes, inbox->reports, inbox->commands, {}};
   ModelSource::Served served{models(), nullptr};
   if (source_ != nullptr) {
@@ -508,6 +524,7 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     const std::lock_guard lock(mutex_);
     before.swap(report_);
   }
+  if (traffic_ != nullptr) traffic_->Decided((*report)->fleet, (*report)->shadows);
   const std::string& split_log = config_.settings.learn.log;
   if (!split_log.empty()) {
     // To learn from, not to act by: what cannot be written is lost, and said.

@@ -19,6 +19,7 @@
 #include "service/ingest/rate_limit.h"
 #include "service/ingest/validate.h"
 #include "service/journal/recorder.h"
+#include "service/router/traffic.h"
 #include "service/tick/tick.h"
 #include "service/world/real_world.h"
 
@@ -75,8 +76,8 @@ class Engine {
   ~Engine();
 
   // Begins to tick (wall clock). Both outlive the engine; without `hands` nothing is carried out,
-  // without `source` the models stay what they are.
-  void Start(Hands* hands, ModelSource* source = nullptr);
+  // without `source` the models stay what they are, without `traffic` nobody is told the splits.
+  void Start(Hands* hands, ModelSource* source = nullptr, Traffic* traffic = nullptr);
   // Finishes the tick in progress and starts no other. Idempotent.
   void Stop();
 
@@ -113,6 +114,8 @@ class Engine {
   // The first report newer than `tick_ms`, waiting at most so long; null if none came or it stops.
   std::shared_ptr<const TickReport> WaitForReport(int64_t tick_ms, int64_t wait_ms) const;
 
+  // Null: none follows the splits.
+  const Traffic* traffic() const { return traffic_; }
   bool stopping() const;
   const Config& config() const { return config_; }
   std::shared_ptr<const ModelList> models() const;  // of the newest tick
@@ -122,6 +125,7 @@ class Engine {
  private:
   Engine(Config config, ModelList models, HistoryStore& store);
   absl::Status Load();
+  absl::StatusOr<Put> PutAccountsLocked(const std::vector<Account>& accounts, PutMode mode);
   void LoadCarried();
   void SaveCarried();
   void RunWallClock();
@@ -138,6 +142,7 @@ class Engine {
   SenderLimits sender_limits_;
   Hands* hands_ = nullptr;
   ModelSource* source_ = nullptr;
+  Traffic* traffic_ = nullptr;
 
   mutable std::mutex mutex_;  // the inbox, the fleet, the models, the report
   mutable std::condition_variable changed_;

@@ -27,7 +27,10 @@ void Enter(Shadow& shadow, ShadowState state, int64_t now_ms) {
   shadow.state = state;
   shadow.since_ms = now_ms;
   const bool serves = state == ShadowState::kSharing || state == ShadowState::kPromoting;
-  if (!serves) shadow.split = shadow.wanted_split = 0;
+  if (!serves) {
+    shadow.split = shadow.wanted_split = 0;
+    shadow.failed_over = false;
+  }
   if (state == ShadowState::kWarm || state == ShadowState::kIdle) shadow.idle_since_ms = now_ms;
   if (serves) shadow.idle_since_ms = 0;
 }
@@ -158,6 +161,25 @@ void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Chang
   }
 }
 
+// The data plane has moved the traffic already; this is its record, and from here on its plan.
+void FailOver(const Moment& in, const Command& command, Decisions& decisions, Changes& changes) {
+  for (Shadow& shadow : decisions.shadows) {
+    if (in.fleet.accounts[shadow.account].id != command.account) continue;
+    const bool runs = shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kIdle ||
+                      shadow.state == ShadowState::kSharing;
+    if (!runs) continue;
+    if (shadow.state != ShadowState::kSharing) Enter(shadow, ShadowState::kSharing, in.now_ms);
+    shadow.failed_over = true;
+    shadow.split = shadow.wanted_split = 1;
+    Explanation e =
+        Open(in.fleet, shadow, ActionKind::kSetSplit, command.reason, in.now_ms, decisions);
+    e.action.state = ActionState::kDone;
+    e.action.settled_ms = in.now_ms;
+    e.action.split = 1;
+    changes.explanations.push_back(std::move(e));
+  }
+}
+
 void TakeCommands(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
   for (const Command& command : inbox.commands) {
     switch (command.kind) {
@@ -166,6 +188,14 @@ void TakeCommands(const Moment& in, const Inbox& inbox, Decisions& decisions, Ch
         break;
       case Command::Kind::kResume:
         decisions.paused = false;
+        break;
+      case Command::Kind::kFailedOver:
+        FailOver(in, command, decisions, changes);
+        break;
+      case Command::Kind::kRecovered:
+        for (Shadow& shadow : decisions.shadows) {
+          if (in.fleet.accounts[shadow.account].id == command.account) shadow.failed_over = false;
+        }
         break;
       case Command::Kind::kApprove:
         for (Explanation& e : decisions.open) {

@@ -196,6 +196,7 @@ json ToJson(const Shadow& s, const Fleet& fleet) {
           {"state", Name(s.state)},
           {"split", s.split},
           {"wanted_split", s.wanted_split},
+          {"failed_over", s.failed_over},
           {"created_ms", s.created_ms},
           {"since_ms", s.since_ms},
           {"idle_since_ms", s.idle_since_ms},
@@ -213,6 +214,7 @@ Shadow ShadowFrom(const json& j, const Ids& ids) {
   s.state = EnumFrom<ShadowState>(j.at("state"), kShadowStates);
   j.at("split").get_to(s.split);
   j.at("wanted_split").get_to(s.wanted_split);
+  s.failed_over = j.value("failed_over", false);  // older decisions do not know it
   j.at("created_ms").get_to(s.created_ms);
   j.at("since_ms").get_to(s.since_ms);
   j.at("idle_since_ms").get_to(s.idle_since_ms);

@@ -75,6 +75,14 @@ struct LearnSettings {
 
 struct MonitorSettings {
   int32_t drift_false_alarm_days = 30;  // at least that long between two for nothing, on average
+  double slo_ms = 400;                  // a request that takes longer counts as slow
+};
+
+// Of what happens between two ticks.
+struct RouteSettings {
+  bool failover = true;  // an ill primary's traffic goes to its shadow at once
+  // Traffic comes home no sooner after that; twice as long each time it happens again.
+  int64_t failback_hold_ms = 60'000;
 };
 
 struct Settings {
@@ -82,6 +90,7 @@ struct Settings {
   AnalyzeSettings analyze;
   PlanSettings plan;
   ShadowSettings shadow;
+  RouteSettings route;
   LearnSettings learn;
   MonitorSettings monitor;
 };

@@ -275,6 +275,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   report->scores = state.decisions.scores;
   report->evaluation = state.decisions.evaluation;
   report->paused = state.decisions.paused;
+  report->measures = std::move(inbox.measures);
   report->alerts = std::move(changes.alerts);
   return std::shared_ptr<const TickReport>(std::move(report));
 }

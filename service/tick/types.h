@@ -57,6 +57,8 @@ struct Account {
   std::string application;
   int32_t priority = 0;  // 0..100; the least important are moved first
   bool pinned = false;   // never shadowed
+  // Its calls change state: a data plane must not repeat them, nor go to the other side by itself.
+  bool stateful = false;
 
   bool operator==(const Account&) const = default;
 };
@@ -114,8 +116,9 @@ struct Shadow {
   int32_t source = 0;  // cell
   int32_t target = 0;  // cell
   ShadowState state = ShadowState::kCreating;
-  double split = 0;         // in force
-  double wanted_split = 0;  // what learning asks for; routed at the next tick
+  double split = 0;          // in force
+  double wanted_split = 0;   // what learning asks for; routed at the next tick
+  bool failed_over = false;  // the primary is ill: all traffic stays here until it is well again
   int64_t created_ms = 0;
   int64_t since_ms = 0;
   int64_t idle_since_ms = 0;  // 0 = in use
@@ -272,8 +275,32 @@ struct CellReport {
 };
 
 struct Command {
-  enum class Kind : uint8_t { kPause, kResume, kApprove } kind = Kind::kPause;
-  uint64_t action_id = 0;  // kApprove
+  enum class Kind : uint8_t {
+    kPause,
+    kResume,
+    kApprove,
+    kFailedOver,  // the data plane has been told already: the account's primary is ill
+    kRecovered,   // it is well again, and was for long enough
+  } kind = Kind::kPause;
+  uint64_t action_id = 0;    // kApprove
+  std::string account = {};  // kFailedOver, kRecovered
+  std::string reason = {};   // kFailedOver
+};
+
+// How the requests of one instance went since the tick before, as the instance itself counts them.
+struct SideMeasure {
+  std::string instance_id;
+  std::string account;
+  bool shadow = false;
+  int64_t read_ms = 0;  // when it was last asked, wall clock
+  double age_ms = 0;    // since then, when the tick began
+  double seconds = 0;   // that this is about
+  double requests = 0;  // finished
+  double failed = 0;    // of these; they are not part of the quantiles
+  double slow = 0;      // answered, but not within monitor.slo_ms
+  double p50_ms = 0;
+  double p99_ms = 0;
+  double warmth = 1;  // 0..1, as it says
 };
 
 // What came in since the last tick. Samples and profiles are durable already.
@@ -287,6 +314,7 @@ struct Inbox {
   // Made elsewhere from the same samples: the tick then analyses and forecasts nothing itself. The
   // simulator forecasts once for many worlds.
   std::shared_ptr<const ForecastTable> forecasts = nullptr;
+  std::vector<SideMeasure> measures = {};  // by instance
 };
 
 // Written in one durable step before any action of the tick is carried out.
@@ -374,6 +402,7 @@ struct TickReport {
   Scores scores;
   Evaluation evaluation;
   bool paused = false;
+  std::vector<SideMeasure> measures;  // that came with this tick
   std::vector<std::string> alerts;
   std::vector<StageTime> stages;
   double duration_ms = 0;

@@ -62,12 +62,14 @@ cpu_cores = 40
 
 class RunningServer {
  public:
-  RunningServer(const std::string& folder, const std::string& config) {
+  RunningServer(const std::string& folder, const std::string& config,
+                const std::vector<std::string>& flags = {}) {
     const std::string file = folder + "/config.toml";
     const std::string port_file = folder + "/port";
     WriteFile(file, config);
     std::vector<std::string> command = ServerCommand(file);
     command.insert(command.end(), {"--port-file", port_file});
+    command.insert(command.end(), flags.begin(), flags.end());
     const std::string http_port_file = folder + "/http_port";
     command.insert(command.end(), {"--http-port-file", http_port_file});
     unlink(port_file.c_str());

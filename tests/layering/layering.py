@@ -11,7 +11,7 @@ import re
 import sys
 
 LAYERS = ["kernels", "models", "service", "training"]  # each may include itself and those before it
-SEES_PROTO = ["service/rpc/", "service/tls/", "service/cell/", "training/client/", "training/demo/", "tests/"]
+SEES_PROTO = ["service/rpc/", "service/tls/", "service/cell/", "service/xds/", "training/client/", "training/demo/", "tests/"]
 SEES_TORCH = "models/torch/"
 # The rest of the service does not know how it is served, nor what an agent is.
 SEES_RPC = ["service/rpc/", "service/main.cc", "tests/"]

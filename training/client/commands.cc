@@ -56,6 +56,21 @@ void PrintScores(const v1::Scores& s) {
              s.forecast_pinball_loss());
 }
 
+// How many follow the routes, and each that does not have the newest.
+void PrintClients(const v1::GetStatusResponse& s) {
+  if (s.clients().empty()) return;
+  int connected = 0;
+  for (const v1::DataPlaneClient& client : s.clients()) connected += client.connected();
+  fmt::print("data plane      {} clients connected\n", connected);
+  for (const v1::DataPlaneClient& c : s.clients()) {
+    if (c.connected() && c.behind_ms() == 0 && c.refused().empty()) continue;
+    const std::string what = !c.refused().empty() ? "refused: " + c.refused()
+                             : c.connected()      ? fmt::format("behind for {} ms", c.behind_ms())
+                                                  : "cut off since " + ClockTime(c.since_ms());
+    fmt::print("  {} ({}, {}) {}\n", c.node(), c.agent(), c.peer(), what);
+  }
+}
+
 void PrintStatus(const v1::GetStatusResponse& s) {
   fmt::print("foreshadowd     {} on {}\n", s.version(), s.compute());
   fmt::print("mode            {}{}\n", s.mode(), s.paused() ? ", paused" : "");
@@ -64,6 +79,7 @@ void PrintStatus(const v1::GetStatusResponse& s) {
   for (const std::string& model : s.models()) models += (models.empty() ? "" : ", ") + model;
   fmt::print("models          {}\n", models);
   if (s.has_evaluation()) fmt::print("candidate       {}\n", s.evaluation().words());
+  PrintClients(s);
   if (s.last_tick_ms() == 0) {
     fmt::print("ticks           none yet\n");
     return;

@@ -1,0 +1,217 @@
+#include "service/xds/xds_router.h"
+
+#include <fmt/core.h>
+#include <grpcpp/grpcpp.h>
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "envoy/service/discovery/v3/ads.grpc.pb.h"
+#include "service/xds/hub.h"
+#include "service/xds/load_service.h"
+
+namespace foreshadow::xds {
+namespace {
+
+namespace discovery = envoy::service::discovery::v3;
+
+// A client that went away without a word is noticed within the sum of both.
+constexpr int kKeepaliveMs = 10'000;
+constexpr int kKeepaliveTimeoutMs = 5'000;
+constexpr int kClientPingMsMin = 5'000;     // clients may ask as often whether the server is there
+constexpr int kRequestBytesMax = 16 << 20;  // names of some 100,000 resources
+constexpr auto kStopGrace = std::chrono::milliseconds(200);
+
+std::optional<Type> TypeOf(const std::string& url) {
+  for (int t = 0; t < kTypes; ++t) {
+    if (url == TypeUrl(static_cast<Type>(t))) return static_cast<Type>(t);
+  }
+  return std::nullopt;
+}
+
+std::string AgentOf(const envoy::config::core::v3::Node& node) {
+  if (!node.user_agent_version().empty()) {
+    return fmt::format("{} {}", node.user_agent_name(), node.user_agent_version());
+  }
+  const auto& version = node.user_agent_build_version().version();
+  return fmt::format("{} {}.{}.{}", node.user_agent_name(), version.major_number(),
+                     version.minor_number(), version.patch());
+}
+
+template <typename Message>
+std::string RefusedOf(const Message& message) {
+  if (!message.has_error_detail()) return "";
+  return message.error_detail().message().empty() ? "without a reason"
+                                                  : message.error_detail().message();
+}
+
+Request FromProto(const discovery::DiscoveryRequest& message, Type type) {
+  return {type,
+          message.response_nonce(),
+          RefusedOf(message),
+          {message.resource_names().begin(), message.resource_names().end()},
+          {},
+          {}};
+}
+
+Request FromProto(const discovery::DeltaDiscoveryRequest& message, Type type) {
+  return {
+      type,
+      message.response_nonce(),
+      RefusedOf(message),
+      {message.resource_names_subscribe().begin(), message.resource_names_subscribe().end()},
+      {message.resource_names_unsubscribe().begin(), message.resource_names_unsubscribe().end()},
+      {message.initial_resource_versions().begin(), message.initial_resource_versions().end()}};
+}
+
+void ToProto(const Response& response, discovery::DiscoveryResponse& message) {
+  message.set_version_info(response.version);
+  message.set_type_url(TypeUrl(response.type));
+  message.set_nonce(response.nonce);
+  for (const Response::Item& item : response.items) {
+    auto* resource = message.add_resources();
+    resource->set_type_url(TypeUrl(response.type));
+    resource->set_value(*item.held.bytes);
+  }
+}
+
+void ToProto(const Response& response, discovery::DeltaDiscoveryResponse& message) {
+  message.set_system_version_info(response.version);
+  message.set_type_url(TypeUrl(response.type));
+  message.set_nonce(response.nonce);
+  for (const Response::Item& item : response.items) {
+    auto* resource = message.add_resources();
+    resource->set_name(item.name);
+    resource->set_version(item.held.version);
+    resource->mutable_resource()->set_type_url(TypeUrl(response.type));
+    resource->mutable_resource()->set_value(*item.held.bytes);
+  }
+  for (const std::string& name : response.removed) message.add_removed_resources(name);
+}
+
+// Deletes itself when the call is over.
+template <typename Req, typename Resp>
+class AdsStream : public Stream, public grpc::ServerBidiReactor<Req, Resp> {
+ public:
+  AdsStream(Hub& hub, bool delta, const std::string& peer) : Stream(delta), hub_(hub) {
+    hub_.Add(this, peer);
+    this->StartRead(&request_);
+  }
+
+  void Send(const Response& response) override {
+    response_.Clear();
+    ToProto(response, response_);
+    this->StartWrite(&response_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      if (hub_.End(*this)) this->Finish(grpc::Status::OK);
+      return;
+    }
+    // A type that is not served here is never answered, which a client takes as "not yet".
+    if (const auto type = TypeOf(request_.type_url())) {
+      const bool has_node = request_.has_node();
+      hub_.Take(*this, FromProto(request_, *type), has_node ? request_.node().id() : "",
+                has_node ? AgentOf(request_.node()) : "");
+    }
+    this->StartRead(&request_);
+  }
+
+  void OnWriteDone(bool ok) override {
+    if (hub_.Written(*this, ok)) this->Finish(grpc::Status::OK);
+  }
+
+  void OnDone() override {
+    hub_.Remove(this);
+    delete this;
+  }
+
+ private:
+  Hub& hub_;
+  Req request_;
+  Resp response_;
+};
+
+class AdsService : public discovery::AggregatedDiscoveryService::CallbackService {
+ public:
+  explicit AdsService(Hub& hub) : hub_(hub) {}
+
+  grpc::ServerBidiReactor<discovery::DiscoveryRequest, discovery::DiscoveryResponse>*
+  StreamAggregatedResources(grpc::CallbackServerContext* context) override {
+    return new AdsStream<discovery::DiscoveryRequest, discovery::DiscoveryResponse>(
+        hub_, false, context->peer());
+  }
+
+  grpc::ServerBidiReactor<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>*
+  DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
+    return new AdsStream<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>(
+        hub_, true, context->peer());
+  }
+
+ private:
+  Hub& hub_;
+};
+
+std::string RunName() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return fmt::format("{}", std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+class Server : public XdsRouter {
+ public:
+  explicit Server(Options options)
+      : options_(std::move(options)),
+        hub_(Snapshot(options_.resources, RunName())),
+        ads_(hub_),
+        loads_(MakeLoadService(options_.load)) {}
+
+  ~Server() override { server_->Shutdown(std::chrono::system_clock::now() + kStopGrace); }
+
+  absl::Status Bind() {
+    grpc::ServerBuilder builder;
+    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+    builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                               kClientPingMsMin);
+    builder.SetMaxReceiveMessageSize(kRequestBytesMax);
+    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(&ads_);
+    builder.RegisterService(loads_.get());
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || port_ == 0) {
+      return absl::UnavailableError(fmt::format(
+          "xds.listen = \"{}\" cannot be bound: is the port in use or the address not of this "
+          "machine?",
+          options_.listen));
+    }
+    return absl::OkStatus();
+  }
+
+  int port() const override { return port_; }
+  void Update(const router::RouteUpdate& update) override { hub_.Update(update); }
+  std::vector<router::Client> Clients() const override { return hub_.Clients(); }
+  router::Reach ReachOf(const std::string& account) const override { return hub_.ReachOf(account); }
+  std::vector<std::string> Alerts() const override { return hub_.Alerts(); }
+
+ private:
+  const Options options_;
+  Hub hub_;
+  AdsService ads_;
+  const std::unique_ptr<grpc::Service> loads_;
+  std::unique_ptr<grpc::Server> server_;
+  int port_ = 0;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<XdsRouter>> XdsRouter::Start(Options options,
+                                                            const router::RouteUpdate& first) {
+  auto server = std::make_unique<Server>(std::move(options));
+  server->Update(first);
+  if (absl::Status status = server->Bind(); !status.ok()) return status;
+  return server;
+}
+
+}  // namespace foreshadow::xds

@@ -1,0 +1,224 @@
+// The routes that come of what agents, clients and the plan say, in the order they say it.
+#include "service/router/steering.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+
+namespace foreshadow::router {
+namespace {
+
+using std::chrono::milliseconds;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+class Recorder : public TrafficRouter {
+ public:
+  void Update(const RouteUpdate& update) override {
+    const std::lock_guard lock(mutex_);
+    for (const Route& route : update.changed) routes_[route.account] = route;
+    if (update.complete) complete_ = true;
+    ++updates_count_;
+  }
+  std::vector<Client> Clients() const override { return {}; }
+  Reach ReachOf(const std::string&) const override { return {}; }
+  std::vector<std::string> Alerts() const override { return {}; }
+
+  Route Get(const std::string& account) const {
+    const std::lock_guard lock(mutex_);
+    const auto it = routes_.find(account);
+    return it == routes_.end() ? Route() : it->second;
+  }
+  bool complete() const { return complete_; }
+  int updates_count() const { return updates_count_; }
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::string, Route> routes_;
+  std::atomic<bool> complete_ = false;
+  std::atomic<int> updates_count_ = 0;
+};
+
+class SteeringTest : public ::testing::Test {
+ protected:
+  SteeringTest() {
+    auto fleet = std::make_shared<Fleet>();
+    fleet->cells = {{"a", "one"}, {"b", "two"}};
+    fleet->accounts = {{"acme", 0, "app"}, {"other", 0, "app"}};
+    fleet_ = fleet;
+    Hooks hooks;
+    hooks.record = [this](const Command& command) {
+      const std::lock_guard lock(mutex_);
+      commands_.push_back(command);
+    };
+    hooks.resume = [this](int32_t, const std::string& id) {
+      const std::lock_guard lock(mutex_);
+      resumed_.push_back(id);
+    };
+    hooks.probe = [this](const Address& address) { return address.grpc_port != silent_port_; };
+    RouteSettings settings;
+    settings.failback_hold_ms = 150;
+    steering_ = std::make_unique<Steering>(settings, 400, 2, std::move(hooks));
+    steering_->SetRouter(&router_);
+    shadow_.instance_id = "s";
+    shadow_.account = 0;
+    shadow_.target = 1;
+    shadow_.state = ShadowState::kSharing;
+    shadow_.split = 0.2;
+  }
+
+  static Instance Make(const std::string& id, int32_t cell, bool shadow, int port) {
+    return {id, "acme", cell, shadow, InstanceState::kRunning, true, {"127.0.0.1", port, 0}, {}};
+  }
+  void Begin() {
+    steering_->AgentSays(0, true, {primary_}, {});
+    steering_->AgentSays(1, true, {Make("s", 1, true, 2)}, {});
+    steering_->Decided(fleet_, {shadow_});
+  }
+  void PrimaryIs(InstanceState state) {
+    primary_.state = state;
+    primary_.serving = state == InstanceState::kRunning;
+    steering_->AgentSays(0, false, {primary_}, {});
+  }
+  std::vector<Command> commands() {
+    const std::lock_guard lock(mutex_);
+    return commands_;
+  }
+  // Waits for a split that comes by time alone.
+  void ExpectSplit(double split, int within_ms = 5'000) {
+    for (int i = 0; i < within_ms && router_.Get("acme").split != split; ++i) {
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+    EXPECT_EQ(router_.Get("acme").split, split);
+  }
+
+  std::shared_ptr<const Fleet> fleet_;
+  Recorder router_;
+  std::mutex mutex_;
+  std::vector<Command> commands_;
+  std::vector<std::string> resumed_;
+  std::atomic<int> silent_port_ = 0;
+  Instance primary_ = Make("p", 0, false, 1);
+  Shadow shadow_;
+  std::unique_ptr<Steering> steering_;
+};
+
+TEST_F(SteeringTest, RoutesAreCompleteWhenEveryAgentHasSpoken) {
+  steering_->AgentSays(0, true, {primary_}, {});
+  EXPECT_FALSE(router_.complete());
+  steering_->AgentSays(1, true, {}, {});
+  EXPECT_TRUE(router_.complete());
+}
+
+TEST_F(SteeringTest, CommittedSplitsAreHandedOnAndSameOnesAreNot) {
+  Begin();
+  EXPECT_EQ(router_.Get("acme").split, 0.2);
+  const int before = router_.updates_count();
+  steering_->Decided(fleet_, {shadow_});
+  EXPECT_EQ(router_.updates_count(), before);
+  shadow_.split = 0.5;
+  steering_->Decided(fleet_, {shadow_});
+  EXPECT_EQ(router_.Get("acme").split, 0.5);
+  steering_->Decided(fleet_, {});
+  EXPECT_EQ(router_.Get("acme").split, 0);
+}
+
+TEST_F(SteeringTest, AnEndedPrimaryFailsOverAtOnceAndIsRecordedOnce) {
+  Begin();
+  PrimaryIs(InstanceState::kExited);
+  EXPECT_EQ(router_.Get("acme").split, 1);
+  PrimaryIs(InstanceState::kExited);
+  const auto told = commands();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, Command::Kind::kFailedOver);
+  EXPECT_EQ(told[0].account, "acme");
+  EXPECT_THAT(told[0].reason, HasSubstr("primary p has ended"));
+}
+
+TEST_F(SteeringTest, TrafficComesHomeAfterTheHoldAndLaterTheNextTime) {
+  Begin();
+  PrimaryIs(InstanceState::kExited);
+  PrimaryIs(InstanceState::kRunning);
+  EXPECT_EQ(router_.Get("acme").split, 1) << "held";
+  ExpectSplit(0.2);
+  EXPECT_EQ(commands().back().kind, Command::Kind::kRecovered);
+
+  PrimaryIs(InstanceState::kExited);
+  const auto start = std::chrono::steady_clock::now();
+  PrimaryIs(InstanceState::kRunning);
+  ExpectSplit(0.2);
+  EXPECT_GT(std::chrono::steady_clock::now() - start, milliseconds(280)) << "twice the hold";
+}
+
+TEST_F(SteeringTest, APausedShadowIsResumedAndTakesAllWhenItServes) {
+  shadow_.state = ShadowState::kWarm;
+  shadow_.split = 0;
+  Begin();
+  Instance paused = Make("s", 1, true, 2);
+  paused.state = InstanceState::kPaused;
+  paused.serving = false;
+  steering_->AgentSays(1, false, {paused}, {});
+  PrimaryIs(InstanceState::kExited);
+  EXPECT_THAT(resumed_, ::testing::ElementsAre("s"));
+  EXPECT_EQ(router_.Get("acme").split, 0);
+  steering_->AgentSays(1, false, {Make("s", 1, true, 2)}, {});
+  EXPECT_EQ(router_.Get("acme").split, 1);
+}
+
+// Silence of an agent is not its instances' end: they are looked at.
+TEST_F(SteeringTest, ALostAgentAloneMovesNothingADeadInstanceDoes) {
+  Begin();
+  steering_->AgentLost(0);
+  std::this_thread::sleep_for(milliseconds(400));
+  EXPECT_EQ(router_.Get("acme").split, 0.2);
+  silent_port_ = 1;
+  ExpectSplit(1);
+  silent_port_ = 0;
+  steering_->AgentSays(0, true, {primary_}, {});
+  ExpectSplit(0.2);
+}
+
+TEST_F(SteeringTest, ABurstOfErrorsThatClientsSeeFailsOver) {
+  Begin();
+  steering_->ClientsSay("p", 200, 190);
+  ExpectSplit(1);
+  EXPECT_THAT(commands()[0].reason, HasSubstr("errors"));
+}
+
+TEST_F(SteeringTest, AShadowThatVanishedTakesNothingAndItsPrimaryAll) {
+  Begin();
+  steering_->AgentSays(1, false, {}, {"s"});
+  EXPECT_EQ(router_.Get("acme").split, 0);
+}
+
+TEST_F(SteeringTest, AnotherCellCannotRemoveAnInstance) {
+  Begin();
+  steering_->AgentSays(1, false, {}, {"p"});
+  EXPECT_EQ(router_.Get("acme").split, 0.2);
+}
+
+TEST_F(SteeringTest, MeasuresAreWhatCameSinceTheLast) {
+  primary_.load.known = true;
+  primary_.load.read_ms = 1'000;
+  primary_.load.requests_count = 100;
+  for (int i = 0; i < 100; ++i) primary_.load.latency.Add(2'000);
+  Begin();
+  steering_->TakeMeasures();
+  primary_.load.read_ms = 3'000;
+  primary_.load.requests_count = 111;
+  primary_.load.errors_count = 1;
+  for (int i = 0; i < 10; ++i) primary_.load.latency.Add(500'000);
+  PrimaryIs(InstanceState::kRunning);
+  const auto measures = steering_->TakeMeasures();
+  ASSERT_EQ(measures.size(), 1u);
+  EXPECT_EQ(measures[0].instance_id, "p");
+  EXPECT_EQ(measures[0].requests, 11);
+  EXPECT_EQ(measures[0].failed, 1);
+  EXPECT_EQ(measures[0].slow, 10);
+  EXPECT_NEAR(measures[0].p50_ms, 500, 5);
+  EXPECT_EQ(measures[0].seconds, 2);
+}
+
+}  // namespace
+}  // namespace foreshadow::router
