@@ -69,12 +69,13 @@ class Service : public v1::CellController::Service {
   }
   grpc::Status PromoteInstance(grpc::ServerContext*, const v1::PromoteInstanceRequest* request,
                                v1::Instance* response) override {
-    return Answer(instances_.Promote(request->id()), *response);
+    return Answer(request->id(), instances_.Promote(request->id()), *response);
   }
   grpc::Status RetirePrimary(grpc::ServerContext*, const v1::RetirePrimaryRequest* request,
                              v1::RetirePrimaryResponse* response) override {
     const auto ids = instances_.RetirePrimaries(request->account_id(), request->grace_ms());
     if (!ids.ok()) return ToGrpc(ids.status());
+    for (const std::string& id : *ids) board_.Update(id);
     response->mutable_instance_ids()->Assign(ids->begin(), ids->end());
     return grpc::Status::OK;
   }

@@ -91,6 +91,7 @@ class JournalReplayTest : public ::testing::Test {
     config_.settings.tick.step_ms = kStepMs;
     config_.settings.tick.window_steps = 100;
     config_.settings.shadow.mode = Mode::kAct;
+    config_.settings.shadow.promote_after_ms = 0;  // shadows stay for the tests to look at
     config_.cells = {{{"a", "z", CellState::kUp, {14}}, ""},
                      {{"b", "z", CellState::kUp, {40}}, ""}};
     for (int version : {1, 2}) {
@@ -283,7 +284,7 @@ TEST_F(JournalReplayTest, AnotherConfigurationOrOtherWeightsAreFound) {
       [](Start& start) {
         auto config = ParseConfig(start.config, "it");
         ASSERT_TRUE(config.ok()) << config.status();
-        config->settings.plan.target_headroom = 0.5;
+        config->settings.plan.risk_threshold = 0.9;
         start.config = ConfigToToml(*config);
       },
       [](TickRecord&) {});

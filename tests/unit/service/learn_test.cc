@@ -187,7 +187,8 @@ TEST_F(LearnStage, RouteGivesNothingAtOnceWithinTheRailsAndTellsTheRail) {
   std::vector<bool> reachable = {true, true};
   const ShadowSettings shadow_settings;
   const Moment moment{fleet, reachable, shadow_settings, now_ms, 10'000, 0};
-  const Outlook outlook{moment, plan, demand, 0.25};
+  const PlanSettings plan_settings;
+  const Outlook outlook{moment, plan, demand, plan_settings};
   Decisions decisions;
   decisions.shadows = shadows;
   Changes changes;
