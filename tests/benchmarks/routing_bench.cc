@@ -185,7 +185,9 @@ int Failover(int count) {
   auto server = xds::XdsRouter::Start({"127.0.0.1:0", {}}, steering.All());
   steering.SetRouter(server->get());
   steering.Decided(fleet, shadows);
-  rpc::CellWatch watch_a(0, a.address(), steering), watch_b(1, b.address(), steering);
+  const auto plain = grpc::InsecureChannelCredentials();
+  rpc::CellWatch watch_a(0, a.address(), plain, steering);
+  rpc::CellWatch watch_b(1, b.address(), plain, steering);
   UseControlPlane((*server)->port(), "caller");
   std::srand(1);
   std::vector<double> last_ms, failed;
