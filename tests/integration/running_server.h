@@ -45,6 +45,7 @@ window_steps = 240
 clock = "data"
 [shadow]
 mode = "act"
+promote_after_ms = 0
 {}
 [[cell]]
 id = "a"

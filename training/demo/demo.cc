@@ -157,7 +157,8 @@ absl::Status StartServer(const std::vector<CellSpec>& cells, int64_t step_ms,
                          const std::string& folder, Running& running) {
   std::string config = fmt::format(
       "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"{}/data\"\nlog_level = \"warning\"\n"
-      "[tick]\nclock = \"data\"\nstep_ms = {}\n[shadow]\nmode = \"act\"\n[plan]\n"
+      "[tick]\nclock = \"data\"\nstep_ms = {}\n[shadow]\nmode = \"act\"\npromote_after_ms = "
+      "0\n[plan]\n"
       "risk_threshold = {}\n",
       folder, step_ms, kRiskThreshold);
   for (size_t i = 0; i < cells.size(); ++i) {

@@ -121,8 +121,7 @@ TEST(Config, RefusesWhatDoesNotFitTogether) {
   EXPECT_THAT(ErrorOf(security + "tls_cert = \"c.pem\"\n"), HasSubstr("security.tls_key"));
   EXPECT_THAT(ErrorOf(security + "tls_client_ca = \"ca.pem\"\n"), HasSubstr("security.tls_cert"));
   EXPECT_THAT(ErrorOf(security + "identities = \"who.toml\"\n"), HasSubstr("in clear"));
-  EXPECT_THAT(ErrorOf(security + "agent_token_file = \"token\"\n"),
-              HasSubstr("security.agent_ca"));
+  EXPECT_THAT(ErrorOf(security + "agent_token_file = \"token\"\n"), HasSubstr("security.agent_ca"));
 }
 
 TEST(Config, ReadsRulesAndNamesWhatIsWrongWithOne) {
