@@ -24,6 +24,10 @@ std::vector<Resources> AccountDemand(const WindowView& window, int64_t accounts)
   return demand;
 }
 
+bool Serves(const Shadow& shadow) {
+  return shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kPromoting;
+}
+
 bool InPlace(const Shadow& shadow, const Fleet& fleet) {
   if (fleet.accounts[shadow.account].cell == shadow.target) return false;
   switch (shadow.state) {
@@ -67,16 +71,18 @@ std::vector<CellDemand> DemandOfCells(const Fleet& fleet, const std::vector<Reso
   return cells;
 }
 
-std::vector<Resources> DemandAtOrigins(const Fleet& fleet, const std::vector<Resources>& accounts,
+std::vector<Resources> DemandAtOrigins(const Fleet& fleet, const std::vector<CellDemand>& cells,
+                                       const std::vector<Resources>& accounts,
                                        const std::vector<Origin>& origins) {
-  std::vector<Resources> cells = HomeDemand(accounts).Of(fleet);
+  std::vector<Resources> demand;
+  for (const CellDemand& cell : cells) demand.push_back(cell.without);
   for (const Origin& origin : origins) {
     for (int r = 0; r < kResources; ++r) {
-      cells[fleet.accounts[origin.account].cell][r] -= accounts[origin.account][r];
-      cells[origin.cell][r] += accounts[origin.account][r];
+      demand[fleet.accounts[origin.account].cell][r] -= accounts[origin.account][r];
+      demand[origin.cell][r] += accounts[origin.account][r];
     }
   }
-  return cells;
+  return demand;
 }
 
 const std::vector<Resources>& HomeDemand::Of(const Fleet& then) {

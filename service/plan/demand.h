@@ -25,7 +25,8 @@ std::vector<CellDemand> DemandOfCells(const Fleet& fleet, const std::vector<Reso
                                       const std::vector<Shadow>& shadows);
 
 // What each cell would be asked for now, had every account stayed where it was registered.
-std::vector<Resources> DemandAtOrigins(const Fleet& fleet, const std::vector<Resources>& accounts,
+std::vector<Resources> DemandAtOrigins(const Fleet& fleet, const std::vector<CellDemand>& cells,
+                                       const std::vector<Resources>& accounts,
                                        const std::vector<Origin>& origins);
 
 // What cells are asked for now if every account were where it was at some time of late: forecasts
@@ -70,6 +71,9 @@ void Add(const AccountForecasts& forecasts, int64_t account, double sign, double
 std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecasts& forecasts,
                                         const std::vector<Shadow>& shadows,
                                         std::span<const double> splits);
+
+// It runs, and takes its split.
+bool Serves(const Shadow& shadow);
 
 // The shadow occupies its target, or is about to: its memory counts there.
 bool InPlace(const Shadow& shadow, const Fleet& fleet);

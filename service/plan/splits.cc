@@ -10,10 +10,6 @@ constexpr int kGrid = 20;   // splits are multiples of a twentieth of the larges
 constexpr int kSweeps = 2;  // over all shadows: the second one mends what the first did not know
 constexpr double kQuiet = 1e-9;  // core-hours: nothing to gain
 
-bool Runs(const Shadow& shadow) {
-  return shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kPromoting;
-}
-
 // The cells with every shadow's split as chosen so far.
 struct Board {
   const SplitInput& in;
@@ -111,7 +107,7 @@ std::vector<Advice> AdviseSplits(const SplitInput& in) {
   std::vector<Advice> advice(in.shadows.size());
   const auto in_place = [&](const Shadow& s) { return InPlace(s, in.model.fleet); };
   if (std::none_of(in.shadows.begin(), in.shadows.end(), in_place)) return advice;
-  const auto runs = [&](const Shadow& s) { return Runs(s) && in_place(s); };
+  const auto runs = [&](const Shadow& s) { return Serves(s) && in_place(s); };
 
   const int horizon = in.forecasts.steps;
   Board soon{in, in.forecasts, in.nothing_moved, 0, std::min(in.resume_steps, horizon)};

@@ -13,10 +13,6 @@ struct Decision {
   std::string reason;
 };
 
-bool Serves(const Shadow& shadow) {
-  return shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kPromoting;
-}
-
 Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow& shadow) {
   const std::string& source = in.fleet.cells[shadow.source].id;
   const std::string& target = in.fleet.cells[shadow.target].id;

@@ -26,7 +26,7 @@ void Enter(Shadow& shadow, ShadowState state, int64_t now_ms) {
   FORESHADOW_CHECK(Follows(shadow.state, state));
   shadow.state = state;
   shadow.since_ms = now_ms;
-  const bool serves = state == ShadowState::kSharing || state == ShadowState::kPromoting;
+  const bool serves = Serves(shadow);
   if (!serves) {
     shadow.split = shadow.wanted_split = 0;
     shadow.failed_over = false;

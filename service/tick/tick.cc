@@ -226,8 +226,9 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   }
   HomeDemand home_demand(of_accounts);
   JudgeCells(home_demand, state.fleet, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
-  WatchCells(fleet, demand, DemandAtOrigins(fleet, of_accounts, next.origins), plan.risks_without,
-             settings.plan.risk_threshold, now_ms, step_ms, next.watches, next.scores);
+  WatchCells(fleet, demand, DemandAtOrigins(fleet, demand, of_accounts, next.origins),
+             plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms, next.watches,
+             next.scores);
   LearnRisk(plan.said_without, state.fleet, home_demand, now_ms, step_ms, state.risk_calibration);
   clock.Done("monitor");
 

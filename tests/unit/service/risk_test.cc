@@ -67,8 +67,10 @@ TEST(Demand, AtOriginsIsWhatWouldBe) {
   std::vector<Origin> origins;
   FollowOrigins(before, {}, index, {after.accounts[1]}, origins);
   EXPECT_EQ(origins, (std::vector<Origin>{{1, 0}}));
-  EXPECT_EQ(DemandAtOrigins(after, {{10}, {20}}, origins)[0][0], 30);
-  EXPECT_EQ(DemandAtOrigins(after, {{10}, {20}}, origins)[2][0], 0);
+  const std::vector<Resources> accounts = {{10}, {20}};
+  const std::vector<CellDemand> cells = DemandOfCells(after, accounts, {});
+  EXPECT_EQ(DemandAtOrigins(after, cells, accounts, origins)[0][0], 30);
+  EXPECT_EQ(DemandAtOrigins(after, cells, accounts, origins)[2][0], 0);
   Fleet home = after;
   home.accounts[1].cell = 0;
   std::vector<Origin> back = origins;
