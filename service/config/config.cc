@@ -15,18 +15,21 @@
 #include <toml.hpp>
 #include <variant>
 
+#include "service/rails/rails.h"
 #include "service/receive/rules.h"
 
 namespace foreshadow {
 namespace {
 
 using Words = std::map<std::string, std::string>;  // a table of strings
+using Names = std::vector<std::string>;
 
 // One key of the file: where its value goes and what it may be.
 struct Key {
   const char* name;
-  std::variant<bool*, int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Mode*,
-               LearnPolicy*, Clock*, logs::Format*, SignalKind*, SeriesKind*, InStep*>
+  std::variant<bool*, int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Names*, Mode*,
+               ModeRule*, ZoneRule*, Urgency*, LearnPolicy*, Clock*, logs::Format*, SignalKind*,
+               SeriesKind*, InStep*>
       to;
   double least = 0;
   double most = 0;
@@ -40,7 +43,12 @@ struct Section {
 };
 
 // What may be changed while the server runs.
-constexpr std::string_view kSettingsSections[] = {"analyze", "plan", "shadow", "learn", "monitor"};
+constexpr std::string_view kSettingsSections[] = {"analyze", "plan",  "shadow",
+                                                  "guard",   "learn", "monitor"};
+constexpr std::string_view kNotWhileRunning[] = {"learn.log"};  // names a file
+const std::vector<std::string> kModeRules = {"", "observe", "recommend", "act"};
+const std::vector<std::string> kZoneRules = {"any", "same", "other"};
+const std::vector<std::string> kUrgencies = {kUrgencyNames.begin(), kUrgencyNames.end()};
 
 constexpr double kMax = std::numeric_limits<int32_t>::max();
 constexpr double kHugeAmount = 1e18;  // of a capacity: an exabyte
@@ -50,6 +58,7 @@ std::vector<Section> Sections(Config& c) {
   AnalyzeSettings& analyze = c.settings.analyze;
   PlanSettings& plan = c.settings.plan;
   ShadowSettings& shadow = c.settings.shadow;
+  RailSettings& guard = c.settings.guard;
   LearnSettings& learn = c.settings.learn;
   MonitorSettings& monitor = c.settings.monitor;
   return {
@@ -99,9 +108,6 @@ std::vector<Section> Sections(Config& c) {
         {"risk_target", &plan.risk_target, 0, 1},
         {"target_risk_max", &plan.target_risk_max, 0.001, 1},
         {"target_headroom", &plan.target_headroom, 0.01, 10},
-        {"shadows_max", &plan.shadows_max, 0, 1'000'000},
-        {"shadows_per_source_max", &plan.shadows_per_source_max, 0, 1'000'000},
-        {"creations_per_tick_max", &plan.creations_per_tick_max, 0, 100'000},
         {"unserved_cost", &plan.unserved_cost, 0, 1e6},
         {"overloaded_cost", &plan.overloaded_cost, 0, 1e6},
         {"traffic_cost", &plan.traffic_cost, 0, 1e6},
@@ -109,11 +115,27 @@ std::vector<Section> Sections(Config& c) {
         {"move_cost", &plan.move_cost, 0, 1e6},
         {"gain_min", &plan.gain_min, 0, 1e6}}},
       {"shadow",
-       {{"mode", &shadow.mode, 0, 0, {"observe", "recommend", "act"}},
+       {{"mode", &shadow.mode, 0, 0, {kModeNames.begin(), kModeNames.end()}},
         {"resume_lead_ms", &shadow.resume_lead_ms, 0, 86'400'000},
         {"idle_ms", &shadow.idle_ms, 0, 7 * 86'400'000.0},
         {"promote_after_ms", &shadow.promote_after_ms, 0, 7 * 86'400'000.0},
         {"attempts_max", &shadow.attempts_max, 1, 100}}},
+      {"guard",
+       {{"shadows_max", &guard.shadows_max, 0, 1'000'000},
+        {"shadows_per_source_max", &guard.shadows_per_source_max, 0, 1'000'000},
+        {"shadows_per_target_max", &guard.shadows_per_target_max, 0, 1'000'000},
+        {"shadows_per_zone_max", &guard.shadows_per_zone_max, 0, 1'000'000},
+        {"creations_per_minute_max", &guard.creations_per_minute_max, 0, 100'000},
+        {"cores_shifted_per_minute_max", &guard.cores_shifted_per_minute_max, 0, kHugeAmount},
+        {"target_free_share_max", &guard.target_free_share_max, 0, 1},
+        {"urgency_min", &guard.urgency_min, 0, 0, kUrgencies},
+        {"settle_ms", &guard.settle_ms, 0, 86'400'000},
+        {"gap_ms", &guard.gap_ms, 1'000, 3'600'000},
+        {"silent_share_max", &guard.silent_share_max, 0, 1},
+        {"cool_down_ms", &guard.cool_down_ms, 0, 7 * 86'400'000.0},
+        {"react_after_ms", &guard.react_after_ms, 0, 7 * 86'400'000.0},
+        {"jump_max", &guard.jump_max, 0, 1'000},
+        {"doubt_share", &guard.doubt_share, 0, 1}}},
       {"learn",
        {{"policy", &learn.policy, 0, 0, {"aimd", "q"}},
         {"first_split", &learn.first_split, 0.01, 0.1},
@@ -166,6 +188,10 @@ std::string ValueText(const Key& key) {
           for (const auto& [name, word] : *from)
             words.push_back(Quoted(name) + " = " + Quoted(word));
           return fmt::format("{{{}}}", fmt::join(words, ", "));
+        } else if constexpr (std::is_same_v<T, Names>) {
+          std::vector<std::string> words;
+          for (const std::string& name : *from) words.push_back(Quoted(name));
+          return fmt::format("[{}]", fmt::join(words, ", "));
         } else if constexpr (std::is_same_v<T, std::string>) {
           return Quoted(*from);
         } else if constexpr (std::is_enum_v<T>) {
@@ -227,6 +253,18 @@ Words TableOfWords(const toml::value& value, const std::string& key) {
   return words;
 }
 
+Names ListOfNames(const toml::value& value, const std::string& key) {
+  if (!value.is_array()) {
+    throw Bad{fmt::format("{} = {}: must be an array of strings", key, Text(value))};
+  }
+  Names names;
+  for (const toml::value& each : value.as_array()) {
+    std::string name;
+    names.push_back(Word(each, key, Key{key.c_str(), &name}));
+  }
+  return names;
+}
+
 template <typename Enum>
 Enum Choice(const toml::value& value, const std::string& key, const Key& spec) {
   const std::string word = Word(value, key, spec);
@@ -245,6 +283,8 @@ void Assign(const toml::value& value, const std::string& name, const Key& spec) 
           *to = value.as_boolean();
         } else if constexpr (std::is_same_v<T, Words>) {
           *to = TableOfWords(value, name);
+        } else if constexpr (std::is_same_v<T, Names>) {
+          *to = ListOfNames(value, name);
         } else if constexpr (std::is_same_v<T, std::string>) {
           *to = Word(value, name, spec);
         } else if constexpr (std::is_enum_v<T>) {
@@ -349,6 +389,71 @@ void ReadRules(toml::value& receive, std::vector<ReceiveRule>& rules) {
   }
 }
 
+std::vector<Key> KeysOf(CellRule& rule) {
+  return {{"mode", &rule.mode, 0, 0, kModeRules},
+          {"takes_shadows", &rule.takes_shadows},
+          {"drain", &rule.drain}};
+}
+
+std::vector<Key> KeysOf(ApplicationRule& rule) {
+  return {{"mode", &rule.mode, 0, 0, kModeRules},
+          {"cells", &rule.cells},
+          {"zone", &rule.zone, 0, 0, kZoneRules},
+          {"accounts_per_cell_max", &rule.accounts_per_cell_max, 0, 1'000'000}};
+}
+
+std::vector<Key> KeysOf(Freeze& freeze) {
+  return {{"cells", &freeze.cells},
+          {"days", &freeze.days},
+          {"from", &freeze.from},
+          {"until", &freeze.until},
+          {"urgency_min", &freeze.urgency_min, 0, 0, kUrgencies}};
+}
+
+// The tables [guard.KIND.NAME] go out of the section, which knows its plain keys only. What a rule
+// that is there already holds stays, but for what its table gives.
+template <typename Rule>
+void ReadNamed(toml::value& guard, const char* kind, std::map<std::string, Rule>& rules) {
+  if (!guard.is_table() || !guard.contains(kind)) return;
+  const toml::value tables = guard.at(kind);
+  guard.as_table().erase(kind);
+  const std::string section = fmt::format("guard.{}", kind);
+  if (!tables.is_table()) throw Bad{fmt::format("{0} must hold tables: [{0}.NAME]", section)};
+  for (const auto& [name, table] : tables.as_table()) {
+    ReadSection(table, section + "." + name, KeysOf(rules[name]));
+  }
+}
+
+void ReadRules(toml::value& guard, RailSettings& settings) {
+  ReadNamed(guard, "cell", settings.cells);
+  ReadNamed(guard, "application", settings.applications);
+  ReadNamed(guard, "freeze", settings.freezes);
+  for (const auto& [name, freeze] : settings.freezes) {
+    const absl::Status status = CheckFreeze("guard.freeze." + name, freeze);
+    if (!status.ok()) throw Bad{std::string(status.message())};
+  }
+}
+
+// Every cell that a guard rail names must be one.
+void CheckCells(const RailSettings& guard, const std::vector<CellConfig>& cells) {
+  const auto check = [&](const std::string& key, const std::string& id) {
+    if (std::ranges::any_of(cells, [&](const CellConfig& c) { return c.cell.id == id; })) return;
+    Names known;
+    for (const CellConfig& c : cells) known.push_back(c.cell.id);
+    throw Bad{
+        fmt::format("{} names the cell \"{}\": must be of {}", key, id, fmt::join(known, ", "))};
+  };
+  for (const auto& [id, rule] : guard.cells) check("guard.cell", id);
+  for (const auto& [name, rule] : guard.applications) {
+    for (const std::string& id : rule.cells)
+      check(fmt::format("guard.application.{}.cells", name), id);
+  }
+  for (const auto& [name, freeze] : guard.freezes) {
+    for (const std::string& id : freeze.cells)
+      check(fmt::format("guard.freeze.{}.cells", name), id);
+  }
+}
+
 void CheckSecurity(const security::Settings& s) {
   if (s.tls_cert.empty() != s.tls_key.empty()) {
     throw Bad{"security.tls_cert and security.tls_key belong together: give both or none"};
@@ -421,6 +526,7 @@ void CheckTogether(Config& config) {
       throw Bad{fmt::format("cell.id = \"{}\" is given twice", config.cells[i].cell.id)};
     }
   }
+  CheckCells(config.settings.guard, config.cells);
 }
 
 const Section& Find(const std::vector<Section>& sections, const std::string& name,
@@ -445,6 +551,7 @@ Config Read(const toml::value& file) {
     }
     toml::value table = value;
     if (name == "receive") ReadRules(table, config.receive.rules);
+    if (name == "guard") ReadRules(table, config.settings.guard);
     ReadSection(table, name, Find(sections, name, {"cell"}).keys);
   }
   CheckTogether(config);
@@ -460,6 +567,12 @@ std::vector<std::string> ConfigKeys() {
   sections.push_back({"cell", CellKeys(cell)});
   ReceiveRule rule;
   sections.push_back({"receive.rule", RuleKeys(rule)});
+  CellRule cell_rule;
+  sections.push_back({"guard.cell", KeysOf(cell_rule)});
+  ApplicationRule application_rule;
+  sections.push_back({"guard.application", KeysOf(application_rule)});
+  Freeze freeze;
+  sections.push_back({"guard.freeze", KeysOf(freeze)});
   std::vector<std::string> names;
   for (const Section& section : sections) {
     for (const Key& key : section.keys)
@@ -468,11 +581,41 @@ std::vector<std::string> ConfigKeys() {
   return names;
 }
 
+namespace {
+
+std::string BareOrQuoted(const std::string& name) {
+  const auto bare = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; };
+  return !name.empty() && std::ranges::all_of(name, bare) ? name : Quoted(name);
+}
+
+// Of each rule of the guard rails, "guard.cell.NAME" and its keys.
+std::vector<std::pair<std::string, std::vector<Key>>> NamedRules(RailSettings& guard) {
+  std::vector<std::pair<std::string, std::vector<Key>>> named;
+  const auto add = [&](const char* kind, auto& rules) {
+    for (auto& [name, rule] : rules) {
+      named.emplace_back(fmt::format("guard.{}.{}", kind, BareOrQuoted(name)), KeysOf(rule));
+    }
+  };
+  add("cell", guard.cells);
+  add("application", guard.applications);
+  add("freeze", guard.freezes);
+  return named;
+}
+
+bool WhileRunning(const std::string& section) {
+  return std::ranges::find(kSettingsSections, section) != std::end(kSettingsSections);
+}
+
+}  // namespace
+
 std::string ConfigToToml(const Config& config) {
   Config copy = config;  // the keys' places are those of one that can be changed
   std::string text;
   for (const Section& section : Sections(copy)) {
     text += SectionText(fmt::format("[{}]", section.name), section.keys);
+  }
+  for (const auto& [name, keys] : NamedRules(copy.settings.guard)) {
+    text += SectionText(fmt::format("[{}]", name), keys);
   }
   for (ReceiveRule& rule : copy.receive.rules) {
     text += SectionText("[[receive.rule]]", RuleKeys(rule));
@@ -511,15 +654,87 @@ absl::StatusOr<Settings> ChangeSettings(const std::string& text, const std::stri
     Config config;
     config.settings = settings;
     std::vector<Section> sections = Sections(config);
-    std::erase_if(sections, [](const Section& s) {
-      return std::ranges::find(kSettingsSections, s.name) == std::end(kSettingsSections);
-    });
+    std::erase_if(sections, [](const Section& s) { return !WhileRunning(s.name); });
     for (const auto& [section, value] : file.as_table()) {
-      ReadSection(value, section, Find(sections, section, {}).keys);
+      toml::value table = value;
+      if (section == "guard") ReadRules(table, config.settings.guard);
+      ReadSection(table, section, Find(sections, section, {}).keys);
     }
     CheckTogether(config.settings);
     return config.settings;
   });
+}
+
+namespace {
+
+absl::StatusOr<Settings> Changed(const Config& config, const SettingChange& change,
+                                 const Settings& settings) {
+  const std::string text = change.key + " = ";
+  // What came over the wire is one key and its value, not a file.
+  const auto is_control = [](unsigned char c) { return std::iscntrl(c) != 0; };
+  if (std::ranges::any_of(change.key + change.value, is_control) ||
+      change.key.find('=') != std::string::npos) {
+    return absl::InvalidArgumentError(fmt::format(
+        "{}: must be a key such as guard.shadows_max, and a value", Quoted(change.key)));
+  }
+  if (std::ranges::find(kNotWhileRunning, change.key) != std::end(kNotWhileRunning)) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} cannot be changed while the server runs", change.key));
+  }
+  auto changed = ChangeSettings(text + change.value, "change", settings);
+  if (!changed.ok()) {
+    auto word = ChangeSettings(text + Quoted(change.value), "change", settings);
+    if (word.ok()) changed = std::move(word);
+  }
+  if (!changed.ok()) return changed;
+  try {
+    CheckCells(changed->guard, config.cells);
+  } catch (const Bad& bad) {
+    return absl::InvalidArgumentError(bad.what);
+  }
+  return changed;
+}
+
+}  // namespace
+
+absl::StatusOr<Settings> SettingsInForce(const Config& config,
+                                         const std::vector<SettingChange>& changes) {
+  Settings settings = config.settings;
+  for (const SettingChange& change : changes) {
+    auto changed = Changed(config, change, settings);
+    if (!changed.ok()) return changed;
+    settings = *std::move(changed);
+  }
+  return settings;
+}
+
+std::vector<std::string> DropImpossible(const Config& config, std::vector<SettingChange>& changes) {
+  std::vector<std::string> dropped;
+  Settings settings = config.settings;
+  std::erase_if(changes, [&](const SettingChange& change) {
+    auto changed = Changed(config, change, settings);
+    if (changed.ok()) {
+      settings = *std::move(changed);
+      return false;
+    }
+    dropped.push_back(std::string(changed.status().message()));
+    return true;
+  });
+  return dropped;
+}
+
+std::vector<std::pair<std::string, std::string>> SettingTexts(const Settings& settings) {
+  Config config;
+  config.settings = settings;
+  std::vector<std::pair<std::string, std::string>> texts;
+  const auto add = [&](const std::string& section, const std::vector<Key>& keys) {
+    for (const Key& key : keys) texts.emplace_back(section + "." + key.name, ValueText(key));
+  };
+  for (const Section& section : Sections(config)) {
+    if (WhileRunning(section.name)) add(section.name, section.keys);
+  }
+  for (const auto& [name, keys] : NamedRules(config.settings.guard)) add(name, keys);
+  return texts;
 }
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {

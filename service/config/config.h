@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -66,9 +67,20 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& n
 // The text of a configuration, every key of it: ParseConfig gives back the same one.
 std::string ConfigToToml(const Config& config);
 // The settings with the changes of a text such as "plan.risk_threshold = 0.5": keys of the sections
-// analyze, plan, shadow, learn and monitor. INVALID_ARGUMENT likewise; then nothing is changed.
+// analyze, plan, shadow, guard, learn and monitor. INVALID_ARGUMENT likewise; then nothing is
+// changed.
 absl::StatusOr<Settings> ChangeSettings(const std::string& text, const std::string& name,
                                         const Settings& settings);
+
+// The configuration's settings with what operators changed since, in its order. A value that is a
+// word may come without its quotes. INVALID_ARGUMENT names the first key that cannot be.
+absl::StatusOr<Settings> SettingsInForce(const Config& config,
+                                         const std::vector<SettingChange>& changes);
+// Takes out of `changes` what no longer can be, and says what.
+std::vector<std::string> DropImpossible(const Config& config, std::vector<SettingChange>& changes);
+
+// The keys that may be changed while the server runs, and their values as in the file.
+std::vector<std::pair<std::string, std::string>> SettingTexts(const Settings& settings);
 
 // Every key there is, as "section.key".
 std::vector<std::string> ConfigKeys();

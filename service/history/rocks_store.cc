@@ -27,8 +27,8 @@ using history::ToStatus;
 using nlohmann::json;
 
 constexpr const char* kDecisionsKey = "decisions";
-constexpr const char* kCommandNames[] = {"pause", "resume", "approve", "failed-over",
-                                         "recovered"};  // by Command::Kind
+constexpr const char* kCommandNames[] = {"pause",     "resume", "approve", "failed-over",
+                                         "recovered", "reject", "set"};  // by Command::Kind
 
 json ToJson(const Account& a, const std::vector<Cell>& cells) {
   return {{"id", a.id},
@@ -193,7 +193,9 @@ absl::Status RocksStore::WriteCommand(uint64_t number, const Command& command) {
   const json record = {{"kind", kCommandNames[static_cast<size_t>(command.kind)]},
                        {"action_id", command.action_id},
                        {"account", command.account},
-                       {"reason", command.reason}};
+                       {"reason", command.reason},
+                       {"key", command.key},
+                       {"value", command.value}};
   batch.Put(database_->family(kCommands), KeyOf(number), record.dump());
   return database_->Write(batch, "writing a command");
 }
@@ -211,10 +213,11 @@ absl::StatusOr<std::vector<std::pair<uint64_t, Command>>> RocksStore::ReadComman
       return absl::DataLossError(
           fmt::format("a waiting command cannot be read: {}", it->value().ToString()));
     }
-    commands.emplace_back(GetBigEndian<uint64_t>(it->key().data()),
-                          Command{static_cast<Command::Kind>(name - std::begin(kCommandNames)),
-                                  record.value("action_id", uint64_t{0}),
-                                  record.value("account", ""), record.value("reason", "")});
+    commands.emplace_back(
+        GetBigEndian<uint64_t>(it->key().data()),
+        Command{static_cast<Command::Kind>(name - std::begin(kCommandNames)),
+                record.value("action_id", uint64_t{0}), record.value("account", ""),
+                record.value("reason", ""), record.value("key", ""), record.value("value", "")});
   }
   if (absl::Status status = ToStatus(it->status(), "reading commands"); !status.ok()) return status;
   return commands;

@@ -17,7 +17,7 @@ namespace foreshadow {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Account, id, cell, application, priority, pinned, stateful)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Outcome, action_id, done, final, message)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CellReport, cell, reachable, instances)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Command, kind, action_id, account, reason)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Command, kind, action_id, account, reason, key, value)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SideMeasure, instance_id, account, shadow, read_ms, age_ms,
                                    seconds, requests, failed, slow, p50_ms, p99_ms, warmth)
 // Samples and accounts go ahead in pieces; forecasts are the simulator's alone.
@@ -29,7 +29,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Inbox, outcomes, reports, commands, alerts, m
   [[maybe_unused]] const auto& [a1, a2, a3, a4, a5, a6] = a;
   [[maybe_unused]] const auto& [o1, o2, o3, o4] = o;
   [[maybe_unused]] const auto& [r1, r2, r3] = r;
-  [[maybe_unused]] const auto& [c1, c2, c3, c4] = c;
+  [[maybe_unused]] const auto& [c1, c2, c3, c4, c5, c6] = c;
   [[maybe_unused]] const auto& [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12] = m;
   [[maybe_unused]] const auto& [accounts, samples, i1, i2, i3, i4, forecasts, i5] = i;
 }

@@ -66,6 +66,8 @@ class Rerun {
       auto read = DecisionsFromJson(start_.decisions, *fleet_, dropped);
       if (!read.ok()) return Wrong(std::string(read.status().message()));
       decisions = *std::move(read);
+      DropImpossible(config_, decisions.changes);
+      changes_ = decisions.changes;
     }
     state_ = NewState(fleet_->cells, std::move(decisions), config_.settings);
     return absl::OkStatus();
@@ -88,10 +90,16 @@ class Rerun {
       if (absl::Status status = Load(tick.inbox.accounts); !status.ok()) return status;
     }
     fleet_ = AbsorbAccounts(tick.inbox.accounts, fleet_, index_);
+    for (const Command& command : tick.inbox.commands) {
+      if (command.kind != Command::Kind::kSet) continue;
+      Take({command.key, command.value, command.reason, 0}, changes_);
+    }
+    const auto settings = SettingsInForce(config_, changes_);
+    if (!settings.ok()) return Wrong(std::string(settings.status().message()));
     world_.SetTick(tick.tick_ms, tick.decided.failed);
     Witness witness(world_, fleet_);
-    const auto report = Tick(*state_, std::move(tick.inbox), *models.models, config_.settings,
-                             witness, models.candidate.get());
+    const auto report = Tick(*state_, std::move(tick.inbox), *models.models, *settings, witness,
+                             models.candidate.get());
     return witness.Take(report);
   }
 
@@ -118,6 +126,7 @@ class Rerun {
   RecordedWorld world_;
   std::shared_ptr<const Fleet> fleet_;
   std::unordered_map<std::string, int32_t> index_;
+  std::vector<SettingChange> changes_;  // of settings, as the engine knew them
   StatePtr state_;
 };
 

@@ -84,4 +84,10 @@ void WatchDrift(const std::array<TickLosses, models::kSignalKinds>& losses, int6
   }
 }
 
+bool Drifted(const DriftWatches& watches) {
+  return std::any_of(watches.begin(), watches.end(), [](const DriftWatch& w) {
+    return w.coverage.since_ms != 0 || w.loss.since_ms != 0;
+  });
+}
+
 }  // namespace foreshadow

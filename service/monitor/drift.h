@@ -61,4 +61,7 @@ void WatchDrift(const std::array<TickLosses, models::kSignalKinds>& losses, int6
                 int64_t step_ms, int32_t false_alarm_days, DriftWatches& watches,
                 std::vector<std::string>& alerts);
 
+// An alarm of a resource stands.
+bool Drifted(const DriftWatches& watches);
+
 }  // namespace foreshadow

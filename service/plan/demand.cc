@@ -121,6 +121,18 @@ AccountForecasts MomentsOf(const ForecastTable& table, int64_t accounts) {
   return forecasts;
 }
 
+AccountForecasts Lasting(const std::vector<Resources>& demand, int steps) {
+  AccountForecasts lasting;
+  lasting.steps = steps;
+  lasting.moments.reserve(demand.size() * kResources * static_cast<size_t>(steps));
+  for (const Resources& account : demand) {
+    for (const double amount : account) {
+      lasting.moments.insert(lasting.moments.end(), static_cast<size_t>(steps), Moments{amount, 0});
+    }
+  }
+  return lasting;
+}
+
 void Add(const AccountForecasts& forecasts, int64_t account, double sign, double traffic,
          double state, CellForecast& cell) {
   FORESHADOW_CHECK(cell.steps == forecasts.steps);

@@ -62,6 +62,9 @@ struct AccountForecasts {
 };
 AccountForecasts MomentsOf(const ForecastTable& table, int64_t accounts);
 
+// The present as a forecast that is sure and does not change.
+AccountForecasts Lasting(const std::vector<Resources>& demand, int steps);
+
 // Adds (sign 1) or takes away (sign -1) a share of an account's demand: `traffic` of what moves
 // with its traffic, `state` of the rest.
 void Add(const AccountForecasts& forecasts, int64_t account, double sign, double traffic,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <optional>
 
@@ -18,6 +19,7 @@ constexpr size_t kAccountsWeighed = 24;  // of a cell, those whose leaving saves
 constexpr size_t kTargetsWeighed = 8;    // the cells with the most room
 constexpr double kHeldHours = 1;         // a shadow stays about so long
 constexpr double kServesHours = 0.5;     // and takes traffic for about so long
+constexpr double kNothingFree = 1e9;     // a share of nothing
 constexpr double kGib = 1'073'741'824.0;
 constexpr double kStateUnknownBytes = kGib;  // of an account whose memory is not measured
 
@@ -28,6 +30,9 @@ struct Room {
   std::vector<double> used;         // [cell] 95th percentile of its utilisation
   std::vector<bool> has_shadow;     // [account]
   std::vector<int32_t> shadows_of;  // [cell] of its accounts
+  std::vector<int32_t> shadows_in;  // [cell]
+  std::map<std::string, int32_t> shadows_in_zone;
+  std::map<std::string, std::vector<int32_t>> accounts_in;  // [application][cell], shadows included
   int32_t shadows_count = 0;
   int32_t creations_count = 0;
 };
@@ -36,12 +41,15 @@ struct Planner {
   const PlanInput& in;
   const AccountForecasts forecasts;
   const CostModel cost;
+  const bool of_present =
+      false;                    // the forecasts are the present: what reacts, whatever is foreseen
+  std::vector<Bar> jumps = {};  // [cell]
   std::vector<std::vector<int32_t>> accounts_of = {};  // [cell]
   Room room = {};
   Plan plan = {};
 
   CellRisk RiskIn(int32_t cell, const CellForecast& forecast) const {
-    CellRisk risk = RiskOfCell(in.fleet, cell, forecast, in.errors, in.settings.risk_threshold,
+    CellRisk risk = RiskOfCell(cost.fleet, cell, forecast, in.errors, in.settings.risk_threshold,
                                in.now_ms, in.step_ms);
     Correct(in.calibration, in.settings.risk_threshold, in.now_ms, in.step_ms, risk);
     return risk;
@@ -53,6 +61,17 @@ struct Planner {
   }
 };
 
+void CountShadow(const Fleet& fleet, int32_t account, int32_t target, Room& room) {
+  const Account& a = fleet.accounts[account];
+  room.has_shadow[account] = true;
+  ++room.shadows_of[a.cell];
+  ++room.shadows_in[target];
+  ++room.shadows_in_zone[fleet.cells[target].zone];
+  const auto it = room.accounts_in.find(a.application);
+  if (it != room.accounts_in.end()) ++it->second[target];
+  ++room.shadows_count;
+}
+
 Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts) {
   Room room;
   const std::vector<double> largest(in.shadows.size(), in.split_max);
@@ -63,11 +82,18 @@ Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts) {
   }
   room.has_shadow.assign(in.fleet.accounts.size(), false);
   room.shadows_of.assign(in.fleet.cells.size(), 0);
-  for (const Shadow& shadow : in.shadows) {
-    room.has_shadow[shadow.account] = true;
-    ++room.shadows_of[in.fleet.accounts[shadow.account].cell];
-    ++room.shadows_count;
+  room.shadows_in.assign(in.fleet.cells.size(), 0);
+  for (const auto& [id, rule] : in.rails.settings.applications) {
+    if (rule.accounts_per_cell_max > 0) room.accounts_in[id].resize(in.fleet.cells.size());
   }
+  if (!room.accounts_in.empty()) {
+    for (const Account& account : in.fleet.accounts) {
+      const auto it = room.accounts_in.find(account.application);
+      if (it != room.accounts_in.end()) ++it->second[account.cell];
+    }
+  }
+  for (const Shadow& shadow : in.shadows)
+    CountShadow(in.fleet, shadow.account, shadow.target, room);
   return room;
 }
 
@@ -101,7 +127,23 @@ double PriceOf(const Planner& p, int32_t account) {
 struct Leaver {
   int32_t account = 0;
   double saved = 0;
+  Urgency urgency = Urgency::kRoutine;
 };
+
+// How soon it saves what moving it costs.
+Urgency UrgencyOf(const Planner& p, int32_t source, int32_t account) {
+  if (p.of_present) return Urgency::kOverloaded;
+  const CellForecast& with = p.room.cells[source];
+  const CellForecast without = Without(p, account, with);
+  const int first = p.first_step();
+  const auto saves = [&](int last) {
+    return Cost(p.cost, source, with, first, last) - Cost(p.cost, source, without, first, last) >=
+           p.in.settings.move_cost;
+  };
+  if (saves(first + 1)) return Urgency::kNow;
+  return saves(std::clamp(p.in.resume_steps, first + 1, p.forecasts.steps)) ? Urgency::kSoon
+                                                                            : Urgency::kRoutine;
+}
 
 // Those that may leave the cell and save most by it, of the least important ones that save
 // anything.
@@ -112,6 +154,7 @@ std::vector<Leaver> Leavers(const Planner& p, int32_t source, int resource, int 
   std::vector<Leaver> leavers;
   for (const int32_t a : p.accounts_of[source]) {
     if (p.in.fleet.accounts[a].pinned || p.room.has_shadow[a]) continue;
+    if (ModeOf(p.in.rails, a, /*target=*/-1) == Mode::kObserve) continue;
     if (p.forecasts.at(a, resource, step).mean <= least) continue;
     leavers.push_back({a, cost - p.CostIn(source, Without(p, a, now)) - PriceOf(p, a)});
   }
@@ -136,62 +179,122 @@ struct Choice {
   double utilisation_after = 0;
 };
 
-// Cells that may take shadows of this one, the one with the most room first.
-std::vector<int32_t> Targets(const Planner& p, int32_t source) {
-  std::vector<int32_t> targets;
+// A rule or a budget by which the account's shadow may not be in the cell; nothing if it may.
+std::optional<std::string> Barred(const Planner& p, int32_t account, int32_t cell) {
+  const RailSettings& s = p.in.rails.settings;
+  const Account& a = p.in.fleet.accounts[account];
+  const std::string& zone = p.in.fleet.cells[cell].zone;
+  if (auto why = WhyNotThere(p.in.rails, account, cell)) return why;
+  if (ModeOf(p.in.rails, account, cell) == Mode::kObserve) return "it is in mode observe";
+  if (p.room.shadows_in[cell] >= s.shadows_per_target_max) {
+    return fmt::format("guard.shadows_per_target_max = {} is reached", s.shadows_per_target_max);
+  }
+  const auto in_zone = p.room.shadows_in_zone.find(zone);
+  if (s.shadows_per_zone_max > 0 && in_zone != p.room.shadows_in_zone.end() &&
+      in_zone->second >= s.shadows_per_zone_max) {
+    return fmt::format("guard.shadows_per_zone_max = {} is reached in zone {}",
+                       s.shadows_per_zone_max, zone);
+  }
+  const auto beside = p.room.accounts_in.find(a.application);
+  if (beside != p.room.accounts_in.end()) {
+    const int32_t most = s.applications.at(a.application).accounts_per_cell_max;
+    if (beside->second[cell] >= most) {
+      return fmt::format("guard.application.{}.accounts_per_cell_max = {} is reached",
+                         a.application, most);
+    }
+  }
+  return std::nullopt;
+}
+
+// Cells that may take a shadow of the account, the one with the most room first.
+struct Targets {
+  std::vector<int32_t> cells;
+  int32_t barred = -1;  // one that may not, and why
+  std::string why_barred;
+};
+Targets TargetsOf(const Planner& p, int32_t account) {
+  const int32_t source = p.in.fleet.accounts[account].cell;
+  Targets targets;
   for (size_t c = 0; c < p.in.fleet.cells.size(); ++c) {
     const int32_t cell = static_cast<int32_t>(c);
     if (cell == source) continue;
     if (p.in.fleet.cells[c].state != CellState::kUp || !p.in.reachable[c]) continue;
     if (p.plan.risks[c].probability >= p.in.settings.target_risk_max) continue;
-    targets.push_back(cell);
+    if (auto why = Barred(p, account, cell)) {
+      targets.barred = cell;
+      targets.why_barred = *std::move(why);
+      continue;
+    }
+    targets.cells.push_back(cell);
   }
-  const size_t kept = std::min(targets.size(), kTargetsWeighed);
-  const auto middle = targets.begin() + static_cast<std::ptrdiff_t>(kept);
-  std::partial_sort(targets.begin(), middle, targets.end(), [&](int32_t x, int32_t y) {
+  const size_t kept = std::min(targets.cells.size(), kTargetsWeighed);
+  const auto middle = targets.cells.begin() + static_cast<std::ptrdiff_t>(kept);
+  std::partial_sort(targets.cells.begin(), middle, targets.cells.end(), [&](int32_t x, int32_t y) {
     if (p.room.used[x] != p.room.used[y]) return p.room.used[x] < p.room.used[y];
     return x < y;
   });
-  targets.resize(kept);
+  targets.cells.resize(kept);
   return targets;
 }
 
-// The cell in which the account is expected to cost least; none where the gain is too small or the
-// cell would go over its headroom. Of equals, the one with the most room.
-Choice ChooseTarget(const Planner& p, const Leaver& leaver, const std::vector<int32_t>& targets,
+// Share of a cell's free capacity that its shadows take.
+double ShareOfFree(const Planner& p, int32_t cell, double expected) {
+  const double own =
+      UtilisationOf(p.in.fleet, cell, p.plan.forecasts_without[cell], p.in.errors).expected;
+  return own >= 1 ? kNothingFree : (expected - own) / (1 - own);
+}
+
+// The cell in which the account is expected to cost least; none where a rail forbids it, the gain
+// is too small or the cell would go over its headroom. Of equals, the one with the most room.
+Choice ChooseTarget(const Planner& p, const Leaver& leaver, const Targets& targets,
                     std::vector<Alternative>& refused) {
+  const PlanSettings& s = p.in.settings;
+  const double share_max = p.in.rails.settings.target_free_share_max;
   Choice best;
-  Choice least_bad;
+  Alternative no{p.in.fleet.accounts[leaver.account].id, "",
+                 "no other cell is up, reachable and out of danger itself"};
+  if (targets.barred >= 0) {
+    no.target_cell = p.in.fleet.cells[targets.barred].id;
+    no.refused_because = targets.why_barred;
+  }
+  bool weighed = false;
   double least_expected = 0;
-  for (const int32_t cell : targets) {
+  for (const int32_t cell : targets.cells) {
     const CellForecast after = With(p, leaver.account, p.room.cells[cell]);
     const Utilisation used = UtilisationOf(p.in.fleet, cell, after, p.in.errors);
     const double gain = leaver.saved - (p.CostIn(cell, after) - p.CostIn(cell, p.room.cells[cell]));
-    const bool has_room = used.expected <= p.in.settings.target_headroom;
-    if (least_bad.target < 0 || used.expected < least_expected) {
-      least_bad = {cell, gain, p.room.used[cell], used.p95};
+    std::string why_not;
+    if (used.expected > s.target_headroom) {
+      why_not = fmt::format(
+          "its demand would reach {:.0f} % of capacity, over plan.target_headroom "
+          "= {:.0f} %",
+          100 * used.expected, 100 * s.target_headroom);
+    } else if (gain < s.gain_min) {
+      why_not = fmt::format("it would save {:.3g} core-hours, less than plan.gain_min = {:.3g}",
+                            gain, s.gain_min);
+    } else if (share_max > 0 && ShareOfFree(p, cell, used.expected) > share_max) {
+      why_not = fmt::format(
+          "shadows would take more of its free capacity than "
+          "guard.target_free_share_max = {:.0f} %",
+          100 * share_max);
+    } else if (const Bar bar =
+                   Higher(Higher(BarOf(p.in.rails, leaver.account, cell), p.jumps[cell]),
+                          p.jumps[p.in.fleet.accounts[leaver.account].cell]);
+               leaver.urgency < bar.least) {
+      why_not = fmt::format("its urgency is {}, and {} is asked for: {}", Name(leaver.urgency),
+                            Name(bar.least), bar.why);
+    }
+    if (why_not.empty()) {
+      if (best.target < 0 || gain > best.gain) best = {cell, gain, p.room.used[cell], used.p95};
+    } else if (!weighed || used.expected < least_expected) {
+      // Told of the least full one.
+      weighed = true;
       least_expected = used.expected;
-    }
-    if (!has_room || gain < p.in.settings.gain_min) continue;
-    if (best.target < 0 || gain > best.gain) best = {cell, gain, p.room.used[cell], used.p95};
-  }
-  if (best.target < 0 && std::ssize(refused) < kAlternativesKept) {
-    const std::string& id = p.in.fleet.accounts[leaver.account].id;
-    const PlanSettings& s = p.in.settings;
-    if (least_bad.target < 0) {
-      refused.push_back({id, "", "no other cell is up, reachable and out of danger itself"});
-    } else if (least_expected > s.target_headroom) {
-      refused.push_back({id, p.in.fleet.cells[least_bad.target].id,
-                         fmt::format("its demand would reach {:.0f} % of capacity, over "
-                                     "plan.target_headroom = {:.0f} %",
-                                     100 * least_expected, 100 * s.target_headroom)});
-    } else {
-      refused.push_back({id, p.in.fleet.cells[least_bad.target].id,
-                         fmt::format("it would save {:.3g} core-hours, less than plan.gain_min = "
-                                     "{:.3g}",
-                                     least_bad.gain, s.gain_min)});
+      no.target_cell = p.in.fleet.cells[cell].id;
+      no.refused_because = std::move(why_not);
     }
   }
+  if (best.target < 0 && std::ssize(refused) < kAlternativesKept) refused.push_back(std::move(no));
   return best;
 }
 
@@ -209,15 +312,15 @@ Resources Reservation(const Planner& p, int32_t account) {
 
 // A reason why no more may be created for this cell, or nothing.
 std::optional<std::string> BudgetSpent(const Planner& p, int32_t source) {
-  const PlanSettings& s = p.in.settings;
-  if (p.room.creations_count >= s.creations_per_tick_max) {
-    return fmt::format("plan.creations_per_tick_max = {} is spent", s.creations_per_tick_max);
+  const RailSettings& s = p.in.rails.settings;
+  if (p.room.creations_count >= p.in.rails.creations_max) {
+    return fmt::format("guard.creations_per_minute_max = {} is spent", s.creations_per_minute_max);
   }
   if (p.room.shadows_count >= s.shadows_max) {
-    return fmt::format("plan.shadows_max = {} is reached", s.shadows_max);
+    return fmt::format("guard.shadows_max = {} is reached", s.shadows_max);
   }
   if (p.room.shadows_of[source] >= s.shadows_per_source_max) {
-    return fmt::format("plan.shadows_per_source_max = {} is reached", s.shadows_per_source_max);
+    return fmt::format("guard.shadows_per_source_max = {} is reached", s.shadows_per_source_max);
   }
   return std::nullopt;
 }
@@ -233,10 +336,25 @@ void Promise(Planner& p, int32_t account, int32_t source, const Choice& choice) 
   for (const int32_t cell : {source, choice.target}) {
     p.room.used[cell] = UtilisationOf(p.in.fleet, cell, p.room.cells[cell], p.in.errors).p95;
   }
-  p.room.has_shadow[account] = true;
-  ++p.room.shadows_of[source];
-  ++p.room.shadows_count;
+  CountShadow(p.in.fleet, account, choice.target, p.room);
   ++p.room.creations_count;
+}
+
+std::string ReasonFor(const Planner& p, int32_t source, const CellRisk& left) {
+  const std::string& id = p.in.fleet.cells[source].id;
+  const char* resource = Name(static_cast<SignalKind>(left.resource));
+  if (Drains(p.in.rails, source)) return fmt::format("cell {} is being drained", id);
+  if (p.of_present) {
+    const double capacity = p.in.fleet.cells[source].capacity[left.resource];
+    return fmt::format("cell {} is asked for {:.0f} % of its {} already", id,
+                       100 * p.room.cells[source].mean[left.resource][0] / capacity, resource);
+  }
+  const CellRisk& risk = p.plan.risks[source];
+  const std::string when =
+      risk.expected_ms == 0 ? "within the hour"
+                            : fmt::format("in {} min", (risk.expected_ms - p.in.now_ms) / 60'000);
+  return fmt::format("cell {} is {:.0f} % likely to run out of {} {}", id, 100 * risk.probability,
+                     Name(static_cast<SignalKind>(risk.resource)), when);
 }
 
 // Adds one shadow for the cell. False: nothing more can be done for it, `why_not` says why.
@@ -252,17 +370,21 @@ bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::str
     return false;
   }
   const int step = WorstStep(risk_left);
-  const std::vector<Leaver> leavers = Leavers(p, source, resource, step);
+  std::vector<Leaver> leavers = Leavers(p, source, resource, step);
   if (leavers.empty()) {
-    why_not = "every account that could go is pinned, too small or has a shadow already";
+    why_not = "every account that could go is pinned, observed only, too small or has a shadow";
     return false;
   }
-  const std::vector<int32_t> targets = Targets(p, source);
+  std::map<std::string, Targets> targets;  // by application: its rules decide
   std::vector<Alternative> refused;
   const Leaver* leaver = nullptr;
   Choice choice;
   for (size_t i = 0; i < std::min(leavers.size(), kAccountsWeighed); ++i) {
-    const Choice found = ChooseTarget(p, leavers[i], targets, refused);
+    leavers[i].urgency = UrgencyOf(p, source, leavers[i].account);
+    const std::string& application = p.in.fleet.accounts[leavers[i].account].application;
+    const auto [at, is_new] = targets.try_emplace(application);
+    if (is_new) at->second = TargetsOf(p, leavers[i].account);
+    const Choice found = ChooseTarget(p, leavers[i], at->second, refused);
     if (found.target < 0 || found.gain <= choice.gain) continue;
     if (leaver != nullptr && p.in.fleet.accounts[leavers[i].account].priority !=
                                  p.in.fleet.accounts[leaver->account].priority) {
@@ -276,12 +398,10 @@ bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::str
     return false;
   }
   const int32_t account = leaver->account;
-  const int first = p.first_step();
-  const double soon = Cost(p.cost, source, p.room.cells[source], first, first + 1);
+  Relief relief{
+      account, source, choice.target, Reservation(p, account), ReasonFor(p, source, risk_left), {}};
   Promise(p, account, source, choice);
-  Relief relief{account, source, choice.target, Reservation(p, account), false, {}};
-  relief.urgent = soon - Cost(p.cost, source, p.room.cells[source], first, first + 1) >=
-                  p.in.settings.move_cost;
+  relief.evidence.urgency = leaver->urgency;
   relief.evidence.risk = p.plan.risks[source];
   relief.evidence.gain = choice.gain;
   const auto quantiles =
@@ -316,6 +436,44 @@ void Relieve(Planner& p, int32_t source) {
   }
 }
 
+std::vector<std::vector<int32_t>> AccountsOf(const Fleet& fleet) {
+  std::vector<std::vector<int32_t>> accounts_of(fleet.cells.size());
+  for (size_t a = 0; a < fleet.accounts.size(); ++a) {
+    accounts_of[fleet.accounts[a].cell].push_back(static_cast<int32_t>(a));
+  }
+  return accounts_of;
+}
+
+// Whether a cell that is overloaded now is relieved by what is there, whatever is foreseen: while
+// its forecasts are in doubt, or when they have called an overload over that has stood for long.
+bool Reacts(const Planner& p, int32_t cell) {
+  if (p.in.rails.drifted || p.jumps[cell].least > Urgency::kRoutine) return true;
+  return p.in.rails.overloaded_long[cell] && p.plan.risks[cell].step_probability[0] < 0.5;
+}
+
+// Never less than one who only looks at the present would do: relieves such cells, with every
+// shadow there is and is planned at its largest split, as if what is there now were to last.
+Plan React(Planner p) {
+  if (p.in.demand.empty()) return std::move(p.plan);
+  const std::vector<CellDemand> demand = DemandOfCells(p.in.fleet, p.in.demand, p.in.shadows);
+  std::vector<int32_t> cells;
+  for (int32_t c = 0; c < std::ssize(demand); ++c) {
+    if (Exceeds(demand[c].with, p.in.fleet.cells[c].capacity) && Reacts(p, c)) cells.push_back(c);
+  }
+  if (cells.empty()) return std::move(p.plan);
+  const int steps = std::min(p.first_step() + p.in.resume_steps, p.forecasts.steps);
+  Planner now{p.in, Lasting(p.in.demand, steps), p.cost, /*of_present=*/true};
+  now.accounts_of = std::move(p.accounts_of);
+  now.jumps = std::move(p.jumps);
+  now.room = RoomNow(p.in, now.forecasts);
+  now.plan = std::move(p.plan);
+  for (const Relief& relief : now.plan.reliefs) {
+    Promise(now, relief.account, relief.source, Choice{.target = relief.target});
+  }
+  for (const int32_t cell : cells) Relieve(now, cell);
+  return std::move(now.plan);
+}
+
 void Advise(Planner& p) {
   if (p.in.shadows.empty()) return;
   const std::vector<double> none(p.in.shadows.size(), 0.0);
@@ -333,7 +491,9 @@ void Advise(Planner& p) {
 Plan MakePlan(const PlanInput& in) {
   const auto accounts = static_cast<int64_t>(in.fleet.accounts.size());
   const double step_hours = static_cast<double>(in.step_ms) / 3'600'000;
-  Planner p{in, MomentsOf(in.table, accounts), {in.fleet, in.errors, in.settings, step_hours}};
+  const Fleet usable = AnyDrains(in.rails) ? WithDrains(in.rails) : Fleet{};
+  const Fleet& seen = usable.cells.empty() ? in.fleet : usable;
+  Planner p{in, MomentsOf(in.table, accounts), {seen, in.errors, in.settings, step_hours}};
   std::vector<double> splits;
   for (const Shadow& shadow : in.shadows) splits.push_back(shadow.split);
 
@@ -353,13 +513,16 @@ Plan MakePlan(const PlanInput& in) {
   if (!in.may_create) return std::move(p.plan);
 
   p.room = RoomNow(in, p.forecasts);
-  p.accounts_of.resize(in.fleet.cells.size());
-  for (int64_t a = 0; a < accounts; ++a) {
-    p.accounts_of[in.fleet.accounts[a].cell].push_back(static_cast<int32_t>(a));
+  p.accounts_of = AccountsOf(in.fleet);
+  p.jumps.resize(in.fleet.cells.size());
+  if (!in.demand.empty()) {
+    p.jumps = JumpBars(in.rails, DemandOfCells(in.fleet, in.demand, in.shadows),
+                       p.plan.forecasts_without);
   }
   std::vector<int32_t> endangered;
   for (const CellRisk& risk : p.plan.risks) {
-    if (risk.probability >= threshold) endangered.push_back(risk.cell);
+    if (risk.probability >= threshold || Drains(in.rails, risk.cell))
+      endangered.push_back(risk.cell);
   }
   std::sort(endangered.begin(), endangered.end(), [&](int32_t x, int32_t y) {
     const CellRisk& rx = p.plan.risks[x];
@@ -369,7 +532,7 @@ Plan MakePlan(const PlanInput& in) {
     return x < y;
   });
   for (const int32_t cell : endangered) Relieve(p, cell);
-  return std::move(p.plan);
+  return React(std::move(p));
 }
 
 Advice AdviceFor(const Plan& plan, const Shadow& shadow) {

@@ -10,6 +10,7 @@
 #include "service/plan/demand.h"
 #include "service/plan/risk.h"
 #include "service/plan/splits.h"
+#include "service/rails/rails.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
@@ -21,7 +22,7 @@ struct Relief {
   int32_t source = 0;
   int32_t target = 0;
   Resources reserved{};  // its p95 over the horizon, held in the target
-  bool urgent = false;   // of use as soon as it can serve: it is created running
+  std::string reason;    // one sentence
   Explanation evidence;  // all but the action
 };
 
@@ -43,9 +44,10 @@ struct PlanInput {
   const CellErrorMemory& errors;
   const RiskCalibration& calibration;
   const PlanSettings& settings;
+  const Rails& rails;
   const std::vector<Resources>& demand;  // [account] now; empty = not known
   double split_max = 1;                  // what a shadow may come to take
-  bool may_create = true;                // false: paused or observing; risks and advice only
+  bool may_create = true;                // false: paused; risks and advice only
   int64_t now_ms = 0;
   int64_t step_ms = 0;
   int lead_steps = 2;    // until a shadow that is decided now serves

@@ -86,17 +86,6 @@ std::vector<Found> Descend(Board& board, const TakesPart& takes_part) {
   return found;
 }
 
-// The present as a forecast that is sure: one step, no variance.
-AccountForecasts Present(const std::vector<Resources>& demand) {
-  AccountForecasts now;
-  now.steps = 1;
-  now.moments.resize(demand.size() * kResources);
-  for (size_t a = 0; a < demand.size(); ++a) {
-    for (int r = 0; r < kResources; ++r) now.moments[a * kResources + r].mean = demand[a][r];
-  }
-  return now;
-}
-
 std::vector<CellForecast> PresentCells(const SplitInput& in, const AccountForecasts& now) {
   return ForecastCells(in.model.fleet, now, in.shadows, std::vector<double>(in.shadows.size(), 0));
 }
@@ -116,7 +105,7 @@ std::vector<Advice> AdviseSplits(const SplitInput& in) {
   const std::vector<Found> coming = Descend(next, runs);
   std::vector<Found> present(in.shadows.size());
   if (!in.demand.empty()) {
-    const AccountForecasts now = Present(in.demand);
+    const AccountForecasts now = Lasting(in.demand, 1);
     Board board{in, now, PresentCells(in, now), 0, 1};
     present = Descend(board, in_place);
   }

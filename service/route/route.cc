@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace foreshadow {
@@ -41,13 +42,31 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
   const bool held = shadow.split > 0 && in.now_ms - shadow.moved_ms < settings.hold_ms;
   const double least = held ? std::min(settings.first_split / 2, settings.split_max) : 0;
   if (!held && !Needed(in, shadow)) {
-    return {0, fmt::format("cell {} is out of danger", source)};
+    // Raised at once, lowered in steps: what is called safe may not be.
+    const double lower = settings.decrease_factor * shadow.split;
+    return {lower < settings.first_split / 2 ? 0 : lower,
+            fmt::format("cell {} is out of danger", source)};
   }
   const double planned = std::min(advice.planned, shadow.wanted_split);
   const double wanted = std::max(least, planned < settings.first_split / 2 ? 0 : planned);
   return {wanted, wanted > shadow.split
                       ? fmt::format("cell {} will need relief", source)
                       : fmt::format("cell {} is safer, or cell {} is not", source, target)};
+}
+
+// As much of the change as the budget of shifted traffic allows; takes it from there.
+void Afford(const Outlook& in, const Shadow& shadow, RailsMemory& memory, Decision& decision) {
+  const double rate = in.rails.settings.cores_shifted_per_minute_max;
+  const double cores = in.account_demand[shadow.account][static_cast<int>(SignalKind::kCpu)];
+  if (rate <= 0 || cores <= 0) return;
+  const double change = decision.split - shadow.split;
+  const double allowed = std::min(std::abs(change), std::max(0.0, memory.cores_left) / cores);
+  if (allowed < std::abs(change)) {
+    decision.split = shadow.split + std::copysign(allowed, change);
+    decision.reason +=
+        fmt::format("; no further yet: guard.cores_shifted_per_minute_max = {} is spent", rate);
+  }
+  memory.cores_left -= allowed * cores;
 }
 
 }  // namespace
@@ -59,6 +78,8 @@ void Route(const Outlook& in, const LearnSettings& settings, Decisions& decision
     Decision decision = SplitOf(in, settings, shadow);
     const bool lost = !in.reachable[shadow.target];
     if (decisions.paused && !lost) decision.split = shadow.split;
+    // What is lost or ill leaves at once.
+    if (!lost && !shadow.failed_over) Afford(in, shadow, decisions.rails, decision);
     if (decision.split == shadow.split) continue;
     if (shadow.split == 0) shadow.moved_ms = in.now_ms;
     shadow.split = shadow.wanted_split = decision.split;

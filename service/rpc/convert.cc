@@ -188,6 +188,8 @@ v1::Explanation ToProto(const Explanation& e, const Fleet& fleet) {
   }
   proto.set_model(e.model);
   for (const std::string& rail : e.guard_rails) proto.add_guard_rails(rail);
+  proto.set_urgency(Name(e.urgency));
+  proto.set_gain(e.gain);
   return proto;
 }
 

@@ -17,11 +17,6 @@ namespace {
 // How often a watcher looks whether its caller is still there.
 constexpr int64_t kWatchWaitMs = 500;
 
-const char* Name(Mode mode) {
-  constexpr const char* kNames[] = {"observe", "recommend", "act"};
-  return kNames[static_cast<int>(mode)];
-}
-
 void AddClient(const router::Client& client, v1::GetStatusResponse& response) {
   v1::DataPlaneClient& proto = *response.add_clients();
   proto.set_node(client.node);
@@ -43,7 +38,7 @@ class PlansService : public v1::Plans::Service {
     response->set_version(FORESHADOW_VERSION);
     response->set_accounts_count(fleet->accounts.size());
     response->set_series_count(static_cast<uint64_t>(fleet->series_count()));
-    response->set_mode(Name(engine_.config().settings.shadow.mode));
+    response->set_mode(Name(engine_.settings().shadow.mode));
     response->set_compute(std::string(kernels::CpuOps().name));
     for (const auto& model : *engine_.models()) response->add_models(models::Label(*model));
     if (const Traffic* traffic = engine_.traffic(); traffic != nullptr) {
@@ -109,17 +104,45 @@ class PlansService : public v1::Plans::Service {
 
   grpc::Status Approve(grpc::ServerContext*, const v1::ApproveRequest* request,
                        v1::ApproveResponse*) override {
-    const auto report = engine_.report();
-    const bool waits =
-        report != nullptr &&
-        std::any_of(report->actions.begin(), report->actions.end(), [&](const Action& a) {
-          return a.id == request->action_id() && a.state == ActionState::kWaiting;
-        });
-    if (!waits) {
-      return {grpc::StatusCode::FAILED_PRECONDITION,
-              fmt::format("action_id = {} does not wait for approval", request->action_id())};
-    }
+    if (!Waits(request->action_id())) return NotWaiting(request->action_id());
     return ToGrpc(engine_.Tell(Command{Command::Kind::kApprove, request->action_id()}));
+  }
+
+  grpc::Status Reject(grpc::ServerContext*, const v1::RejectRequest* request,
+                      v1::RejectResponse*) override {
+    if (!Waits(request->action_id())) return NotWaiting(request->action_id());
+    return ToGrpc(engine_.Tell({.kind = Command::Kind::kReject,
+                                .action_id = request->action_id(),
+                                .reason = request->reason()}));
+  }
+
+  grpc::Status ChangeSetting(grpc::ServerContext* context, const v1::ChangeSettingRequest* request,
+                             v1::ChangeSettingResponse* response) override {
+    const logs::LogScope scope(TraceOf(*context));
+    const absl::Status status = engine_.Change(request->key(), request->value(), request->reason());
+    if (!status.ok()) return ToGrpc(status);
+    for (const auto& [key, value] : SettingTexts(engine_.settings())) {
+      if (key == request->key()) response->set_value(value);
+    }
+    spdlog::info("an operator set {} = {}: {}", request->key(), response->value(),
+                 nlohmann::json(request->reason()).dump());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ListSettings(grpc::ServerContext*, const v1::ListSettingsRequest*,
+                            v1::ListSettingsResponse* response) override {
+    const std::vector<SettingChange> changes = engine_.changes();
+    for (const auto& [key, value] : SettingTexts(engine_.settings())) {
+      v1::Setting& setting = *response->add_settings();
+      setting.set_key(key);
+      setting.set_value(value);
+      const auto change = std::ranges::find(changes, key, &SettingChange::key);
+      if (change == changes.end()) continue;
+      setting.set_changed(true);
+      setting.set_reason(change->reason);
+      setting.set_changed_ms(change->changed_ms);
+    }
+    return grpc::Status::OK;
   }
 
   grpc::Status Pause(grpc::ServerContext* context, const v1::PauseRequest* request,
@@ -136,6 +159,17 @@ class PlansService : public v1::Plans::Service {
   }
 
  private:
+  bool Waits(uint64_t action_id) const {
+    const auto report = engine_.report();
+    return report != nullptr && std::ranges::any_of(report->actions, [&](const Action& a) {
+             return a.id == action_id && a.state == ActionState::kWaiting;
+           });
+  }
+  static grpc::Status NotWaiting(uint64_t action_id) {
+    return {grpc::StatusCode::FAILED_PRECONDITION,
+            fmt::format("action_id = {} does not wait for approval", action_id)};
+  }
+
   Engine& engine_;
 };
 

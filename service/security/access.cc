@@ -35,6 +35,7 @@ constexpr Rule kRules[] = {
     {"/foreshadow.v1.Plans/Get", Role::kRead},
     {"/foreshadow.v1.Plans/Watch", Role::kRead},
     {"/foreshadow.v1.Plans/Explain", Role::kRead},
+    {"/foreshadow.v1.Plans/List", Role::kRead},
     {"/foreshadow.v1.Fleet/", Role::kOperate},
     {"/foreshadow.v1.History/", Role::kOperate},
     {"/foreshadow.v1.Plans/", Role::kOperate},

@@ -97,6 +97,10 @@ absl::Status Engine::Load() {
     if (!read.ok()) return read.status();
     decisions = *std::move(read);
     for (const std::string& what : dropped) spdlog::warn("no longer known, dropped: {}", what);
+    for (const std::string& what : DropImpossible(config_, decisions.changes)) {
+      spdlog::warn("a setting changed while the server ran no longer can be, dropped: {}", what);
+    }
+    changes_ = decisions.changes;
   } else if (!absl::IsNotFound(text.status())) {
     return text.status();
   }
@@ -116,7 +120,13 @@ absl::Status Engine::Load() {
   for (const auto& [number, command] : *commands) {
     inbox_.commands.push_back(command);
     commands_count_ = number;
+    if (command.kind == Command::Kind::kSet) {
+      Take({command.key, command.value, command.reason, 0}, changes_);
+    }
   }
+  auto settings = SettingsInForce(config_, changes_);
+  if (!settings.ok()) return settings.status();
+  settings_ = *std::move(settings);
   return absl::OkStatus();
 }
 
@@ -335,11 +345,43 @@ void Engine::Tell(CellReport report) {
 
 absl::Status Engine::Tell(Command command) {
   const std::lock_guard lock(mutex_);
+  return TellLocked(command);
+}
+
+absl::Status Engine::Change(const std::string& key, const std::string& value,
+                            const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  std::vector<SettingChange> changes = changes_;
+  Take({key, value, reason, WallNowMs()}, changes);
+  if (value.empty() && changes.size() == changes_.size()) {
+    return absl::InvalidArgumentError(fmt::format("{} was not changed: nothing to take back", key));
+  }
+  auto settings = SettingsInForce(config_, changes);
+  if (!settings.ok()) return settings.status();
+  absl::Status status =
+      TellLocked({.kind = Command::Kind::kSet, .reason = reason, .key = key, .value = value});
+  if (!status.ok()) return status;
+  changes_ = std::move(changes);
+  settings_ = *std::move(settings);
+  return status;
+}
+
+absl::Status Engine::TellLocked(const Command& command) {
   absl::Status status = store_.WriteCommand(commands_count_ + 1, command);
   if (!status.ok()) return status;
   ++commands_count_;
   inbox_.commands.push_back(command);
   return status;
+}
+
+Settings Engine::settings() const {
+  const std::lock_guard lock(mutex_);
+  return settings_;
+}
+
+std::vector<SettingChange> Engine::changes() const {
+  const std::lock_guard lock(mutex_);
+  return changes_;
 }
 
 bool Engine::stopping() const {
@@ -384,7 +426,7 @@ absl::Status Engine::TickUntil(int64_t newest_step_ms) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Inbox> Engine::TakeInbox(int64_t step_ms) {
+absl::StatusOr<Inbox> Engine::TakeInbox(int64_t step_ms, Settings& settings) {
   const TickSettings& tick = config_.settings.tick;
   Inbox inbox;
   bool from_store = false;
@@ -394,6 +436,7 @@ absl::StatusOr<Inbox> Engine::TakeInbox(int64_t step_ms) {
     inbox_ = {};
     from_store = std::exchange(window_in_store_, false);
     commands_taken_ = commands_count_;
+    settings = settings_;
   }
   if (from_store) {
     // A sample that is written just now may come with the next inbox once more: the same value into
@@ -491,7 +534,8 @@ void Engine::BackUpWhenDue(int64_t now_ms) {
 }
 
 absl::Status Engine::TickOnce(int64_t step_ms) {
-  auto inbox = TakeInbox(step_ms);
+  Settings settings;
+  auto inbox = TakeInbox(step_ms, settings);
   if (!inbox.ok()) return inbox.status();
   world_.SetTick(step_ms, commands_taken_);
   if (traffic_ != nullptr) {
@@ -511,8 +555,8 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     recorder_->Begin(step_ms, *inbox, *served.models, served.candidate.get());
   }
   World& world = recorder_ != nullptr ? static_cast<World&>(witness) : world_;
-  auto report = Tick(*state_, *std::move(inbox), *served.models, config_.settings, world,
-                     served.candidate.get());
+  auto report =
+      Tick(*state_, *std::move(inbox), *served.models, settings, world, served.candidate.get());
   if (recorder_ != nullptr) recorder_->End(witness.Take(report));
   if (!report.ok()) {
     PutBack(std::move(told));
@@ -525,7 +569,7 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     before.swap(report_);
   }
   if (traffic_ != nullptr) traffic_->Decided((*report)->fleet, (*report)->shadows);
-  const std::string& split_log = config_.settings.learn.log;
+  const std::string& split_log = settings.learn.log;
   if (!split_log.empty()) {
     // To learn from, not to act by: what cannot be written is lost, and said.
     const absl::Status logged = AppendSplitLog(split_log, *(*report)->split_records);

@@ -105,6 +105,9 @@ class Engine {
   void Tell(CellReport report);
   // Durable when OK; the next tick takes it, after a restart too.
   absl::Status Tell(Command command);
+  // Likewise. INVALID_ARGUMENT with key, value and what is allowed; an empty value takes an earlier
+  // change back.
+  absl::Status Change(const std::string& key, const std::string& value, const std::string& reason);
 
   // Adds to the backups in history.backup_dir. FAILED_PRECONDITION when that is not set.
   absl::StatusOr<BackupInfo> Backup();
@@ -118,6 +121,8 @@ class Engine {
   const Traffic* traffic() const { return traffic_; }
   bool stopping() const;
   const Config& config() const { return config_; }
+  Settings settings() const;                   // the configuration's, with what was changed since
+  std::vector<SettingChange> changes() const;  // those that were, by key
   std::shared_ptr<const ModelList> models() const;  // of the newest tick
   HistoryStore& store() const { return store_; }
   SenderLimits& sender_limits() { return sender_limits_; }  // of all ways in
@@ -125,13 +130,15 @@ class Engine {
  private:
   Engine(Config config, ModelList models, HistoryStore& store);
   absl::Status Load();
+  absl::Status TellLocked(const Command& command);
   absl::StatusOr<Put> PutAccountsLocked(const std::vector<Account>& accounts, PutMode mode);
   void LoadCarried();
   void SaveCarried();
   void RunWallClock();
   absl::Status TickUntil(int64_t newest_step_ms);
   absl::Status TickOnce(int64_t step_ms);
-  absl::StatusOr<Inbox> TakeInbox(int64_t step_ms);
+  // And the settings that go with it.
+  absl::StatusOr<Inbox> TakeInbox(int64_t step_ms, Settings& settings);
   void PutBack(Inbox told);
   void AskForMaintenance(int64_t now_ms);
   void RunMaintenance();
@@ -147,9 +154,11 @@ class Engine {
   mutable std::mutex mutex_;  // the inbox, the fleet, the models, the report
   mutable std::condition_variable changed_;
   Inbox inbox_;
-  bool window_in_store_ = true;  // the next tick reads the window's samples from the history
-  uint64_t commands_count_ = 0;  // number of the newest command ever
-  uint64_t commands_taken_ = 0;  // number of the newest that a tick has in hand
+  std::vector<SettingChange> changes_;  // of the decisions, and those that wait for the next tick
+  Settings settings_;                   // with these
+  bool window_in_store_ = true;         // the next tick reads the window's samples from the history
+  uint64_t commands_count_ = 0;         // number of the newest command ever
+  uint64_t commands_taken_ = 0;         // number of the newest that a tick has in hand
   std::shared_ptr<const Fleet> fleet_;
   std::unordered_map<std::string, int32_t> account_index_;
   std::shared_ptr<const ModelList> models_;

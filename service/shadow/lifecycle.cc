@@ -126,6 +126,20 @@ void TakeOutcomes(const Moment& in, const Inbox& inbox, Decisions& decisions, Ch
   std::erase_if(decisions.open, [](const Explanation& e) { return e.action.settled_ms != 0; });
 }
 
+// A planned shadow that nobody approved while it mattered, or that somebody refused.
+void Withdraw(int64_t now_ms, const std::string& why, Shadow& shadow, Decisions& decisions,
+              Changes& changes) {
+  for (Explanation& e : decisions.open) {
+    if (e.action.instance_id != shadow.instance_id) continue;
+    e.action.state = ActionState::kFailed;
+    e.action.settled_ms = now_ms;
+    e.action.message = why;
+    changes.explanations.push_back(e);
+  }
+  std::erase_if(decisions.open, [](const Explanation& e) { return e.action.settled_ms != 0; });
+  Enter(shadow, ShadowState::kGone, now_ms);
+}
+
 // What the cells list against what should be there: a shadow that vanished has failed, an instance
 // of ours that nobody knows is an orphan.
 void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
@@ -180,6 +194,16 @@ void FailOver(const Moment& in, const Command& command, Decisions& decisions, Ch
   }
 }
 
+// The shadow whose creation waits for approval; nothing if that action does not wait.
+Shadow* WaitingFor(Decisions& decisions, uint64_t action_id) {
+  for (const Explanation& e : decisions.open) {
+    if (e.action.id == action_id && e.action.state == ActionState::kWaiting) {
+      return Find(decisions, e.action.instance_id);
+    }
+  }
+  return nullptr;
+}
+
 void TakeCommands(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
   for (const Command& command : inbox.commands) {
     switch (command.kind) {
@@ -195,6 +219,15 @@ void TakeCommands(const Moment& in, const Inbox& inbox, Decisions& decisions, Ch
       case Command::Kind::kRecovered:
         for (Shadow& shadow : decisions.shadows) {
           if (in.fleet.accounts[shadow.account].id == command.account) shadow.failed_over = false;
+        }
+        break;
+      case Command::Kind::kSet:
+        Take({command.key, command.value, command.reason, in.now_ms}, decisions.changes);
+        break;
+      case Command::Kind::kReject:
+        if (Shadow* shadow = WaitingFor(decisions, command.action_id); shadow != nullptr) {
+          const std::string why = command.reason.empty() ? "" : ": " + command.reason;
+          Withdraw(in.now_ms, "rejected" + why, *shadow, decisions, changes);
         }
         break;
       case Command::Kind::kApprove:
@@ -227,25 +260,18 @@ void Create(const Outlook& in, const Relief& relief, Decisions& decisions, Chang
   shadow.target = relief.target;
   shadow.reserved = relief.reserved;
   shadow.created_ms = in.now_ms;
-  const bool waits = in.settings.mode == Mode::kRecommend;
+  const bool waits = ModeOf(in.rails, shadow.account, shadow.target) == Mode::kRecommend;
   shadow.state = waits ? ShadowState::kPlanned : ShadowState::kCreating;
   shadow.since_ms = in.now_ms;
 
-  const CellRisk& risk = relief.evidence.risk;
-  const std::string when = risk.expected_ms
-                               ? fmt::format("in {} min", (risk.expected_ms - in.now_ms) / 60'000)
-                               : std::string("within the hour");
   Explanation e = relief.evidence;
-  e.action = Open(in.fleet, shadow, ActionKind::kCreate,
-                  fmt::format("cell {} is {:.0f} % likely to run out of {} {}",
-                              in.fleet.cells[relief.source].id, 100 * risk.probability,
-                              Name(static_cast<SignalKind>(risk.resource)), when),
-                  in.now_ms, decisions)
-                 .action;
-  e.action.run = relief.urgent && !waits;
+  e.action =
+      Open(in.fleet, shadow, ActionKind::kCreate, relief.reason, in.now_ms, decisions).action;
+  // Of use as soon as it can serve: not left paused.
+  e.action.run = e.urgency >= Urgency::kNow && !waits;
   if (waits) {
     e.action.state = ActionState::kWaiting;
-    e.guard_rails.emplace_back("shadow.mode = \"recommend\": waits for approval");
+    e.guard_rails.emplace_back("in mode recommend: waits for approval");
   }
   decisions.shadows.push_back(std::move(shadow));
   decisions.open.push_back(e);
@@ -256,25 +282,13 @@ bool IdleTooLong(const Outlook& in, const Shadow& shadow) {
   return shadow.idle_since_ms != 0 && in.now_ms - shadow.idle_since_ms >= in.settings.idle_ms;
 }
 
-// A planned shadow that nobody approved while it mattered.
-void Expire(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
-  for (Explanation& e : decisions.open) {
-    if (e.action.instance_id != shadow.instance_id) continue;
-    e.action.state = ActionState::kFailed;
-    e.action.settled_ms = in.now_ms;
-    e.action.message = "not approved in time";
-    changes.explanations.push_back(e);
-  }
-  std::erase_if(decisions.open, [](const Explanation& e) { return e.action.settled_ms != 0; });
-  Enter(shadow, ShadowState::kGone, in.now_ms);
-}
-
 // Traffic has been there for a while, and the account is better off there.
 bool MayPromote(const Outlook& in, const Shadow& shadow) {
   return in.settings.promote_after_ms > 0 && shadow.split > 0 && shadow.moved_ms > 0 &&
          in.now_ms - shadow.moved_ms >= in.settings.promote_after_ms &&
-         in.settings.mode == Mode::kAct && in.reachable[shadow.target] &&
-         AdviceFor(in.plan, shadow).better_there;
+         ModeOf(in.rails, shadow.account, shadow.target) == Mode::kAct &&
+         BarOf(in.rails, shadow.account, shadow.target).least == Urgency::kRoutine &&
+         in.reachable[shadow.target] && AdviceFor(in.plan, shadow).better_there;
 }
 
 void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
@@ -283,7 +297,7 @@ void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
   switch (shadow.state) {
     case ShadowState::kPlanned:
       if (in.now_ms - shadow.created_ms >= in.settings.idle_ms) {
-        Expire(in, shadow, decisions, changes);
+        Withdraw(in.now_ms, "not approved in time", shadow, decisions, changes);
       }
       return;
     case ShadowState::kWarm:
@@ -440,8 +454,9 @@ void Advance(const Outlook& in, Decisions& decisions, Changes& changes) {
       MoveOn(in, shadow, decisions, changes);
     }
   }
-  if (in.settings.mode != Mode::kObserve) {
-    for (const Relief& relief : in.plan.reliefs) Create(in, relief, decisions, changes);
+  for (const Relief& relief : in.plan.reliefs) {
+    if (ModeOf(in.rails, relief.account, relief.target) == Mode::kObserve) continue;
+    Create(in, relief, decisions, changes);
   }
   ForgetGone(decisions);
 }

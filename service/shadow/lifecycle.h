@@ -30,6 +30,8 @@ struct Outlook : Moment {
   const Plan& plan;
   const std::vector<CellDemand>& demand;  // [cell]
   const PlanSettings& plan_settings;
+  const Rails& rails;
+  const std::vector<Resources>& account_demand;  // [account] now
 };
 
 // What this stage and the next did: written to the audit log, then carried out.

@@ -134,6 +134,7 @@ json ToJson(const Explanation& e, const Fleet& fleet) {
           {"risk", ToJson(e.risk, fleet)},
           {"probability_after", e.probability_after},
           {"gain", e.gain},
+          {"urgency", Name(e.urgency)},
           {"account_p50", e.account_p50},
           {"account_p95", e.account_p95},
           {"target_utilisation_before", e.target_utilisation_before},
@@ -148,7 +149,9 @@ Explanation ExplanationFrom(const json& j, const Ids& ids) {
   e.action = ActionFrom(j.at("action"));
   e.risk = RiskFrom(j.at("risk"), ids);
   j.at("probability_after").get_to(e.probability_after);
-  e.gain = j.value("gain", 0.0);  // not in what older versions wrote
+  // Not in what older versions wrote.
+  e.gain = j.value("gain", 0.0);
+  if (j.contains("urgency")) e.urgency = EnumFrom<Urgency>(j.at("urgency"), kUrgencyNames.size());
   j.at("account_p50").get_to(e.account_p50);
   j.at("account_p95").get_to(e.account_p95);
   j.at("target_utilisation_before").get_to(e.target_utilisation_before);
@@ -365,6 +368,56 @@ std::vector<Origin> OriginsFrom(const json& j, const Ids& ids) {
   return origins;
 }
 
+json ToJson(const RailsMemory& rails, const Fleet& fleet) {
+  json cool_downs = json::object();
+  for (const CoolDown& c : rails.cool_downs) cool_downs[fleet.accounts[c.account].id] = c.until_ms;
+  json overloaded = json::object();
+  for (size_t c = 0; c < rails.overloaded_since_ms.size(); ++c) {
+    const int64_t since_ms = rails.overloaded_since_ms[c];
+    if (since_ms != 0) overloaded[fleet.cells[c].id] = since_ms;
+  }
+  return {{"overloaded_since_ms", overloaded},      {"unsettled_ms", rails.unsettled_ms},
+          {"unsettled_why", rails.unsettled_why},   {"cool_downs", cool_downs},
+          {"creations_left", rails.creations_left}, {"cores_left", rails.cores_left}};
+}
+
+RailsMemory RailsFrom(const json& j, const Ids& ids) {
+  RailsMemory rails;
+  j.at("unsettled_ms").get_to(rails.unsettled_ms);
+  j.at("unsettled_why").get_to(rails.unsettled_why);
+  j.at("creations_left").get_to(rails.creations_left);
+  j.at("cores_left").get_to(rails.cores_left);
+  for (const auto& [account, until_ms] : j.at("cool_downs").items()) {
+    const auto a = ids.accounts.find(account);
+    if (a != ids.accounts.end()) rails.cool_downs.push_back({a->second, until_ms.get<int64_t>()});
+  }
+  rails.overloaded_since_ms.resize(ids.fleet.cells.size());
+  for (const auto& [cell, since_ms] : j.at("overloaded_since_ms").items()) {
+    const auto c = ids.cells.find(cell);
+    if (c != ids.cells.end()) rails.overloaded_since_ms[c->second] = since_ms.get<int64_t>();
+  }
+  std::ranges::sort(rails.cool_downs, {}, &CoolDown::account);
+  return rails;
+}
+
+json ToJson(const std::vector<SettingChange>& changes) {
+  json all = json::array();
+  for (const SettingChange& c : changes) {
+    all.push_back(
+        {{"key", c.key}, {"value", c.value}, {"reason", c.reason}, {"changed_ms", c.changed_ms}});
+  }
+  return all;
+}
+
+std::vector<SettingChange> ChangesFrom(const json& j) {
+  std::vector<SettingChange> changes;
+  for (const json& c : j) {
+    changes.push_back({c.at("key").get<std::string>(), c.at("value").get<std::string>(),
+                       c.at("reason").get<std::string>(), c.at("changed_ms").get<int64_t>()});
+  }
+  return changes;
+}
+
 json WatchesToJson(const std::vector<CellWatch>& watches, const Fleet& fleet) {
   json all = json::array();
   for (size_t c = 0; c < watches.size(); ++c) {
@@ -422,6 +475,8 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   // Not in what older versions wrote.
   d.create_took_ms = j.value("create_took_ms", 0.0);
   d.origins = OriginsFrom(j.value("origins", json::object()), ids);
+  if (j.contains("rails")) d.rails = RailsFrom(j.at("rails"), ids);
+  d.changes = ChangesFrom(j.value("changes", json::array()));
   j.at("last_tick_ms").get_to(d.last_tick_ms);
   j.at("paused").get_to(d.paused);
   return d;
@@ -447,6 +502,8 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"next_action_id", decisions.next_action_id},
               {"create_took_ms", decisions.create_took_ms},
               {"origins", OriginsToJson(decisions.origins, fleet)},
+              {"rails", ToJson(decisions.rails, fleet)},
+              {"changes", ToJson(decisions.changes)},
               {"last_tick_ms", decisions.last_tick_ms},
               {"paused", decisions.paused}}
       .dump();

@@ -2,9 +2,14 @@
 // the configuration file's sections of the same names and validated there.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
+
+#include "service/rails/urgency.h"
 
 namespace foreshadow {
 
@@ -29,15 +34,12 @@ struct PlanSettings {
   double target_risk_max = 0.3;  // a cell as likely to run out takes no new shadow
   double target_headroom = 2;    // share of a target's capacity that it is expected to use
   // Prices, in core-hours of a shadow.
-  double unserved_cost = 100;           // a core-hour of demand that is not served
-  double overloaded_cost = 0.1;         // a core-hour of capacity of a cell while it is overloaded
-  double traffic_cost = 1;              // a core-hour served by a shadow
-  double gib_cost = 1 / 7.5;            // a GiB held for a shadow for an hour
-  double move_cost = 0.5;               // traffic that begins to go elsewhere
-  double gain_min = 0.1;                // below it nothing moves
-  int32_t shadows_max = 1'000;          // in all
-  int32_t shadows_per_source_max = 50;  // for accounts of one cell
-  int32_t creations_per_tick_max = 20;
+  double unserved_cost = 100;    // a core-hour of demand that is not served
+  double overloaded_cost = 0.1;  // a core-hour of capacity of a cell while it is overloaded
+  double traffic_cost = 1;       // a core-hour served by a shadow
+  double gib_cost = 1 / 7.5;     // a GiB held for a shadow for an hour
+  double move_cost = 0.5;        // traffic that begins to go elsewhere
+  double gain_min = 0.1;         // below it nothing moves
 };
 
 enum class Mode : uint8_t {
@@ -45,6 +47,8 @@ enum class Mode : uint8_t {
   kRecommend,  // plan, wait for approval of each creation
   kAct,
 };
+inline constexpr std::array<const char*, 3> kModeNames = {"observe", "recommend", "act"};
+constexpr const char* Name(Mode mode) { return kModeNames[static_cast<int>(mode)]; }
 
 struct ShadowSettings {
   Mode mode = Mode::kRecommend;
@@ -58,6 +62,55 @@ struct ShadowSettings {
 enum class LearnPolicy : uint8_t {
   kAimd,  // the plain rule
   kQ,     // the learned policy within the guard rails, wherever requests are measured
+};
+
+// Of one cell or application; unset: shadow.mode.
+enum class ModeRule : uint8_t { kUnset, kObserve, kRecommend, kAct };
+
+struct CellRule {
+  ModeRule mode = ModeRule::kUnset;
+  bool takes_shadows = true;
+  bool drain = false;  // its accounts are to leave, and it takes no shadow
+};
+
+enum class ZoneRule : uint8_t { kAny, kSame, kOther };  // than the account's cell
+
+struct ApplicationRule {
+  ModeRule mode = ModeRule::kUnset;
+  std::vector<std::string> cells;     // that may hold its shadows; empty = all
+  ZoneRule zone = ZoneRule::kAny;     // of its shadows
+  int32_t accounts_per_cell_max = 0;  // a shadow goes nowhere that has so many of it; 0 = anywhere
+};
+
+// A time in which nothing, or only what is urgent, is begun.
+struct Freeze {
+  std::vector<std::string> cells;  // empty = all
+  std::vector<std::string> days;   // "mon" .. "sun", on which it begins; empty = all
+  std::string from;                // UTC: "22:00" each such day, or "2026-12-24T00:00:00Z"
+  std::string until;               // as from; of an hour that is not later: the next day's
+  Urgency urgency_min = Urgency::kNever;
+};
+
+// What holds whatever the forecasts say: service/rails.
+struct RailSettings {
+  int32_t shadows_max = 1'000;              // in all
+  int32_t shadows_per_source_max = 50;      // for accounts of one cell
+  int32_t shadows_per_target_max = 100;     // in one cell
+  int32_t shadows_per_zone_max = 0;         // in the cells of one zone; 0 = not limited
+  double creations_per_minute_max = 20;     // a step may begin as many as its minutes allow
+  double cores_shifted_per_minute_max = 0;  // of demand that goes elsewhere; 0 = not limited
+  double target_free_share_max = 0;  // of a cell's free capacity, to shadows; 0 = not limited
+  Urgency urgency_min = Urgency::kRoutine;
+  int64_t settle_ms = 300'000;       // after a start or a gap only what is urgent is begun
+  int64_t gap_ms = 600'000;          // an account is silent without a sample for so long
+  double silent_share_max = 0.5;     // of accounts: more is a gap, in which nothing is begun
+  int64_t cool_down_ms = 1'800'000;  // an account that had a shadow gets none so soon again
+  int64_t react_after_ms = 900'000;  // overloaded so long: relieved whatever is foreseen
+  double jump_max = 1;             // of a cell's capacity, from now to the next step
+  double doubt_share = 0.1;          // of creations, while the forecasts have drifted
+  std::map<std::string, CellRule> cells;
+  std::map<std::string, ApplicationRule> applications;
+  std::map<std::string, Freeze> freezes;
 };
 
 struct LearnSettings {
@@ -90,6 +143,7 @@ struct Settings {
   AnalyzeSettings analyze;
   PlanSettings plan;
   ShadowSettings shadow;
+  RailSettings guard;
   RouteSettings route;
   LearnSettings learn;
   MonitorSettings monitor;

@@ -33,6 +33,7 @@ struct State {
   EvaluationMemory candidate;  // its forecasts that wait for their samples
   Decisions decisions;
   std::unordered_set<uint64_t> started;  // actions that this process has begun to carry out
+  bool ticked = false;                   // this process has
   bool warmed = false;                   // the mixture and cell errors have learned from the past
 };
 

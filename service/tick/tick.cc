@@ -10,6 +10,7 @@
 #include "service/learn/learn.h"
 #include "service/monitor/monitor.h"
 #include "service/plan/plan.h"
+#include "service/rails/rails.h"
 #include "service/route/route.h"
 #include "service/shadow/lifecycle.h"
 #include "service/tick/state.h"
@@ -194,18 +195,32 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("forecast");
 
   // 5 plan
-  const bool may_create = settings.shadow.mode != Mode::kObserve && !next.paused;
+  const Rails rails = SetRails(
+      {.fleet = fleet,
+       .settings = settings.guard,
+       .mode = settings.shadow.mode,
+       .now_ms = now_ms,
+       .step_ms = step_ms,
+       .last_tick_ms = next.last_tick_ms,
+       .started = !state.ticked,
+       .demand = demand,
+       .silent_share = SilentShare(window, std::ssize(fleet.accounts), settings.guard.gap_ms),
+       .drifted = Drifted(next.drift)},
+      next.rails, changes.alerts);
   const Plan plan =
       MakePlan({fleet, state.reachable, *table, next.shadows, state.cell_errors,
-                state.risk_calibration, settings.plan, of_accounts, settings.learn.split_max,
-                may_create, now_ms, step_ms, LeadSteps(next, step_ms),
+                state.risk_calibration, settings.plan, rails, of_accounts, settings.learn.split_max,
+                !next.paused, now_ms, step_ms, LeadSteps(next, step_ms),
                 static_cast<int>(std::max<int64_t>(1, settings.shadow.resume_lead_ms / step_ms))});
   changes.alerts.insert(changes.alerts.end(), plan.alerts.begin(), plan.alerts.end());
   clock.Done("plan");
 
   // 6 shadow
-  const Outlook outlook{moment, plan, demand, settings.plan};
+  const Outlook outlook{moment, plan, demand, settings.plan, rails, of_accounts};
   Advance(outlook, next, changes);
+  next.rails.creations_left -= static_cast<double>(plan.reliefs.size());
+  CoolDownGone(state.decisions.shadows, next.shadows, now_ms + settings.guard.cool_down_ms,
+               next.rails);
   CountShadowHours(next.shadows, step_ms, next.scores);
   clock.Done("shadow");
 
@@ -259,6 +274,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
     return status;
   }
   state.decisions = std::move(next);
+  state.ticked = true;
   StartActions(state.decisions, now_ms, inbox, state.started, world);
   clock.Done("commit");
 
@@ -276,6 +292,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   report->scores = state.decisions.scores;
   report->evaluation = state.decisions.evaluation;
   report->paused = state.decisions.paused;
+  report->changes = state.decisions.changes;
   report->measures = std::move(inbox.measures);
   report->alerts = std::move(changes.alerts);
   return std::shared_ptr<const TickReport>(std::move(report));

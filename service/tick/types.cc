@@ -61,7 +61,8 @@ std::string Words(const Explanation& e) {
         " capacity.",
         e.account_p50, e.account_p95, 100 * e.probability_after, 100 * e.target_utilisation_before,
         100 * e.target_utilisation_after);
-    words += fmt::format(" It is expected to save {:.3g} core-hours.", e.gain);
+    words += fmt::format(" It is expected to save {:.3g} core-hours; its urgency is {}.", e.gain,
+                         Name(e.urgency));
   }
   if (!e.model.empty()) words += fmt::format(" Forecast by {}.", e.model);
   for (const Alternative& other : e.alternatives) {
@@ -71,6 +72,18 @@ std::string Words(const Explanation& e) {
   for (const std::string& rail : e.guard_rails) words += fmt::format(" Guard rail: {}.", rail);
   if (!a.message.empty()) words += fmt::format(" Last error: {}.", a.message);
   return words;
+}
+
+void Take(const SettingChange& change, std::vector<SettingChange>& changes) {
+  const auto at = std::ranges::lower_bound(changes, change.key, {}, &SettingChange::key);
+  const bool there = at != changes.end() && at->key == change.key;
+  if (change.value.empty()) {
+    if (there) changes.erase(at);
+  } else if (there) {
+    *at = change;
+  } else {
+    changes.insert(at, change);
+  }
 }
 
 }  // namespace foreshadow

@@ -13,6 +13,7 @@
 #include "service/evaluate/evaluation.h"
 #include "service/learn/guard.h"
 #include "service/monitor/drift.h"
+#include "service/rails/urgency.h"
 
 namespace foreshadow {
 
@@ -187,6 +188,7 @@ struct Explanation {
   CellRisk risk;
   double probability_after = 0;
   double gain = 0;  // core-hours that it is expected to save, its price taken off
+  Urgency urgency = Urgency::kRoutine;
   double account_p50 = 0;
   double account_p95 = 0;
   double target_utilisation_before = 0;
@@ -239,6 +241,34 @@ struct Origin {
   bool operator==(const Origin&) const = default;
 };
 
+// What the guard rails remember.
+struct CoolDown {
+  int32_t account = 0;
+  int64_t until_ms = 0;
+  bool operator==(const CoolDown&) const = default;
+};
+struct RailsMemory {
+  int64_t unsettled_ms = 0;                  // newest start of the server or end of a gap
+  std::string unsettled_why;                 // in words
+  std::vector<CoolDown> cool_downs;          // by account
+  std::vector<int64_t> overloaded_since_ms;  // [cell], as served; 0 = it is not
+  double creations_left = 0;                 // of the budget
+  double cores_left = 0;
+  bool operator==(const RailsMemory&) const = default;
+};
+
+// A setting that an operator changed while the server ran: it holds, over restarts, until it is
+// taken back.
+struct SettingChange {
+  std::string key;    // "guard.shadows_max"
+  std::string value;  // as in the configuration file
+  std::string reason;
+  int64_t changed_ms = 0;
+  bool operator==(const SettingChange&) const = default;
+};
+// A newer change of a key replaces the one before; without a value that one is taken back.
+void Take(const SettingChange& change, std::vector<SettingChange>& changes);
+
 // Everything a restart must not lose. Small: it is written whole at each tick.
 struct Decisions {
   std::vector<Shadow> shadows;     // all that are not gone, oldest first
@@ -248,6 +278,8 @@ struct Decisions {
   Scores scores;
   Evaluation evaluation;  // of the candidate model, if there is one
   DriftWatches drift;     // [signal]
+  RailsMemory rails;
+  std::vector<SettingChange> changes;  // by key
   uint64_t next_action_id = 1;
   double create_took_ms = 0;  // from deciding a shadow to its being there, of late; 0 = none yet
   int64_t last_tick_ms = 0;
@@ -281,10 +313,14 @@ struct Command {
     kApprove,
     kFailedOver,  // the data plane has been told already: the account's primary is ill
     kRecovered,   // it is well again, and was for long enough
+    kReject,
+    kSet,  // a setting is changed, or taken back
   } kind = Kind::kPause;
-  uint64_t action_id = 0;    // kApprove
+  uint64_t action_id = 0;    // kApprove, kReject
   std::string account = {};  // kFailedOver, kRecovered
-  std::string reason = {};   // kFailedOver
+  std::string reason = {};   // kFailedOver, kReject, kSet
+  std::string key = {};      // kSet
+  std::string value = {};    // kSet; "" = what the configuration says
 };
 
 // How the requests of one instance went since the tick before, as the instance itself counts them.
@@ -402,7 +438,8 @@ struct TickReport {
   Scores scores;
   Evaluation evaluation;
   bool paused = false;
-  std::vector<SideMeasure> measures;  // that came with this tick
+  std::vector<SideMeasure> measures;   // that came with this tick
+  std::vector<SettingChange> changes;  // of settings, in force
   std::vector<std::string> alerts;
   std::vector<StageTime> stages;
   double duration_ms = 0;

@@ -24,6 +24,7 @@ namespace {
 using testing::AddColumn;
 using ::testing::AllOf;
 using testing::ConfigText;
+using ::testing::Contains;
 using testing::CpuBatch;
 using ::testing::ElementsAre;
 using testing::FakeCell;
@@ -483,6 +484,44 @@ TEST(ServerTick, WaitsForApprovalWhenItOnlyRecommends) {
   grpc::ClientContext again;
   EXPECT_EQ(server.plans->Approve(&again, request, &response).error_code(),
             grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST(ServerTick, SettingsChangeWhileItRunsAndStayThroughAKill) {
+  World world;
+  const Story story;
+  const auto change = [](RunningServer& server, const char* key, const char* value) {
+    v1::ChangeSettingRequest request;
+    request.set_key(key);
+    request.set_value(value);
+    request.set_reason("a test");
+    v1::ChangeSettingResponse response;
+    grpc::ClientContext context;
+    return server.plans->ChangeSetting(&context, request, &response);
+  };
+  {
+    RunningServer server(world.folder.path(), world.config);
+    ASSERT_TRUE(server.Put(story.Accounts()).ok());
+    story.Play(server, 0, 122);
+    const grpc::Status wrong = change(server, "guard.shadows_max", "-1");
+    EXPECT_EQ(wrong.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_THAT(wrong.error_message(), HasSubstr("guard.shadows_max = -1"));
+    ASSERT_TRUE(change(server, "guard.shadows_max", "0").ok());
+    server.KillAtOnce();
+  }
+  RunningServer server(world.folder.path(), world.config);
+  v1::ListSettingsResponse settings;
+  grpc::ClientContext context;
+  ASSERT_TRUE(server.plans->ListSettings(&context, {}, &settings).ok());
+  const auto changed = std::ranges::find_if(settings.settings(), &v1::Setting::changed);
+  ASSERT_NE(changed, settings.settings().end());
+  EXPECT_EQ(changed->key(), "guard.shadows_max");
+  EXPECT_EQ(changed->value(), "0");
+  EXPECT_EQ(changed->reason(), "a test");
+  const v1::Plan held = story.Play(server, 122, 175).back();
+  EXPECT_EQ(held.scores().shadows_created(), 0u);
+  EXPECT_THAT(held.alerts(), Contains(HasSubstr("guard.shadows_max = 0 is reached")));
+  ASSERT_TRUE(change(server, "guard.shadows_max", "").ok());
+  EXPECT_GT(story.Play(server, 175, 178).back().scores().shadows_created(), 0u);
 }
 
 TEST(ServerTick, WatchersGetTheNewestPlanAtOnceAndThenTheNext) {

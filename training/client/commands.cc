@@ -6,6 +6,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/ascii.h"
+#include "absl/time/time.h"
 #include "training/client/client.h"
 #include "training/client/replay.h"
 #include "training/command.h"
@@ -216,6 +218,24 @@ void AddOrders(CLI::App& app) {
                        [&](const v1::ApproveResponse&) { fmt::print("approved {}\n", *id); });
   });
 
+  CLI::App* reject = app.add_subcommand("reject", "Withdraw a waiting action");
+  auto rejected = std::make_shared<v1::RejectRequest>();
+  reject
+      ->add_option_function<uint64_t>(
+          "action", [rejected](uint64_t action) { rejected->set_action_id(action); },
+          "Id of the action")
+      ->required();
+  reject->add_option_function<std::string>(
+      "--reason", [rejected](const std::string& why) { rejected->set_reason(why); },
+      "Why, for the audit log");
+  SetRun(*reject, [c = AddCommon(*reject), rejected] {
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    return AskAndPrint(
+        *client, *client->plans, &v1::Plans::Stub::Reject, *rejected, c->json,
+        [&](const v1::RejectResponse&) { fmt::print("rejected {}\n", rejected->action_id()); });
+  });
+
   CLI::App* pause = app.add_subcommand("pause", "Hold every new action");
   auto reason = std::make_shared<std::string>();
   pause->add_option("--reason", *reason, "Why, for the log");
@@ -234,6 +254,52 @@ void AddOrders(CLI::App& app) {
     if (!client.ok()) return client.status();
     return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::Resume, v1::ResumeRequest(),
                        c->json, [](const v1::ResumeResponse&) { fmt::print("resumed\n"); });
+  });
+}
+
+void PrintSettings(const v1::ListSettingsResponse& response) {
+  for (const v1::Setting& setting : response.settings()) {
+    fmt::print("{} = {}", setting.key(), setting.value());
+    if (setting.changed()) {
+      fmt::print("  # changed {}{}", absl::FormatTime(absl::FromUnixMillis(setting.changed_ms())),
+                 setting.reason().empty() ? "" : ": " + setting.reason());
+    }
+    fmt::print("\n");
+  }
+}
+
+void AddSettings(CLI::App& app) {
+  CLI::App* settings = app.add_subcommand("settings", "The settings in force");
+  SetRun(*settings, [c = AddCommon(*settings)] {
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::ListSettings,
+                       v1::ListSettingsRequest(), c->json, PrintSettings);
+  });
+
+  CLI::App* set = app.add_subcommand("set", "Change a setting while the server runs");
+  auto change = std::make_shared<std::string>();
+  auto reason = std::make_shared<std::string>();
+  set->add_option("change", *change,
+                  "KEY=VALUE, as guard.shadows_max=10 or shadow.mode=act; KEY= takes a change back")
+      ->required();
+  set->add_option("--reason", *reason, "Why, kept beside it");
+  SetRun(*set, [c = AddCommon(*set), change, reason]() -> absl::Status {
+    const size_t equals = change->find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError(
+          fmt::format("change = {}: must be KEY=VALUE, as guard.shadows_max=10", *change));
+    }
+    const auto client = Client::To(c->server, c->tls);
+    if (!client.ok()) return client.status();
+    v1::ChangeSettingRequest request;
+    request.set_key(std::string(absl::StripAsciiWhitespace(change->substr(0, equals))));
+    request.set_value(std::string(absl::StripAsciiWhitespace(change->substr(equals + 1))));
+    request.set_reason(*reason);
+    return AskAndPrint(*client, *client->plans, &v1::Plans::Stub::ChangeSetting, request, c->json,
+                       [&](const v1::ChangeSettingResponse& r) {
+                         fmt::print("{} = {}\n", request.key(), r.value());
+                       });
   });
 }
 
@@ -282,6 +348,7 @@ void AddSend(CLI::App& app) {
 void AddClientCommands(CLI::App& app) {
   AddReads(app);
   AddOrders(app);
+  AddSettings(app);
   AddSend(app);
 }
 

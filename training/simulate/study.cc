@@ -99,7 +99,8 @@ class Run {
       settings_.tick.window_steps = static_cast<int32_t>(kHourMs / demand.step_ms) + 1;
     }
     settings_.shadow.mode = policy.source == Source::kNothing ? Mode::kObserve : Mode::kAct;
-    settings_.plan.creations_per_tick_max = setting.creations_per_tick;
+    settings_.guard.creations_per_minute_max =
+        setting.creations_per_tick * 60'000.0 / static_cast<double>(demand.step_ms);
     // A point has its margin in itself.
     if (policy.source != Source::kModels) settings_.plan.target_headroom = 1;
     if (policy.change != nullptr) policy.change(settings_);
@@ -154,7 +155,7 @@ class Run {
     if (!policy_.everything) return decisions;
     settings_.shadow.idle_ms = std::numeric_limits<int64_t>::max() / 4;
     settings_.shadow.promote_after_ms = 0;
-    settings_.plan.shadows_max = static_cast<int32_t>(demand_.count());
+    settings_.guard.shadows_max = static_cast<int32_t>(demand_.count());
     const auto cells = static_cast<int32_t>(options_.cells.size());
     std::mt19937_64 random(options_.seed);
     for (int64_t a = 0; a < demand_.count() && cells > 1; ++a) {

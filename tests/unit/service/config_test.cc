@@ -12,6 +12,7 @@ namespace foreshadow {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr const char* kLeast = R"(
@@ -164,9 +165,109 @@ cell = "a"
               AllOf(HasSubstr("receive.settle_ms = 5000"), HasSubstr("tick.watermark_delay_ms")));
 }
 
+constexpr const char* kGuard = R"(
+[[cell]]
+id = "b 2"
+[guard]
+urgency_min = "soon"
+[guard.cell."b 2"]
+drain = true
+[guard.application.db]
+mode = "observe"
+cells = ["a", "b 2"]
+zone = "other"
+accounts_per_cell_max = 2
+[guard.freeze.night]
+days = ["fri"]
+from = "22:00"
+until = "04:00"
+urgency_min = "overloaded"
+)";
+
+TEST(Config, ReadsGuardRailsAndNamesWhatIsWrongWithOne) {
+  const std::string guard = std::string(kLeast) + kGuard;
+  const auto config = ParseConfig(guard, "f.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const RailSettings& rails = config->settings.guard;
+  EXPECT_EQ(rails.urgency_min, Urgency::kSoon);
+  EXPECT_TRUE(rails.cells.at("b 2").drain);
+  EXPECT_TRUE(rails.cells.at("b 2").takes_shadows);
+  const ApplicationRule& rule = rails.applications.at("db");
+  EXPECT_EQ(rule.mode, ModeRule::kObserve);
+  EXPECT_EQ(rule.cells, (std::vector<std::string>{"a", "b 2"}));
+  EXPECT_EQ(rule.zone, ZoneRule::kOther);
+  EXPECT_EQ(rule.accounts_per_cell_max, 2);
+  EXPECT_EQ(rails.freezes.at("night").urgency_min, Urgency::kOverloaded);
+  // And back from its own text.
+  const auto back = ParseConfig(ConfigToToml(*config), "text");
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(SettingTexts(back->settings), SettingTexts(config->settings));
+
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string changed = guard;
+    changed.replace(changed.find(from), from.size(), to);
+    return ErrorOf(changed);
+  };
+  EXPECT_THAT(with("22:00", "25:00"), AllOf(HasSubstr("guard.freeze.night"), HasSubstr("25:00")));
+  EXPECT_THAT(with("\"fri\"", "5"), AllOf(HasSubstr("guard.freeze.night.days"), HasSubstr("5")));
+  EXPECT_THAT(with("[\"a\",", "[\"z\","),
+              AllOf(HasSubstr("guard.application.db.cells"), HasSubstr("\"z\""), HasSubstr("a")));
+  EXPECT_THAT(with("guard.cell.\"b 2\"", "guard.cell.c"), HasSubstr("\"c\""));
+  EXPECT_THAT(with("zone", "zones"),
+              AllOf(HasSubstr("guard.application.db.zones"), HasSubstr("\"zone\"")));
+  EXPECT_THAT(with("\"soon\"", "\"later\""),
+              AllOf(HasSubstr("guard.urgency_min"), HasSubstr("\"overloaded\"")));
+}
+
+TEST(Config, SettingsChangeWhileTheServerRuns) {
+  auto config = ParseConfig(std::string(kLeast) + kGuard, "f.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const auto after = [&](const std::string& key, const std::string& value) {
+    return SettingsInForce(*config, {{key, value, "", 0}});
+  };
+  const auto why = [&](const std::string& key, const std::string& value) {
+    return std::string(after(key, value).status().message());
+  };
+  EXPECT_EQ(after("guard.shadows_max", "7")->guard.shadows_max, 7);
+  EXPECT_EQ(after("shadow.mode", "act")->shadow.mode, Mode::kAct);  // a word without its quotes
+  EXPECT_EQ(after("shadow.mode", "\"act\"")->shadow.mode, Mode::kAct);
+  const auto rule = after("guard.application.db.mode", "act");
+  EXPECT_EQ(rule->guard.applications.at("db").mode, ModeRule::kAct);
+  EXPECT_EQ(rule->guard.applications.at("db").zone, ZoneRule::kOther);  // stays
+  EXPECT_EQ(after("guard.freeze.night.until", "05:00")->guard.freezes.at("night").until, "05:00");
+  EXPECT_TRUE(after("guard.freeze.new", "{ from = \"01:00\", until = \"02:00\" }").ok());
+  EXPECT_EQ(after("guard.cell.\"b 2\".drain", "false")->guard.cells.at("b 2").drain, false);
+
+  EXPECT_THAT(why("guard.shadows_max", "-1"), HasSubstr("guard.shadows_max = -1"));
+  EXPECT_THAT(why("guard.shadow_max", "1"), HasSubstr("\"shadows_max\""));
+  EXPECT_THAT(why("tick.step_ms", "1000"), HasSubstr("unknown key tick"));
+  EXPECT_THAT(why("learn.log", "/tmp/x"), HasSubstr("learn.log cannot be changed"));
+  EXPECT_THAT(why("guard.cell.z.drain", "true"), HasSubstr("\"z\""));
+  EXPECT_THAT(why("guard.freeze.new.from", "01:00"), HasSubstr("guard.freeze.new"));
+  EXPECT_THAT(why("plan.gain_min", "1\nplan.move_cost = 2"), HasSubstr("must be a key"));
+  EXPECT_THAT(why("plan.gain_min = 1 #", "2"), HasSubstr("must be a key"));
+  EXPECT_THAT(why("plan.risk_target", "0.9"), HasSubstr("plan.risk_threshold"));
+
+  // After the configuration has changed, what no longer can be is dropped, and the rest stays.
+  std::vector<SettingChange> changes = {{"plan.risk_target", "0.2", "", 0},
+                                        {"plan.shadows", "1", "", 0},
+                                        {"plan.move_cost", "1", "", 0}};
+  EXPECT_THAT(DropImpossible(*config, changes), ElementsAre(HasSubstr("plan.shadows")));
+  ASSERT_EQ(changes.size(), 2u);
+  config->settings.plan.risk_threshold = 0.1;
+  config->settings.plan.risk_target = 0.05;
+  EXPECT_THAT(DropImpossible(*config, changes), ElementsAre(HasSubstr("plan.risk_target")));
+  EXPECT_EQ(changes[0].key, "plan.move_cost");
+}
+
 TEST(Config, NamesThePlaceOfASyntaxError) {
   EXPECT_THAT(ErrorOf("[server]\ndata_dir = \n"), AllOf(HasSubstr("f.toml"), HasSubstr("2")));
   EXPECT_TRUE(absl::IsNotFound(LoadConfig("/nonexistent/f.toml").status()));
+}
+
+// Tables that have a name of their own, [guard.cell.NAME], go by their kind.
+std::string SectionOf(const std::string& header) {
+  return std::regex_replace(header, std::regex(R"(^(guard\.\w+)\..*)"), "$1");
 }
 
 // The keys of a text by section: "[s]" opens one, "name = " is a key of it.
@@ -174,12 +275,12 @@ std::set<std::string> KeysOf(const std::string& text) {
   std::set<std::string> keys;
   std::string section;
   std::istringstream lines(text);
-  const std::regex header(R"(\[+([\w.]+)\]+.*)");
+  const std::regex header(R"(\[+([^\]]+)\]+.*)");
   const std::regex key(R"((\w+) = .*)");
   std::smatch match;
   for (std::string line; std::getline(lines, line);) {
     if (std::regex_match(line, match, header)) {
-      section = match[1];
+      section = SectionOf(match[1]);
     } else if (std::regex_match(line, match, key)) {
       keys.insert(section + "." + match[1].str());
     }
@@ -192,12 +293,12 @@ std::set<std::string> KeysDocumented(const std::string& text) {
   std::set<std::string> keys;
   std::string section;
   std::istringstream lines(text);
-  const std::regex header(R"(## `\[+([\w.]+)\]+`.*)");
+  const std::regex header(R"(## `\[+([^\]]+)\]+`.*)");
   const std::regex key(R"(\| `(\w+)` \|.*)");
   std::smatch match;
   for (std::string line; std::getline(lines, line);) {
     if (std::regex_match(line, match, header)) {
-      section = match[1];
+      section = SectionOf(match[1]);
     } else if (std::regex_match(line, match, key)) {
       keys.insert(section + "." + match[1].str());
     }
@@ -274,9 +375,11 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(s.plan.move_cost, d.plan.move_cost);
   EXPECT_EQ(s.plan.gain_min, d.plan.gain_min);
   EXPECT_EQ(s.shadow.promote_after_ms, d.shadow.promote_after_ms);
-  EXPECT_EQ(s.plan.shadows_max, d.plan.shadows_max);
-  EXPECT_EQ(s.plan.shadows_per_source_max, d.plan.shadows_per_source_max);
-  EXPECT_EQ(s.plan.creations_per_tick_max, d.plan.creations_per_tick_max);
+  Settings without_examples = s;
+  without_examples.guard.cells.clear();
+  without_examples.guard.applications.clear();
+  without_examples.guard.freezes.clear();
+  EXPECT_EQ(SettingTexts(without_examples), SettingTexts(d));
   EXPECT_EQ(s.shadow.mode, d.shadow.mode);
   EXPECT_EQ(s.shadow.resume_lead_ms, d.shadow.resume_lead_ms);
   EXPECT_EQ(s.shadow.idle_ms, d.shadow.idle_ms);
@@ -314,6 +417,9 @@ TEST(Config, ComesBackFromItsOwnText) {
   rule.account = "{instance}";
   config.receive.rules = {rule, rule};
   config.receive.rules[1].match = {};
+  config.settings.guard.cells["b"].mode = ModeRule::kAct;
+  config.settings.guard.applications["a \"b\""].cells = {"a", "b"};
+  config.settings.guard.freezes["f"] = {{}, {"mon"}, "01:00", "02:00", Urgency::kNow};
   const std::string text = ConfigToToml(config);
   const auto back = ParseConfig(text, "text");
   ASSERT_TRUE(back.ok()) << back.status() << text;

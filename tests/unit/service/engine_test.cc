@@ -208,6 +208,25 @@ TEST(Engine, CommandsWaitForTheNextTickEvenThroughARestart) {
   EXPECT_TRUE(engine.store().ReadCommands()->empty()) << "taken once";
 }
 
+TEST(Engine, SettingsChangeAtTheNextTickAndStayThroughARestart) {
+  Engines engine;
+  engine.Send(kStartMs, 1, 2, kStartMs + kStepMs);
+  EXPECT_TRUE(absl::IsInvalidArgument(engine->Change("guard.shadows_max", "many", "")));
+  EXPECT_TRUE(absl::IsInvalidArgument(engine->Change("guard.shadows_max", "", "")));
+  ASSERT_TRUE(engine->Change("guard.shadows_max", "3", "a test").ok());
+  EXPECT_EQ(engine->settings().guard.shadows_max, 3);
+  EXPECT_TRUE(engine->report()->changes.empty());  // not yet
+  engine.Open();                                   // before the next tick
+  EXPECT_EQ(engine->settings().guard.shadows_max, 3);
+  engine.Send(kStartMs + kStepMs, 1, 2, kStartMs + 2 * kStepMs);
+  ASSERT_EQ(engine->report()->changes.size(), 1u);
+  EXPECT_EQ(engine->report()->changes[0].reason, "a test");
+  engine.Open();  // after it
+  EXPECT_EQ(engine->settings().guard.shadows_max, 3);
+  ASSERT_TRUE(engine->Change("guard.shadows_max", "", "").ok());
+  EXPECT_EQ(engine->settings().guard.shadows_max, RailSettings().shadows_max);
+}
+
 // Hands that only note what the engine asks of them.
 class CountingHands : public Hands {
  public:

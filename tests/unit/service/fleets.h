@@ -51,6 +51,15 @@ inline void SetForecast(ForecastTable& table, int64_t account, SignalKind signal
   }
 }
 
+// Nothing is frozen, settling or cooling; the budget of creations is that of a minute.
+inline Rails RailsOf(const Fleet& fleet, const RailSettings& guard, Mode mode = Mode::kAct) {
+  Rails rails{.fleet = fleet, .settings = guard, .mode = mode};
+  rails.cells.resize(fleet.cells.size());
+  rails.overloaded_long.resize(fleet.cells.size());
+  rails.creations_max = static_cast<int32_t>(guard.creations_per_minute_max);
+  return rails;
+}
+
 struct Scene {
   Fleet fleet;
   std::vector<bool> reachable;
@@ -59,11 +68,13 @@ struct Scene {
   CellErrorMemory errors;
   RiskCalibration calibration;
   PlanSettings settings;
+  RailSettings guard;
   std::vector<Resources> demand;
   double split_max = 1;
 
-  Plan Make() const {
-    return MakePlan({fleet, reachable, table, shadows, errors, calibration, settings, demand,
+  Plan Make() const { return Make(RailsOf(fleet, guard)); }
+  Plan Make(const Rails& rails) const {
+    return MakePlan({fleet, reachable, table, shadows, errors, calibration, settings, rails, demand,
                      split_max, true, 600'000, 300'000});
   }
 };
@@ -121,10 +132,18 @@ inline Scene RandomScene(uint64_t seed) {
       scene.shadows.push_back(shadow);
     }
   }
-  scene.settings.creations_per_tick_max = 1 + pick(10);
-  scene.settings.shadows_per_source_max = 1 + pick(10);
-  scene.settings.shadows_max = 1 + pick(30);
+  scene.guard.creations_per_minute_max = 1 + pick(10);
+  scene.guard.shadows_per_source_max = 1 + pick(10);
+  scene.guard.shadows_max = 1 + pick(30);
   scene.split_max = uniform(0.3, 1);
+  scene.guard.shadows_per_target_max = 1 + pick(10);
+  if (pick(3) == 0) {
+    for (int a = 0; a < accounts; ++a) scene.demand.push_back({std::exp(uniform(-3, 1.5))});
+  }
+  if (pick(4) == 0) scene.guard.applications["app"].accounts_per_cell_max = 1 + pick(12);
+  if (pick(6) == 0) scene.guard.applications["app"].cells = {"cell-0", "cell-1"};
+  if (pick(6) == 0) scene.guard.cells["cell-0"].drain = true;
+  if (pick(6) == 0) scene.guard.cells["cell-1"].mode = ModeRule::kObserve;
   return scene;
 }
 

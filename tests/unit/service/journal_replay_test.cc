@@ -134,6 +134,10 @@ class JournalReplayTest : public ::testing::Test {
       const auto kind = step == 50 ? Command::Kind::kPause : Command::Kind::kResume;
       ASSERT_TRUE(engine.Tell(Command{kind, 0}).ok());
     }
+    if (step == 30 || step == 70) {
+      const char* value = step == 30 ? "0.06" : "";
+      ASSERT_TRUE(engine.Change("plan.risk_threshold", value, "a test").ok());
+    }
     std::vector<std::string> names;
     std::vector<const std::string*> ids;
     std::vector<float> cpu;

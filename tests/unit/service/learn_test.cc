@@ -188,7 +188,9 @@ TEST_F(LearnStage, RouteGivesNothingAtOnceWithinTheRailsAndTellsTheRail) {
   const ShadowSettings shadow_settings;
   const Moment moment{fleet, reachable, shadow_settings, now_ms, 10'000, 0};
   const PlanSettings plan_settings;
-  const Outlook outlook{moment, plan, demand, plan_settings};
+  const RailSettings guard;
+  const Rails rails = testing::RailsOf(fleet, guard);
+  const Outlook outlook{moment, plan, demand, plan_settings, rails, account_demand};
   Decisions decisions;
   decisions.shadows = shadows;
   Changes changes;

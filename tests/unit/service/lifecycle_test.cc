@@ -40,7 +40,7 @@ class Lifecycle : public ::testing::Test {
   }
 
   void PlanShadow() {
-    plan.reliefs = {Relief{0, 0, 1, {1}, false, {}}};
+    plan.reliefs = {Relief{0, 0, 1, {1}, "cell-0 is in danger", {}}};
     plan.reliefs[0].evidence.risk = plan.risks_without[0];
   }
 
@@ -54,7 +54,10 @@ class Lifecycle : public ::testing::Test {
     const Moment moment{fleet, reachable, settings, now, kStep, 0};
     TakeIn(moment, inbox, decisions, changes);
     if (!changes.moved.empty()) fleet.accounts[0] = changes.moved[0];
-    const Outlook outlook{moment, plan, demand, plan_settings};
+    Rails rails = testing::RailsOf(fleet, guard, settings.mode);
+    const std::vector<Resources> account_demand(fleet.accounts.size(), Resources{cores});
+    rails.all = bar;
+    const Outlook outlook{moment, plan, demand, plan_settings, rails, account_demand};
     Advance(outlook, decisions, changes);
     plan.reliefs.clear();
     Route(outlook, learn, decisions, changes);
@@ -93,6 +96,9 @@ class Lifecycle : public ::testing::Test {
   ShadowSettings settings;
   LearnSettings learn;
   PlanSettings plan_settings;
+  RailSettings guard;
+  Bar bar;
+  double cores = 4;  // that each account uses now
   Plan plan;
   std::vector<CellDemand> demand;
   Decisions decisions;
@@ -174,6 +180,88 @@ TEST_F(Lifecycle, UnapprovedPlansExpire) {
   EXPECT_TRUE(decisions.open.empty());
   ASSERT_EQ(last.explanations.size(), 1u);
   EXPECT_EQ(last.explanations[0].action.message, "not approved in time");
+}
+
+TEST_F(Lifecycle, RejectedPlansAreWithdrawn) {
+  settings.mode = Mode::kRecommend;
+  Danger(50);
+  PlanShadow();
+  Tick();
+  const uint64_t id = decisions.open.at(0).action.id;
+  Command reject{.kind = Command::Kind::kReject, .action_id = id + 7, .reason = "not tonight"};
+  EXPECT_TRUE(Tick({}, {}, {reject}).explanations.empty());
+  reject.action_id = id;
+  const Changes changes = Tick({}, {}, {reject});
+  ASSERT_EQ(changes.explanations.size(), 1u);
+  EXPECT_EQ(changes.explanations[0].action.state, ActionState::kFailed);
+  EXPECT_EQ(changes.explanations[0].action.message, "rejected: not tonight");
+  EXPECT_TRUE(decisions.open.empty());
+  EXPECT_TRUE(decisions.shadows.empty());
+}
+
+TEST_F(Lifecycle, ChangesOfSettingsAreKeptByKeyUntilTakenBack) {
+  const auto set = [&](const char* key, const char* value) {
+    Tick({}, {}, {{.kind = Command::Kind::kSet, .reason = "why", .key = key, .value = value}});
+  };
+  set("plan.gain_min", "1");
+  set("guard.shadows_max", "3");
+  set("plan.gain_min", "2");
+  ASSERT_EQ(decisions.changes.size(), 2u);
+  EXPECT_EQ(decisions.changes[0].key, "guard.shadows_max");
+  EXPECT_EQ(decisions.changes[1].value, "2");
+  EXPECT_EQ(decisions.changes[1].changed_ms, now - kStep);
+  set("guard.shadows_max", "");
+  ASSERT_EQ(decisions.changes.size(), 1u);
+  EXPECT_EQ(decisions.changes[0].key, "plan.gain_min");
+}
+
+TEST_F(Lifecycle, NothingIsPromotedBelowTheBarOrByRecommendation) {
+  Share();
+  Danger(5);
+  plan.advice["shadow-1"].better_there = true;
+  bar = {Urgency::kSoon, "a test asks for it"};
+  for (int i = 0; i < 10; ++i) Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  bar = {};
+  guard.applications["app"].mode = ModeRule::kRecommend;
+  for (int i = 0; i < 10; ++i) Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  guard.applications.clear();
+  Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kPromoting);
+}
+
+TEST_F(Lifecycle, TrafficIsShiftedNoFasterThanTheBudgetAllows) {
+  Share();  // a split of 0.1
+  guard.cores_shifted_per_minute_max = 1;
+  decisions.rails.cores_left = 2;  // half of the account's
+  Danger(5);
+  Changes changes = Tick();
+  EXPECT_DOUBLE_EQ(shadow().split, 0.6);
+  EXPECT_EQ(decisions.rails.cores_left, 0);
+  EXPECT_NE(changes.explanations.at(0).action.reason.find("cores_shifted_per_minute_max = 1"),
+            std::string::npos);
+  EXPECT_TRUE(Tick().explanations.empty());  // spent
+  EXPECT_DOUBLE_EQ(shadow().split, 0.6);
+  reachable[1] = false;  // what is lost leaves at once
+  Tick();
+  EXPECT_EQ(shadow().split, 0);
+}
+
+TEST_F(Lifecycle, ASplitIsLoweredInSteps) {
+  learn.hold_ms = 0;
+  Share();
+  Danger(5);
+  Tick();
+  ASSERT_EQ(shadow().split, 1);
+  Danger(-1);
+  plan.advice["shadow-1"] = {};
+  std::vector<double> splits;
+  for (int i = 0; i < 6; ++i) {
+    Tick();
+    splits.push_back(shadow().split);
+  }
+  EXPECT_EQ(splits, (std::vector<double>{0.5, 0.25, 0.125, 0.0625, 0, 0}));
 }
 
 TEST_F(Lifecycle, ObserveNeverActs) {
@@ -290,7 +378,7 @@ TEST_F(Lifecycle, TheSplitOfTheComingStepHoldsAtOnce) {
 TEST_F(Lifecycle, AnUrgentShadowIsCreatedRunning) {
   Danger(5);
   PlanShadow();
-  plan.reliefs[0].urgent = true;
+  plan.reliefs[0].evidence.urgency = Urgency::kNow;
   EXPECT_TRUE(Tick().explanations.at(0).action.run);
   Danger(5);
   Tick({Done()});
@@ -397,6 +485,7 @@ TEST(LifecycleTable, EveryEdgeIsWalkedAndNoOther) {
   LearnSettings learn;
   learn.hold_ms = kStep;
   const PlanSettings plan_settings;
+  const RailSettings guard;
   Decisions decisions;
   std::set<std::pair<ShadowState, ShadowState>> walked;
   std::map<std::string, ShadowState> states;
@@ -425,7 +514,9 @@ TEST(LifecycleTable, EveryEdgeIsWalkedAndNoOther) {
           std::ranges::any_of(decisions.shadows, [&](const Shadow& s) { return s.account == a; });
       if (has || !chance(0.3)) continue;
       const int32_t home = fleet.accounts[a].cell;
-      plan.reliefs.push_back({a, home, 1 - home, {1}, chance(0.5), {}});
+      Relief relief{a, home, 1 - home, {1}, "in danger", {}};
+      relief.evidence.urgency = chance(0.5) ? Urgency::kNow : Urgency::kRoutine;
+      plan.reliefs.push_back(std::move(relief));
     }
     Inbox inbox;
     CellReport report{static_cast<int32_t>(random() % 2), true, {}};
@@ -451,7 +542,9 @@ TEST(LifecycleTable, EveryEdgeIsWalkedAndNoOther) {
     for (const Account& account : changes.moved) {
       *std::ranges::find(fleet.accounts, account.id, &Account::id) = account;
     }
-    const Outlook outlook{moment, plan, demand, plan_settings};
+    const Rails rails = testing::RailsOf(fleet, guard, settings.mode);
+    const std::vector<Resources> account_demand(fleet.accounts.size());
+    const Outlook outlook{moment, plan, demand, plan_settings, rails, account_demand};
     Advance(outlook, decisions, changes);
     Route(outlook, learn, decisions, changes);
     observe();

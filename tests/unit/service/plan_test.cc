@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <set>
 
 #include "tests/unit/service/fleets.h"
@@ -10,6 +11,7 @@ namespace foreshadow {
 namespace {
 
 using testing::MakeScene;
+using testing::RailsOf;
 using testing::RandomScene;
 using testing::Scene;
 
@@ -89,21 +91,29 @@ TEST(Plan, MemoryDoesNotMoveWithTraffic) {
 
 TEST(Plan, BudgetsBind) {
   Scene scene = MakeScene(2, 100, std::vector<double>(40, 4));
-  scene.settings.creations_per_tick_max = 3;
+  scene.guard.creations_per_minute_max = 3;
   const Plan plan = scene.Make();
   ASSERT_EQ(plan.reliefs.size(), 3u);
   ASSERT_FALSE(plan.reliefs[0].evidence.guard_rails.empty());
-  EXPECT_NE(plan.reliefs[0].evidence.guard_rails[0].find("creations_per_tick_max = 3"),
+  EXPECT_NE(plan.reliefs[0].evidence.guard_rails[0].find("creations_per_minute_max = 3"),
             std::string::npos);
 }
 
 // The utilisation of each target with every promise kept, computed here from the quantiles alone.
-void CheckInvariants(const Scene& scene, const Plan& plan) {
+void CheckInvariants(const Scene& scene, const Rails& rails, const Plan& plan) {
   std::set<int32_t> shadowed;
   for (const Shadow& shadow : scene.shadows) shadowed.insert(shadow.account);
   std::vector<int> of_source(scene.fleet.cells.size(), 0);
   for (const Shadow& s : scene.shadows) ++of_source[scene.fleet.accounts[s.account].cell];
   std::set<int32_t> targets;
+  bool reacted = false;
+  std::map<std::pair<std::string, int32_t>, int> beside;  // accounts of an application in a cell
+  for (const Account& a : scene.fleet.accounts) ++beside[{a.application, a.cell}];
+  std::vector<int> in_target(scene.fleet.cells.size(), 0);
+  for (const Shadow& s : scene.shadows) {
+    ++beside[{scene.fleet.accounts[s.account].application, s.target}];
+    ++in_target[s.target];
+  }
   for (const Relief& relief : plan.reliefs) {
     const Account& account = scene.fleet.accounts[relief.account];
     EXPECT_TRUE(shadowed.insert(relief.account).second) << "two shadows of one account";
@@ -112,16 +122,28 @@ void CheckInvariants(const Scene& scene, const Plan& plan) {
     EXPECT_FALSE(account.pinned);
     EXPECT_EQ(scene.fleet.cells[relief.target].state, CellState::kUp);
     EXPECT_TRUE(scene.reachable[relief.target]);
-    EXPECT_GE(plan.risks[relief.source].probability, scene.settings.risk_threshold);
+    const bool reacts = relief.evidence.urgency == Urgency::kOverloaded;
+    reacted = reacted || reacts;
+    EXPECT_TRUE(reacts || scene.guard.cells.contains(scene.fleet.cells[relief.source].id) ||
+                plan.risks[relief.source].probability >= scene.settings.risk_threshold);
+    EXPECT_GE(relief.evidence.urgency, rails.all.least);
+    EXPECT_EQ(WhyNotThere(rails, relief.account, relief.target), std::nullopt);
+    EXPECT_NE(ModeOf(rails, relief.account, relief.target), Mode::kObserve);
+    if (!account.application.empty() && scene.guard.applications.contains(account.application)) {
+      const int32_t most = scene.guard.applications.at(account.application).accounts_per_cell_max;
+      const int accounts = ++beside[std::pair(account.application, relief.target)];
+      EXPECT_TRUE(most == 0 || accounts <= most);
+    }
+    EXPECT_LE(++in_target[relief.target], scene.guard.shadows_per_target_max);
     EXPECT_LT(plan.risks[relief.target].probability, scene.settings.target_risk_max);
     EXPECT_GE(relief.evidence.gain, scene.settings.gain_min);
-    EXPECT_LE(++of_source[relief.source], scene.settings.shadows_per_source_max);
+    EXPECT_LE(++of_source[relief.source], scene.guard.shadows_per_source_max);
     targets.insert(relief.target);
   }
-  EXPECT_LE(std::ssize(plan.reliefs), scene.settings.creations_per_tick_max);
+  EXPECT_LE(std::ssize(plan.reliefs), scene.guard.creations_per_minute_max);
   const bool any = !plan.reliefs.empty();
   EXPECT_TRUE(!any ||
-              std::ssize(plan.reliefs) + std::ssize(scene.shadows) <= scene.settings.shadows_max);
+              std::ssize(plan.reliefs) + std::ssize(scene.shadows) <= scene.guard.shadows_max);
 
   std::vector<Shadow> all = scene.shadows;
   for (const Relief& relief : plan.reliefs) {
@@ -132,6 +154,7 @@ void CheckInvariants(const Scene& scene, const Plan& plan) {
     shadow.state = ShadowState::kCreating;
     all.push_back(shadow);
   }
+  if (reacted) return;  // by what is there now, whatever is foreseen
   const AccountForecasts moments = MomentsOf(scene.table, std::ssize(scene.fleet.accounts));
   const std::vector<double> largest(all.size(), scene.split_max);
   const auto cells = ForecastCells(scene.fleet, moments, all, largest);
@@ -144,15 +167,17 @@ void CheckInvariants(const Scene& scene, const Plan& plan) {
 
 TEST(Plan, InvariantsHoldInRandomWorlds) {
   int64_t reliefs = 0;
-  for (uint64_t seed = 0; seed < 3'000; ++seed) {
+  for (uint64_t seed = 0; seed < 10'000; ++seed) {
     SCOPED_TRACE(seed);
     const Scene scene = RandomScene(seed);
-    const Plan plan = scene.Make();
-    CheckInvariants(scene, plan);
+    Rails rails = RailsOf(scene.fleet, scene.guard);
+    rails.all.least = static_cast<Urgency>(seed % 7 == 0 ? 2 : 0);
+    const Plan plan = scene.Make(rails);
+    CheckInvariants(scene, rails, plan);
     reliefs += std::ssize(plan.reliefs);
     if (::testing::Test::HasFailure()) break;
   }
-  EXPECT_GT(reliefs, 1'000);  // the worlds are not all idle ones
+  EXPECT_GT(reliefs, 3'000);  // the worlds are not all idle ones
 }
 
 // What is saved is weighed against what it costs: a cell that is a little over for a moment is left
@@ -171,8 +196,114 @@ TEST(Plan, MovesNothingThatCostsMoreThanItSaves) {
 }
 
 TEST(Plan, SaysWhichShadowIsOfUseAtOnce) {
-  EXPECT_TRUE(MakeScene(2, 100, {60, 60}).Make().reliefs.at(0).urgent);
-  EXPECT_FALSE(MakeScene(2, 100, {60, 60}, /*first=*/8).Make().reliefs.at(0).urgent);
+  const auto urgency = [](int first) {
+    return MakeScene(2, 100, {60, 60}, first).Make().reliefs.at(0).evidence.urgency;
+  };
+  EXPECT_EQ(urgency(0), Urgency::kNow);
+  EXPECT_EQ(urgency(5), Urgency::kSoon);
+  EXPECT_EQ(urgency(8), Urgency::kRoutine);
+}
+
+TEST(Plan, RelievesWhatIsOverloadedWhereForecastsAreNotToBeTrusted) {
+  Scene scene = MakeScene(2, 100, {5, 5});
+  scene.guard.jump_max = 10;  // not for that reason
+  scene.demand = {{80}, {60}};
+  EXPECT_TRUE(scene.Make().reliefs.empty());
+  Rails rails = RailsOf(scene.fleet, scene.guard);
+  rails.overloaded_long[0] = true;
+  Plan plan = scene.Make(rails);
+  ASSERT_EQ(plan.reliefs.size(), 1u);
+  EXPECT_EQ(plan.reliefs[0].evidence.urgency, Urgency::kOverloaded);
+  EXPECT_EQ(plan.reliefs[0].reason, "cell cell-0 is asked for 140 % of its cpu already");
+  EXPECT_LT(plan.risks[0].probability, 0.1);
+  scene.demand = {{60}, {40}};  // full, not over
+  EXPECT_TRUE(scene.Make(rails).reliefs.empty());
+  // A shadow that is there already, and could take it, is enough.
+  scene.demand = {{80}, {60}};
+  Shadow shadow;
+  shadow.account = 1;
+  shadow.target = 1;
+  shadow.state = ShadowState::kIdle;
+  scene.shadows = {shadow};
+  EXPECT_TRUE(scene.Make(rails).reliefs.empty());
+  rails.overloaded_long[0] = false;
+  rails.drifted = true;
+  scene.shadows.clear();
+  EXPECT_EQ(scene.Make(rails).reliefs.size(), 1u);
+  // A forecast that is far from the present is no reason to wait.
+  scene.shadows.clear();
+  scene.guard.jump_max = 0.5;
+  EXPECT_EQ(scene.Make().reliefs.size(), 1u);
+}
+
+TEST(Plan, BelowTheBarNothingIsBegunAndTheBarIsNamed) {
+  const Scene scene = MakeScene(2, 100, {60, 60}, /*first=*/8);
+  Rails rails = RailsOf(scene.fleet, scene.guard);
+  rails.all = {Urgency::kSoon, "a test asks for it"};
+  const Plan plan = scene.Make(rails);
+  EXPECT_TRUE(plan.reliefs.empty());
+  ASSERT_EQ(plan.alerts.size(), 1u);
+  EXPECT_NE(plan.alerts[0].find("its urgency is routine, and soon is asked for: a test asks"),
+            std::string::npos);
+}
+
+TEST(Plan, WhatIsOnlyObservedStaysWhereItIs) {
+  Scene scene = MakeScene(3, 100, {60, 60});
+  scene.guard.cells["cell-0"].mode = ModeRule::kObserve;
+  EXPECT_TRUE(scene.Make().reliefs.empty());
+  scene.guard.cells = {};
+  scene.guard.cells["cell-1"].mode = ModeRule::kObserve;
+  ASSERT_EQ(scene.Make().reliefs.size(), 1u);
+  EXPECT_EQ(scene.Make().reliefs[0].target, 2);
+}
+
+TEST(Plan, AnApplicationsAccountsStayApart) {
+  Scene scene = MakeScene(3, 100, {60, 60});
+  testing::AddAccount(scene.fleet, 1);
+  scene.table = testing::EmptyTable(scene.fleet, 12);
+  for (const int64_t a : {0, 1}) testing::SetForecast(scene.table, a, SignalKind::kCpu, 60, 1);
+  scene.guard.applications["app"].accounts_per_cell_max = 1;
+  ASSERT_EQ(scene.Make().reliefs.size(), 1u);
+  EXPECT_EQ(scene.Make().reliefs[0].target, 2);
+  scene.fleet.accounts[2].cell = 2;
+  EXPECT_EQ(scene.Make().reliefs.at(0).target, 1);
+}
+
+TEST(Plan, ShadowsTakeNoMoreOfWhatIsFreeThanAllowed) {
+  Scene scene = MakeScene(2, 100, {60, 60});
+  scene.guard.target_free_share_max = 0.5;
+  const Plan plan = scene.Make();
+  EXPECT_TRUE(plan.reliefs.empty());
+  EXPECT_NE(plan.alerts.at(0).find("guard.target_free_share_max = 50 %"), std::string::npos);
+  scene.guard.target_free_share_max = 0.7;
+  EXPECT_EQ(scene.Make().reliefs.size(), 1u);
+}
+
+TEST(Plan, BudgetsOfTargetsAndZonesBind) {
+  Scene scene = MakeScene(3, 100, std::vector<double>(8, 30));
+  for (int c : {1, 2}) scene.fleet.cells[static_cast<size_t>(c)].zone = "z" + std::to_string(c);
+  scene.guard.shadows_per_target_max = 2;
+  scene.guard.shadows_per_zone_max = 1;
+  const Plan plan = scene.Make();
+  ASSERT_EQ(plan.reliefs.size(), 2u);
+  EXPECT_NE(plan.reliefs[0].target, plan.reliefs[1].target);
+  EXPECT_NE(plan.alerts.at(0).find("shadows_per_zone_max = 1 is reached in zone z"),
+            std::string::npos);
+}
+
+// Everything that uses cores leaves, as far as budgets go, for wherever there is room.
+TEST(Plan, ADrainedCellIsEmptied) {
+  Scene scene = MakeScene(3, 100, {20, 15, 10});
+  scene.guard.cells["cell-0"].drain = true;
+  const Plan plan = scene.Make();
+  ASSERT_EQ(plan.reliefs.size(), 3u);
+  for (const Relief& relief : plan.reliefs) {
+    EXPECT_EQ(relief.reason, "cell cell-0 is being drained");
+    EXPECT_EQ(relief.evidence.urgency, Urgency::kNow);
+  }
+  EXPECT_LT(plan.risks[0].probability, 0.1);  // of running out: it does not
+  scene.guard.creations_per_minute_max = 1;
+  EXPECT_EQ(scene.Make().reliefs.size(), 1u);
 }
 
 TEST(Plan, IsDeterministic) {

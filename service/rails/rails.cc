@@ -1,0 +1,269 @@
+#include "service/rails/rails.h"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace foreshadow {
+namespace {
+
+constexpr double kMinuteMs = 60'000;
+constexpr double kRounding = 1e-9;
+constexpr double kDrainedCores = 1e-6;  // 0 would be unlimited
+
+void Raise(Bar& bar, Urgency least, std::string why) {
+  if (least > bar.least) bar = {least, std::move(why)};
+}
+
+const CellRule* RuleOf(const Rails& rails, int32_t cell) {
+  const auto it = rails.settings.cells.find(rails.fleet.cells[cell].id);
+  return it == rails.settings.cells.end() ? nullptr : &it->second;
+}
+
+const ApplicationRule* RuleOf(const Rails& rails, const std::string& application) {
+  const auto it = rails.settings.applications.find(application);
+  return it == rails.settings.applications.end() ? nullptr : &it->second;
+}
+
+// What `rate` a minute has left: filled as time goes by, at most what one step allows, at least
+// one.
+double Fill(double left, double rate, double minutes, double step_minutes) {
+  return std::min(left + rate * minutes, std::max(1.0, rate * step_minutes));
+}
+
+void Settle(const RailsInput& in, RailsMemory& memory, Rails& rails,
+            std::vector<std::string>& alerts) {
+  const int64_t missed = in.last_tick_ms == 0 ? 0 : (in.now_ms - in.last_tick_ms) / in.step_ms - 1;
+  if (in.started && in.last_tick_ms != 0) {
+    memory.unsettled_ms = in.now_ms;
+    memory.unsettled_why = "the server has started";
+  } else if (missed > 1) {
+    memory.unsettled_ms = in.now_ms;
+    memory.unsettled_why = fmt::format("{} ticks were missed", missed);
+  }
+  if (in.silent_share > in.settings.silent_share_max) {
+    memory.unsettled_ms = in.now_ms;
+    memory.unsettled_why = "telemetry was missing";
+    Raise(
+        rails.all, Urgency::kNever,
+        fmt::format("telemetry is missing of more accounts than guard.silent_share_max = {:.0f} %",
+                    100 * in.settings.silent_share_max));
+    alerts.push_back(fmt::format("nothing new is begun: {}", rails.all.why));
+  }
+  if (memory.unsettled_ms == 0) return;
+  if (in.now_ms - memory.unsettled_ms < in.settings.settle_ms) {
+    Raise(rails.all, Urgency::kNow,
+          fmt::format("{} less than guard.settle_ms = {} ago", memory.unsettled_why,
+                      in.settings.settle_ms));
+  } else {
+    memory.unsettled_ms = 0;
+    memory.unsettled_why.clear();
+  }
+}
+
+void Freezes(const RailsInput& in, Rails& rails) {
+  for (const auto& [name, freeze] : in.settings.freezes) {
+    if (!Holds(freeze, in.now_ms)) continue;
+    const std::string why = fmt::format("guard.freeze.{} holds until {}", name, freeze.until);
+    if (freeze.cells.empty()) Raise(rails.all, freeze.urgency_min, why);
+    for (size_t c = 0; c < in.fleet.cells.size(); ++c) {
+      const bool listed =
+          std::ranges::find(freeze.cells, in.fleet.cells[c].id) != freeze.cells.end();
+      if (listed) Raise(rails.cells[c], freeze.urgency_min, why);
+    }
+  }
+}
+
+void FillBudgets(const RailsInput& in, RailsMemory& memory, Rails& rails) {
+  const double step_minutes = static_cast<double>(in.step_ms) / kMinuteMs;
+  const double passed = in.last_tick_ms == 0
+                            ? step_minutes
+                            : static_cast<double>(in.now_ms - in.last_tick_ms) / kMinuteMs;
+  const double share = in.drifted ? in.settings.doubt_share : 1;
+  const double rate = share * in.settings.creations_per_minute_max;
+  memory.creations_left = rate == 0 ? 0 : Fill(memory.creations_left, rate, passed, step_minutes);
+  memory.cores_left =
+      std::min(memory.cores_left + in.settings.cores_shifted_per_minute_max * passed,
+               in.settings.cores_shifted_per_minute_max * std::max(1.0, step_minutes));
+  rails.creations_max = static_cast<int32_t>(memory.creations_left + kRounding);
+}
+
+void FollowOverloads(const RailsInput& in, RailsMemory& memory, Rails& rails) {
+  const size_t cells = in.fleet.cells.size();
+  memory.overloaded_since_ms.resize(cells);
+  rails.overloaded_long.resize(cells);
+  for (size_t c = 0; c < cells; ++c) {
+    int64_t& since_ms = memory.overloaded_since_ms[c];
+    if (!Exceeds(in.demand[c].with, in.fleet.cells[c].capacity)) {
+      since_ms = 0;
+      continue;
+    }
+    if (since_ms == 0) since_ms = in.now_ms;
+    rails.overloaded_long[c] = in.now_ms - since_ms >= in.settings.react_after_ms;
+  }
+}
+
+}  // namespace
+
+Bar Higher(Bar a, const Bar& b) { return b.least > a.least ? b : std::move(a); }
+
+double SilentShare(const WindowView& window, int64_t accounts, int64_t gap_ms) {
+  const int64_t hour = std::max<int64_t>(1, kHorizonMs / window.step_ms);
+  // A step that is just being filled does not make anybody silent.
+  const int64_t gap = std::max<int64_t>(2, gap_ms / window.step_ms);
+  int64_t heard = 0;
+  int64_t silent = 0;
+  for (int64_t a = 0; a < accounts; ++a) {
+    int64_t newest = hour;
+    for (int r = 0; r < kResources; ++r) {
+      const int64_t series = SeriesOf(a, static_cast<SignalKind>(r));
+      int64_t back = 0;
+      while (back < newest && std::isnan(window.at(back, series))) ++back;
+      newest = back;
+    }
+    if (newest == hour) continue;
+    ++heard;
+    silent += newest >= gap;
+  }
+  return heard == 0 ? 0 : static_cast<double>(silent) / static_cast<double>(heard);
+}
+
+Rails SetRails(const RailsInput& in, RailsMemory& memory, std::vector<std::string>& alerts) {
+  Rails rails{.fleet = in.fleet,
+              .settings = in.settings,
+              .mode = in.mode,
+              .now_ms = in.now_ms,
+              .drifted = in.drifted};
+  rails.cells.resize(in.fleet.cells.size());
+  Raise(rails.all, in.settings.urgency_min,
+        fmt::format("guard.urgency_min = \"{}\"", Name(in.settings.urgency_min)));
+  Settle(in, memory, rails, alerts);
+  if (in.drifted) Raise(rails.all, Urgency::kNow, "the forecasts have become worse than they were");
+  Freezes(in, rails);
+  FillBudgets(in, memory, rails);
+  FollowOverloads(in, memory, rails);
+  std::erase_if(memory.cool_downs, [&](const CoolDown& c) { return c.until_ms <= in.now_ms; });
+  for (const CoolDown& c : memory.cool_downs) rails.cooling_until_ms[c.account] = c.until_ms;
+  return rails;
+}
+
+std::vector<Bar> JumpBars(const Rails& rails, const std::vector<CellDemand>& demand,
+                          const std::vector<CellForecast>& forecasts) {
+  std::vector<Bar> bars(forecasts.size());
+  for (size_t c = 0; c < forecasts.size(); ++c) {
+    if (forecasts[c].steps == 0) continue;
+    for (int r = 0; r < kResources; ++r) {
+      const double capacity = rails.fleet.cells[c].capacity[r];
+      const double next = forecasts[c].mean[r][0];
+      const double now = demand[c].without[r];
+      if (capacity <= 0 || std::abs(next - now) <= rails.settings.jump_max * capacity) continue;
+      Raise(
+          bars[c], Urgency::kOverloaded,
+          fmt::format("the {} of cell {} is foreseen at {:.0f} % of capacity in the next step, "
+                      "{:.0f} % now: further apart than guard.jump_max = {:.0f} %",
+                      Name(static_cast<SignalKind>(r)), rails.fleet.cells[c].id,
+                      100 * next / capacity, 100 * now / capacity, 100 * rails.settings.jump_max));
+    }
+  }
+  return bars;
+}
+
+Mode ModeOf(const Rails& rails, int32_t account, int32_t target) {
+  const Account& a = rails.fleet.accounts[account];
+  ModeRule least = ModeRule::kUnset;
+  const auto take = [&](const auto* rule) {
+    if (rule == nullptr || rule->mode == ModeRule::kUnset) return;
+    if (least == ModeRule::kUnset || rule->mode < least) least = rule->mode;
+  };
+  take(RuleOf(rails, a.application));
+  take(RuleOf(rails, a.cell));
+  if (target >= 0) take(RuleOf(rails, target));
+  switch (least) {
+    case ModeRule::kUnset:
+      return rails.mode;
+    case ModeRule::kObserve:
+      return Mode::kObserve;
+    case ModeRule::kRecommend:
+      return Mode::kRecommend;
+    case ModeRule::kAct:
+      return Mode::kAct;
+  }
+  return rails.mode;
+}
+
+Bar BarOf(const Rails& rails, int32_t account, int32_t target) {
+  Bar bar = Higher(rails.all, rails.cells[rails.fleet.accounts[account].cell]);
+  if (target >= 0) bar = Higher(std::move(bar), rails.cells[target]);
+  const auto it = rails.cooling_until_ms.find(account);
+  if (it != rails.cooling_until_ms.end()) {
+    Raise(bar, Urgency::kNow,
+          fmt::format("it had a shadow of late: guard.cool_down_ms = {} is over in {} min",
+                      rails.settings.cool_down_ms, (it->second - rails.now_ms) / 60'000));
+  }
+  return bar;
+}
+
+std::optional<std::string> WhyNotThere(const Rails& rails, int32_t account, int32_t target) {
+  const Account& a = rails.fleet.accounts[account];
+  const Cell& to = rails.fleet.cells[target];
+  const Cell& home = rails.fleet.cells[a.cell];
+  if (const CellRule* rule = RuleOf(rails, target); rule != nullptr) {
+    if (rule->drain) return fmt::format("guard.cell.{}.drain = true", to.id);
+    if (!rule->takes_shadows) return fmt::format("guard.cell.{}.takes_shadows = false", to.id);
+  }
+  const ApplicationRule* rule = RuleOf(rails, a.application);
+  if (rule == nullptr) return std::nullopt;
+  if (!rule->cells.empty() && std::ranges::find(rule->cells, to.id) == rule->cells.end()) {
+    return fmt::format("guard.application.{}.cells = [{}] does not name it", a.application,
+                       fmt::join(rule->cells, ", "));
+  }
+  const bool same = to.zone == home.zone;
+  if (rule->zone == ZoneRule::kSame && !same) {
+    return fmt::format("guard.application.{}.zone = \"same\": it is in zone {}, the account in {}",
+                       a.application, to.zone, home.zone);
+  }
+  if (rule->zone == ZoneRule::kOther && same) {
+    return fmt::format("guard.application.{}.zone = \"other\": both are in zone {}", a.application,
+                       to.zone);
+  }
+  return std::nullopt;
+}
+
+bool AnyDrains(const Rails& rails) {
+  return std::ranges::any_of(rails.settings.cells,
+                             [](const auto& rule) { return rule.second.drain; });
+}
+
+bool Drains(const Rails& rails, int32_t cell) {
+  const CellRule* rule = RuleOf(rails, cell);
+  return rule != nullptr && rule->drain;
+}
+
+Fleet WithDrains(const Rails& rails) {
+  Fleet seen = rails.fleet;
+  for (size_t c = 0; c < seen.cells.size(); ++c) {
+    Cell& cell = seen.cells[c];
+    if (!Drains(rails, static_cast<int32_t>(c))) continue;
+    cell.capacity[static_cast<int>(SignalKind::kCpu)] = kDrainedCores;
+  }
+  return seen;
+}
+
+void CoolDownGone(const std::vector<Shadow>& before, const std::vector<Shadow>& after,
+                  int64_t until_ms, RailsMemory& memory) {
+  for (const Shadow& shadow : before) {
+    const auto same = [&](const Shadow& s) { return s.instance_id == shadow.instance_id; };
+    if (std::ranges::any_of(after, same)) continue;
+    const auto it =
+        std::ranges::lower_bound(memory.cool_downs, shadow.account, {}, &CoolDown::account);
+    if (it != memory.cool_downs.end() && it->account == shadow.account) {
+      it->until_ms = until_ms;
+    } else {
+      memory.cool_downs.insert(it, {shadow.account, until_ms});
+    }
+  }
+}
+
+}  // namespace foreshadow
