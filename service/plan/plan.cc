@@ -20,6 +20,7 @@ constexpr size_t kTargetsWeighed = 8;    // the cells with the most room
 constexpr double kHeldHours = 1;         // a shadow stays about so long
 constexpr double kServesHours = 0.5;     // and takes traffic for about so long
 constexpr double kNothingFree = 1e9;     // a share of nothing
+constexpr double kNoBetter = 1e-6;       // core-hours: no reason to plan another way
 constexpr double kGib = 1'073'741'824.0;
 constexpr double kStateUnknownBytes = kGib;  // of an account whose memory is not measured
 
@@ -61,15 +62,16 @@ struct Planner {
   }
 };
 
-void CountShadow(const Fleet& fleet, int32_t account, int32_t target, Room& room) {
+// One more, or with `count` -1 one less.
+void CountShadow(const Fleet& fleet, int32_t account, int32_t target, int32_t count, Room& room) {
   const Account& a = fleet.accounts[account];
-  room.has_shadow[account] = true;
-  ++room.shadows_of[a.cell];
-  ++room.shadows_in[target];
-  ++room.shadows_in_zone[fleet.cells[target].zone];
+  room.has_shadow[account] = count > 0;
+  room.shadows_of[a.cell] += count;
+  room.shadows_in[target] += count;
+  room.shadows_in_zone[fleet.cells[target].zone] += count;
   const auto it = room.accounts_in.find(a.application);
-  if (it != room.accounts_in.end()) ++it->second[target];
-  ++room.shadows_count;
+  if (it != room.accounts_in.end()) it->second[target] += count;
+  room.shadows_count += count;
 }
 
 Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts) {
@@ -93,14 +95,18 @@ Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts) {
     }
   }
   for (const Shadow& shadow : in.shadows)
-    CountShadow(in.fleet, shadow.account, shadow.target, room);
+    CountShadow(in.fleet, shadow.account, shadow.target, 1, room);
   return room;
 }
 
-// A cell without a share of the account's traffic.
+// Takes the account's traffic, as much as may go, from its cell, or with `sign` -1 gives it back.
+void Leave(const Planner& p, int32_t account, double sign, CellForecast& cell) {
+  Add(p.forecasts, account, -sign, 1, 0, cell);
+  Add(p.forecasts, account, sign, 1 - p.in.split_max, 0, cell);
+}
+
 CellForecast Without(const Planner& p, int32_t account, CellForecast cell) {
-  Add(p.forecasts, account, -1, 1, 0, cell);
-  Add(p.forecasts, account, 1, 1 - p.in.split_max, 0, cell);
+  Leave(p, account, 1, cell);
   return cell;
 }
 
@@ -330,14 +336,15 @@ int WorstStep(const CellRisk& risk) {
   return static_cast<int>(std::max_element(begin, begin + risk.steps) - begin);
 }
 
-void Promise(Planner& p, int32_t account, int32_t source, const Choice& choice) {
-  p.room.cells[source] = Without(p, account, p.room.cells[source]);
-  p.room.cells[choice.target] = With(p, account, p.room.cells[choice.target]);
-  for (const int32_t cell : {source, choice.target}) {
+// Counts a shadow as promised, or with `count` -1 takes that back.
+void Promise(Planner& p, int32_t account, int32_t source, int32_t target, int32_t count) {
+  Leave(p, account, count, p.room.cells[source]);
+  Add(p.forecasts, account, count, p.in.split_max, 1, p.room.cells[target]);
+  for (const int32_t cell : {source, target}) {
     p.room.used[cell] = UtilisationOf(p.in.fleet, cell, p.room.cells[cell], p.in.errors).p95;
   }
-  CountShadow(p.in.fleet, account, choice.target, p.room);
-  ++p.room.creations_count;
+  CountShadow(p.in.fleet, account, target, count, p.room);
+  p.room.creations_count += count;
 }
 
 std::string ReasonFor(const Planner& p, int32_t source, const CellRisk& left) {
@@ -400,7 +407,7 @@ bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::str
   const int32_t account = leaver->account;
   Relief relief{
       account, source, choice.target, Reservation(p, account), ReasonFor(p, source, risk_left), {}};
-  Promise(p, account, source, choice);
+  Promise(p, account, source, choice.target, 1);
   relief.evidence.urgency = leaver->urgency;
   relief.evidence.risk = p.plan.risks[source];
   relief.evidence.gain = choice.gain;
@@ -417,12 +424,56 @@ bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::str
   return true;
 }
 
-void Relieve(Planner& p, int32_t source) {
-  const size_t first = p.plan.reliefs.size();
+// Adds shadows until the chance is at most plan.risk_target or nothing more pays; returns it.
+CellRisk RelieveBy(Planner& p, int32_t source, std::string& why_not) {
   CellRisk left = p.RiskIn(source, p.room.cells[source]);
-  std::string why_not;
   while (left.probability > p.in.settings.risk_target) {
     if (!RelieveOnce(p, source, left, why_not)) break;
+    left = p.RiskIn(source, p.room.cells[source]);
+  }
+  return left;
+}
+
+// Local search over what was found one by one: each shadow of the cell from `first` on is taken
+// back, and what would be found without that account takes its place where it saves more.
+void Improve(Planner& p, int32_t source, size_t first) {
+  const size_t count = p.plan.reliefs.size() - first;
+  for (size_t i = 0; i < count && p.plan.reliefs.size() > first; ++i) {
+    Relief old = std::move(p.plan.reliefs[first]);
+    p.plan.reliefs.erase(p.plan.reliefs.begin() + static_cast<std::ptrdiff_t>(first));
+    const auto cost = [&] {
+      return p.CostIn(source, p.room.cells[source]) +
+             p.CostIn(old.target, p.room.cells[old.target]);
+    };
+    const double cost_with = cost();
+    Promise(p, old.account, source, old.target, -1);
+    const double kept = cost() - cost_with - PriceOf(p, old.account);
+    const size_t before = p.plan.reliefs.size();
+    std::string why_not;
+    p.room.has_shadow[old.account] = true;
+    RelieveBy(p, source, why_not);
+    p.room.has_shadow[old.account] = false;
+    double found = 0;
+    for (size_t j = before; j < p.plan.reliefs.size(); ++j) {
+      found += p.plan.reliefs[j].evidence.gain;
+    }
+    if (found > kept + kNoBetter) continue;
+    while (p.plan.reliefs.size() > before) {
+      const Relief& back = p.plan.reliefs.back();
+      Promise(p, back.account, source, back.target, -1);
+      p.plan.reliefs.pop_back();
+    }
+    Promise(p, old.account, source, old.target, 1);
+    p.plan.reliefs.push_back(std::move(old));
+  }
+}
+
+void Relieve(Planner& p, int32_t source) {
+  const size_t first = p.plan.reliefs.size();
+  std::string why_not;
+  CellRisk left = RelieveBy(p, source, why_not);
+  if (p.plan.reliefs.size() > first) {
+    Improve(p, source, first);
     left = p.RiskIn(source, p.room.cells[source]);
   }
   for (size_t i = first; i < p.plan.reliefs.size(); ++i) {
@@ -468,7 +519,7 @@ Plan React(Planner p) {
   now.room = RoomNow(p.in, now.forecasts);
   now.plan = std::move(p.plan);
   for (const Relief& relief : now.plan.reliefs) {
-    Promise(now, relief.account, relief.source, Choice{.target = relief.target});
+    Promise(now, relief.account, relief.source, relief.target, 1);
   }
   for (const int32_t cell : cells) Relieve(now, cell);
   return std::move(now.plan);
