@@ -1,31 +1,18 @@
-// Holds the chances of overload against what came, and corrects them: a logistic regression of what
-// came on the logit of what was said (Platt 1999), over all cells together, learned step by step.
+// Holds the chances of overload against what came, and corrects them, over all cells together.
 // The worst step's chance of a normal sum is no calibrated chance of the hour: steps hang together,
 // and sums of few accounts are not normal.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <vector>
 
+#include "service/plan/platt.h"
 #include "service/plan/risk.h"
 #include "service/tick/types.h"
 
 namespace foreshadow {
-
-// P(overload) = logistic(offset + slope * logit(said)). Starts at what was said itself.
-struct Calibration {
-  std::array<double, 2> weights{0, 1};                   // offset, slope
-  std::array<double, 3> information{kPrior, 0, kPrior};  // of the two: xx, xy, yy
-  static constexpr double kPrior = 20;                   // as good as so many even chances
-
-  double Of(double said) const;
-  // One Newton step on what came; what was learned before weighs `kept` times as much.
-  void Learn(double said, bool came);
-  void Forget(double kept);
-};
 
 struct RiskCalibration {
   Calibration within_15;

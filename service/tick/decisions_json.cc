@@ -368,6 +368,17 @@ std::vector<Origin> OriginsFrom(const json& j, const Ids& ids) {
   return origins;
 }
 
+json ToJson(const Calibration& c) {
+  return {{"weights", c.weights}, {"information", c.information}};
+}
+
+Calibration CalibrationFrom(const json& j) {
+  Calibration c;
+  j.at("weights").get_to(c.weights);
+  j.at("information").get_to(c.information);
+  return c;
+}
+
 json ToJson(const RailsMemory& rails, const Fleet& fleet) {
   json cool_downs = json::object();
   for (const CoolDown& c : rails.cool_downs) cool_downs[fleet.accounts[c.account].id] = c.until_ms;
@@ -476,6 +487,8 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   d.create_took_ms = j.value("create_took_ms", 0.0);
   d.origins = OriginsFrom(j.value("origins", json::object()), ids);
   if (j.contains("rails")) d.rails = RailsFrom(j.at("rails"), ids);
+  if (j.contains("within_15")) d.within_15 = CalibrationFrom(j.at("within_15"));
+  if (j.contains("within_60")) d.within_60 = CalibrationFrom(j.at("within_60"));
   d.changes = ChangesFrom(j.value("changes", json::array()));
   j.at("last_tick_ms").get_to(d.last_tick_ms);
   j.at("paused").get_to(d.paused);
@@ -504,6 +517,8 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"origins", OriginsToJson(decisions.origins, fleet)},
               {"rails", ToJson(decisions.rails, fleet)},
               {"changes", ToJson(decisions.changes)},
+              {"within_15", ToJson(decisions.within_15)},
+              {"within_60", ToJson(decisions.within_60)},
               {"last_tick_ms", decisions.last_tick_ms},
               {"paused", decisions.paused}}
       .dump();

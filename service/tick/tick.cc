@@ -135,6 +135,7 @@ State::State(std::vector<Cell> cells, Decisions made, const Settings& settings)
     : fleet(std::make_shared<const Fleet>(Fleet{std::move(cells), {}})),
       reachable(fleet->cells.size(), true),
       window(settings.tick.step_ms, settings.tick.window_steps),
+      risk_calibration{made.within_15, made.within_60, {}},
       decisions(std::move(made)) {}
 
 void StateDeleter::operator()(State* state) const { delete state; }
@@ -245,6 +246,8 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
              plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms, next.watches,
              next.scores);
   LearnRisk(plan.said_without, state.fleet, home_demand, now_ms, step_ms, state.risk_calibration);
+  next.within_15 = state.risk_calibration.within_15;
+  next.within_60 = state.risk_calibration.within_60;
   clock.Done("monitor");
 
   // 9 learn

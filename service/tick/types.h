@@ -13,6 +13,7 @@
 #include "service/evaluate/evaluation.h"
 #include "service/learn/guard.h"
 #include "service/monitor/drift.h"
+#include "service/plan/platt.h"
 #include "service/rails/urgency.h"
 
 namespace foreshadow {
@@ -279,6 +280,8 @@ struct Decisions {
   Evaluation evaluation;  // of the candidate model, if there is one
   DriftWatches drift;     // [signal]
   RailsMemory rails;
+  Calibration within_15;  // of the chances of overload
+  Calibration within_60;
   std::vector<SettingChange> changes;  // by key
   uint64_t next_action_id = 1;
   double create_took_ms = 0;  // from deciding a shadow to its being there, of late; 0 = none yet

@@ -43,6 +43,9 @@ Decisions Some(const Fleet& fleet) {
   d.drift[1].usual_loss = 0.7;
   d.drift[4].loss.sums = {1, 2.5, 1e9};
   d.drift[4].loss.since_ms = 66;
+  d.rails = {77, "the server has started", {{0, 500}, {1, 600}}, {0, 44}, 2.5, 1.0 / 3};
+  d.changes = {{"guard.shadows_max", "3", "a \"test\"", 70}};
+  d.within_60.Learn(0.3, true);
   d.next_action_id = 10;
   d.last_tick_ms = 77;
   d.paused = true;
@@ -69,6 +72,10 @@ TEST(DecisionsJson, RoundTripsBitForBit) {
   EXPECT_EQ(read->evaluation.of_against.pinball_sum[1], 1.0 / 3);
   EXPECT_EQ(read->drift[4].loss.sums[2], 1e9);
   EXPECT_EQ(read->open[0].action.kind, ActionKind::kPause);
+  EXPECT_EQ(read->rails, Some(fleet).rails);
+  EXPECT_EQ(read->changes, Some(fleet).changes);
+  EXPECT_EQ(read->within_60, Some(fleet).within_60);
+  EXPECT_EQ(read->within_15, Calibration());
 }
 
 TEST(DecisionsJson, NamesWhatNoLongerExists) {
