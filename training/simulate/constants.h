@@ -2,6 +2,7 @@
 // of ConstantsText, so that two figures can be told to come from the same world.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 
@@ -33,6 +34,12 @@ inline constexpr int64_t kForkAfterMs =
 inline constexpr int kEpisodeGapSteps = 2;  // shorter calms do not end an episode
 inline constexpr double kNearlyFull = 0.9;  // OM90
 inline constexpr double kForeseeableDeviations = 1.28;  // above the last hour's mean
+
+// What a server of two cores draws at 0, 10 .. 100 % of its CPU: HP ProLiant ML110 G5 by SPECpower,
+// as Beloglazov and Buyya (2012), table 2, have it. A cell is as many of them as its cores need.
+inline constexpr double kServerCores = 2;
+inline constexpr std::array<double, 11> kServerWatts = {93.7, 97,  101, 105, 110, 116,
+                                                        121,  125, 129, 133, 135};
 
 std::string ConstantsText();
 std::string ConstantsHash();  // first 12 hex digits of its SHA-256

@@ -36,6 +36,15 @@ double Slowdown(double demand, double capacity, double step_ms) {
   return 1 + queued + backlog_ms / kServiceMs;
 }
 
+double Watts(double demand, double capacity) {
+  if (capacity <= 0) return 0;
+  const double at = std::clamp(demand / capacity, 0.0, 1.0) * (kServerWatts.size() - 1);
+  const auto below = std::min(static_cast<size_t>(at), kServerWatts.size() - 2);
+  const double part = at - static_cast<double>(below);
+  return capacity / kServerCores *
+         ((1 - part) * kServerWatts[below] + part * kServerWatts[below + 1]);
+}
+
 void Reliability::Add(double probability, bool happened) {
   const auto bin = static_cast<size_t>(std::clamp(probability * 10, 0.0, 9.0));
   squares += (probability - happened) * (probability - happened);
@@ -246,6 +255,7 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
           {Slowdown(cell[c][kCpu], down ? 0 : capacity, static_cast<double>(demand_.step_ms)),
            cell[c][kCpu]});
     }
+    if (!down) metrics_.energy_kwh += Watts(cell[c][kCpu], capacity) * step_hours_ / 1'000;
     active_steps_ += cell[c][kCpu] > 0;
     over_full_steps_ += cell[c][kCpu] > 0 && served[c] < 1;
   }

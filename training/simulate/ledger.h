@@ -64,6 +64,7 @@ struct Metrics {
   double slowdown_p99 = 0;
   double time_over_full = 0;    // SLATAH of Beloglazov and Buyya: share of active time at 100 %
   double copy_degradation = 0;  // PDM: share of demand lost to copies
+  double energy_kwh = 0;        // of the cells
   int64_t broken = 0;           // invariants, must be 0
   std::vector<Episode> episodes;
 
@@ -134,5 +135,8 @@ class Ledger {
 // u^(sqrt(2 (c + 1)) - 1) / (c (1 - u)); where demand exceeds capacity the queue grows over the
 // step and a request waits half of what has gathered by its end.
 double Slowdown(double demand, double capacity, double step_ms);
+
+// What a cell draws, by kServerWatts, straight lines between them.
+double Watts(double demand, double capacity);
 
 }  // namespace foreshadow::training

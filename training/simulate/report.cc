@@ -57,6 +57,8 @@ ordered_json ToJson(const Row& row) {
           {"slatah_percent", row.time_over_full_percent},
           {"pdm_percent", row.copy_degradation_percent},
           {"slav_percent2", row.time_over_full_percent * row.copy_degradation_percent},
+          {"energy_kwh", row.energy_kwh},
+          {"esv_kwh", row.esv},
           {"broken_invariants", row.broken},
           {"tick_seconds", row.seconds}};
 }

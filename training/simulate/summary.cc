@@ -38,6 +38,8 @@ Row SummarizeOne(const std::vector<const WorldResult*>& worlds) {
     row.slowdown_p99 += m.slowdown_p99 / n;
     row.time_over_full_percent += 100 * m.time_over_full / n;
     row.copy_degradation_percent += 100 * m.copy_degradation / n;
+    row.energy_kwh += m.energy_kwh / n;
+    row.esv += m.energy_kwh * m.time_over_full * m.copy_degradation / n;
     row.seconds += world->seconds;
     sum.demand[0] += m.demand[0];
     sum.shadow_core_hours += m.shadow_core_hours;

@@ -35,6 +35,8 @@ struct Row {
   double slowdown_p99 = 0;
   double time_over_full_percent = 0;    // SLATAH
   double copy_degradation_percent = 0;  // PDM
+  double energy_kwh = 0;
+  double esv = 0;  // energy, SLATAH and PDM multiplied, these two as shares
   int64_t created = 0;
   int64_t broken = 0;
   double seconds = 0;

@@ -50,10 +50,21 @@ TEST(Ledger, CountsWhatIsNotServed) {
   EXPECT_NEAR(m.tail_unserved_share, 1.0 / 3, 1e-9);
   EXPECT_NEAR(m.cost(), 100 * 2 + 0.1 * 4, 1e-9);
   EXPECT_NEAR(m.time_over_full, 1, 1e-9);
+  // Two servers at full load and two idle, an hour.
+  EXPECT_NEAR(m.energy_kwh, (2 * 135 + 2 * 93.7) / 1'000, 1e-9);
   EXPECT_EQ(m.moves, 0);
   ASSERT_EQ(m.episodes.size(), 1u);
   EXPECT_EQ(m.episodes[0].end_step, 11);
   EXPECT_FALSE(m.episodes[0].covered);
+}
+
+TEST(Ledger, PowerIsInterpolated) {
+  EXPECT_NEAR(Watts(0, 2), 93.7, 1e-9);
+  EXPECT_NEAR(Watts(1, 2), 116, 1e-9);
+  EXPECT_NEAR(Watts(1.1, 2), (116 + 121) / 2.0, 1e-9);
+  EXPECT_NEAR(Watts(5, 2), 135, 1e-9);
+  EXPECT_NEAR(Watts(20, 40), 20 * 116, 1e-9);
+  EXPECT_EQ(Watts(1, 0), 0);
 }
 
 // The oracle sees the jump an hour ahead, moves one account in time and nothing is lost.
