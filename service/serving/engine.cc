@@ -187,22 +187,24 @@ void Engine::SaveCarried() {
   }
 }
 
+// The first tick, for the newest step that has ended, comes at once: a server that was away for a
+// moment has the step's samples, and need not be without an answer for another one.
 void Engine::RunWallClock() {
   const int64_t step_ms = config_.settings.tick.step_ms;
+  int64_t ended_ms = (WallNowMs() - config_.watermark_delay_ms) / step_ms * step_ms;
   std::unique_lock lock(mutex_);
   while (!stopping_) {
-    const int64_t now_ms = WallNowMs() - config_.watermark_delay_ms;
-    const int64_t next_ms = (now_ms / step_ms + 1) * step_ms;
-    changed_.wait_for(lock, std::chrono::milliseconds(next_ms - now_ms),
-                      [this] { return stopping_; });
-    if (stopping_) return;
     lock.unlock();
-    const absl::Status status = TickUntil(next_ms - step_ms);
+    const absl::Status status = TickUntil(ended_ms - step_ms);
     if (!status.ok()) {
       metrics::CountFailedTick();
       spdlog::error("tick failed, the next one carries on: {}", status.ToString());
     }
     lock.lock();
+    const int64_t now_ms = WallNowMs() - config_.watermark_delay_ms;
+    ended_ms = (now_ms / step_ms + 1) * step_ms;
+    changed_.wait_for(lock, std::chrono::milliseconds(ended_ms - now_ms),
+                      [this] { return stopping_; });
   }
 }
 

@@ -20,7 +20,10 @@ namespace {
 
 // Origins of the past that are forecast and judged once after a start, so that the first decisions
 // rest on evidence: two hours at 5 min.
-constexpr int kWarmSteps = 24;
+constexpr int64_t kWarmSteps = 24;
+// Forecasts of single series that this may cost: some four seconds on two cores. A large fleet is
+// warmed by fewer origins, at least one, since nothing is answered before the first tick has ended.
+constexpr int64_t kWarmForecastsMax = 400'000;
 
 // Times each stage for the report.
 class StageClock {
@@ -64,7 +67,9 @@ void Warm(const ModelList& models, State& state) {
   std::vector<std::string> not_shown;
   // What an earlier run left goes on from its own last step, not from these.
   std::vector<std::any> carried = std::exchange(state.forecasts.carried, {});
-  const int64_t origins = std::min<int64_t>(kWarmSteps, now.values.steps - 1);
+  const int64_t affordable = std::clamp<int64_t>(
+      kWarmForecastsMax / std::max<int64_t>(1, now.values.series), 1, kWarmSteps);
+  const int64_t origins = std::min(affordable, now.values.steps - 1);
   for (int64_t back = origins; back > 0; --back) {
     const WindowView then = now.Before(back);
     const ForecastTable table =

@@ -254,6 +254,20 @@ TEST(Engine, AnswersAWatermarkAfterTheCellsHaveAnswered) {
   engine->Stop();
 }
 
+// For a whole step nobody would be answered after a start.
+TEST(Engine, TheFirstTickByTheWallClockComesAtOnce) {
+  Config config = MakeConfig();
+  config.clock = Clock::kWall;
+  config.settings.tick.step_ms = 24 * 3'600'000;
+  config.watermark_delay_ms = 0;
+  Engines engine(config);
+  engine->Start(nullptr);
+  const auto first = engine->WaitForReport(0, 60'000);
+  ASSERT_NE(first, nullptr);
+  EXPECT_EQ(first->tick_ms % config.settings.tick.step_ms, 0);
+  engine->Stop();
+}
+
 TEST(Engine, TicksByTheWallClockUntilItIsStopped) {
   Config config = MakeConfig();
   config.clock = Clock::kWall;
