@@ -8,6 +8,9 @@
 #include <thread>
 
 #include "service/metrics/metrics.h"
+#include "service/security/access.h"
+#include "service/security/certificates.h"
+#include "service/security/handshake.h"
 
 namespace foreshadow::metrics {
 namespace {
@@ -24,33 +27,88 @@ int64_t WallNowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
+using httplib::Request;
+using httplib::Response;
+
+// When the certificates that the configuration names expire, as they are on the disk now.
+prometheus::MetricFamily ExpiryOfCertificates(const security::Settings& settings) {
+  prometheus::MetricFamily family{"foreshadow_certificate_expiry_timestamp_seconds",
+                                  "When the first certificate of a file expires",
+                                  prometheus::MetricType::Gauge,
+                                  {}};
+  for (const auto& [setting, path] : {std::pair("security.tls_cert", settings.tls_cert),
+                                      std::pair("security.tls_client_ca", settings.tls_client_ca),
+                                      std::pair("security.agent_ca", settings.agent_ca)}) {
+    const auto expiry_s =
+        path.empty() ? absl::NotFoundError("") : security::ExpiryOf(setting, path);
+    if (!expiry_s.ok()) continue;  // a file that is being replaced, or gone: there is no such time
+    prometheus::ClientMetric& metric = family.metric.emplace_back();
+    metric.label.push_back({"setting", setting});
+    metric.gauge.value = static_cast<double>(*expiry_s);
+  }
+  return family;
+}
+
 class CppHttpServer : public HttpServer {
  public:
-  CppHttpServer(const Engine& engine, const HttpPosts& posts) {
+  explicit CppHttpServer(const security::Settings& settings) : settings_(settings) {}
+
+  // Certificates and identities.
+  absl::Status Secure() {
+    if (!settings_.identities.empty()) {
+      auto access = security::Access::Load(settings_.identities);
+      if (!access.ok()) return access.status();
+      access_ = *std::move(access);
+    }
+    if (settings_.tls_cert.empty()) {
+      server_ = std::make_unique<httplib::Server>();
+      return absl::OkStatus();
+    }
+    auto handshake = security::Handshake::Create(settings_);
+    if (!handshake.ok()) return handshake.status();
+    handshake_ = *std::move(handshake);
+    server_ = std::make_unique<httplib::SSLServer>([this](SSL_CTX& context) {
+      handshake_->SetUp(context);
+      return true;
+    });
+    return absl::OkStatus();
+  }
+
+  void Serve(const Engine& engine, const HttpPosts& posts) {
+    httplib::Server& server = *server_;
     const int threads = kThreads + (posts.empty() ? 0 : kPostThreads);
-    server_.new_task_queue = [threads] { return new httplib::ThreadPool(threads); };
+    server.new_task_queue = [threads] { return new httplib::ThreadPool(threads); };
     // The library's own choice, SO_REUSEPORT, would let two servers share a port.
-    server_.set_socket_options([](socket_t socket) {
+    server.set_socket_options([](socket_t socket) {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
-    server_.set_read_timeout(kTimeoutSeconds);
-    server_.set_write_timeout(kTimeoutSeconds);
-    server_.set_payload_max_length(posts.empty() ? kRequestBytesMax : kPostBytesMax);
-    server_.Get("/metrics", [&engine](const httplib::Request&, httplib::Response& response) {
+    server.set_read_timeout(kTimeoutSeconds);
+    server.set_write_timeout(kTimeoutSeconds);
+    server.set_payload_max_length(posts.empty() ? kRequestBytesMax : kPostBytesMax);
+    if (access_ != nullptr) {
+      // Before a body is read; AnswerPosts asks for itself, so that the sender of one is heard out.
+      server.set_pre_routing_handler([this, posts](const Request& request, Response& response) {
+        const bool is_post = request.method == "POST" && posts.contains(request.path);
+        return is_post || MayGoOn(request, response) ? httplib::Server::HandlerResponse::Unhandled
+                                                     : httplib::Server::HandlerResponse::Handled;
+      });
+    }
+    server.Get("/metrics", [this, &engine](const Request&, Response& response) {
       std::vector<prometheus::MetricFamily> families = Registry().Collect();
       if (const auto report = engine.report()) {
         for (prometheus::MetricFamily& family : MetricsOf(*report)) {
           families.push_back(std::move(family));
         }
       }
+      families.push_back(ExpiryOfCertificates(settings_));
       response.set_content(prometheus::TextSerializer().Serialize(families),
                            "text/plain; version=0.0.4; charset=utf-8");
     });
-    server_.Get("/healthz", [](const httplib::Request&, httplib::Response& response) {
+    server.Get("/healthz", [](const Request&, Response& response) {
       response.set_content("ok\n", "text/plain");
     });
-    server_.Get("/readyz", [&engine](const httplib::Request&, httplib::Response& response) {
+    server.Get("/readyz", [&engine](const Request&, Response& response) {
       const std::string why = WhyNotReady(engine, WallNowMs());
       response.status = why.empty() ? 200 : 503;
       response.set_content(why.empty() ? "ok\n" : why + "\n", "text/plain");
@@ -60,9 +118,18 @@ class CppHttpServer : public HttpServer {
 
   void AnswerPosts(const std::string& path,
                    const std::function<HttpAnswer(const HttpPost&)>& answer) {
-    server_.Post(path, [answer](const httplib::Request& request, httplib::Response& response) {
-      const HttpAnswer said = answer({request.remote_addr, request.get_header_value("Content-Type"),
-                                      request.get_header_value("Content-Encoding"), request.body});
+    server_->Post(path, [this, answer](const Request& request, Response& response,
+                                       const httplib::ContentReader& read) {
+      const bool may = MayGoOn(request, response);
+      std::string body;
+      const bool is_whole = read([&](const char* bytes, size_t count) {
+        if (may) body.append(bytes, count);
+        return true;
+      });
+      if (!may || !is_whole) return;
+      const HttpAnswer said =
+          answer({SenderOf(request), request.get_header_value("Content-Type"),
+                  request.get_header_value("Content-Encoding"), std::move(body)});
       response.status = said.status;
       if (said.retry_after_seconds > 0) {
         response.set_header("Retry-After", std::to_string(said.retry_after_seconds));
@@ -72,7 +139,7 @@ class CppHttpServer : public HttpServer {
   }
 
   ~CppHttpServer() override {
-    server_.stop();
+    if (server_ != nullptr) server_->stop();
     if (thread_.joinable()) thread_.join();
   }
 
@@ -89,23 +156,53 @@ class CppHttpServer : public HttpServer {
       return absl::InvalidArgumentError(
           fmt::format("server.http_listen = \"{}\": must be host:port", listen));
     }
-    port_ = asked == 0                                  ? server_.bind_to_any_port(host.c_str())
-            : server_.bind_to_port(host.c_str(), asked) ? asked
-                                                        : -1;
+    port_ = asked == 0                                   ? server_->bind_to_any_port(host.c_str())
+            : server_->bind_to_port(host.c_str(), asked) ? asked
+                                                         : -1;
     if (port_ <= 0) {
       return absl::UnavailableError(
           fmt::format("server.http_listen = \"{}\" cannot be bound: is the port in use or the "
                       "address not of this machine?",
                       listen));
     }
-    thread_ = std::thread([this] { server_.listen_after_bind(); });
+    thread_ = std::thread([this] { server_->listen_after_bind(); });
     return absl::OkStatus();
   }
 
   int port() const override { return port_; }
 
  private:
-  httplib::Server server_;
+  static security::Caller CallerOf(const Request& request) {
+    security::Caller caller;
+    if (request.has_header("Authorization")) {
+      caller.token = security::BearerToken(request.get_header_value("Authorization"));
+    }
+    if (request.ssl != nullptr) caller.certificates = security::CertificateNames(*request.ssl);
+    return caller;
+  }
+
+  bool MayGoOn(const Request& request, Response& response) {
+    if (access_ == nullptr) return true;
+    const absl::Status status = access_->Check(CallerOf(request), request.path);
+    if (status.ok()) return true;
+    const bool denied = absl::IsPermissionDenied(status);
+    CountRefused(denied ? "denied" : "unauthenticated");
+    response.status = denied ? 403 : 401;
+    if (!denied) response.set_header("WWW-Authenticate", "Bearer");
+    response.set_content(std::string(status.message()) + "\n", "text/plain");
+    return false;
+  }
+
+  std::string SenderOf(const Request& request) {
+    if (access_ == nullptr) return request.remote_addr;
+    const auto identity = access_->Identify(CallerOf(request));
+    return identity.ok() ? identity->name : request.remote_addr;
+  }
+
+  const security::Settings settings_;
+  std::unique_ptr<security::Access> access_;  // null = everybody may do everything
+  std::unique_ptr<security::Handshake> handshake_;
+  std::unique_ptr<httplib::Server> server_;
   std::thread thread_;
   int port_ = 0;
 };
@@ -128,7 +225,9 @@ std::string WhyNotReady(const Engine& engine, int64_t now_ms) {
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const std::string& listen,
                                                               const Engine& engine,
                                                               const HttpPosts& posts) {
-  auto server = std::make_unique<CppHttpServer>(engine, posts);
+  auto server = std::make_unique<CppHttpServer>(engine.config().security);
+  if (absl::Status status = server->Secure(); !status.ok()) return status;
+  server->Serve(engine, posts);
   if (absl::Status status = server->Bind(listen); !status.ok()) return status;
   return server;
 }

@@ -1,5 +1,7 @@
 // The HTTP side of the server: /metrics for Prometheus, /healthz (the process answers), /readyz
-// (it has what it needs to serve), and what it is given to take in. It has threads of its own.
+// (it has what it needs to serve), and what it is given to take in. With security.tls_cert it speaks
+// HTTPS only, with security.identities each path but the probes needs a role (security/access.h).
+// It has threads of its own.
 #pragma once
 
 #include <functional>
@@ -14,7 +16,7 @@ namespace foreshadow::metrics {
 
 // What was posted.
 struct HttpPost {
-  std::string peer;  // the sender's address, without a port
+  std::string sender;  // the identity; without identities the address, without a port
   std::string content_type;
   std::string content_encoding;
   std::string body;  // as it was sent, unless its encoding is gzip, deflate or br
@@ -31,8 +33,9 @@ using HttpPosts = std::map<std::string, std::function<HttpAnswer(const HttpPost&
 
 class HttpServer {
  public:
-  // `listen` is host:port; port 0 takes a free one. UNAVAILABLE when it cannot be bound. `engine`
-  // outlives the server.
+  // `listen` is host:port; port 0 takes a free one. UNAVAILABLE when it cannot be bound; what is
+  // wrong with certificates or identities is named by setting and file. `engine` outlives the
+  // server.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& listen,
                                                            const Engine& engine,
                                                            const HttpPosts& posts = {});

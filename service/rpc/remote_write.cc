@@ -82,7 +82,7 @@ metrics::HttpAnswer AnswerRemoteWrite(const metrics::HttpPost& post, Engine& eng
   }
   int64_t points_count = 0;
   for (const receive::IncomingSeries& one : *series) points_count += std::ssize(one.points);
-  if (const SenderLimits::Wait wait = engine.sender_limits().Take(post.peer, points_count, now_ms);
+  if (const SenderLimits::Wait wait = engine.sender_limits().Take(post.sender, points_count, now_ms);
       wait.ms > 0) {
     metrics::CountIngestRefused(kProtocol, "rate", points_count);
     return {429, wait.why + "\n", static_cast<int>((wait.ms + kMsPerSecond - 1) / kMsPerSecond)};

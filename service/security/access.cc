@@ -15,6 +15,7 @@ namespace foreshadow::security {
 namespace {
 
 constexpr auto kLookEvery = std::chrono::seconds(1);
+constexpr std::string_view kBearer = "Bearer ";
 constexpr std::array kRoleNames = {"ingest", "read", "operate"};
 
 struct Rule {
@@ -43,6 +44,10 @@ constexpr Rule kRules[] = {
     {"/envoy.service.discovery.v3.AggregatedDiscoveryService/", Role::kRead},
     {"/envoy.service.load_stats.v3.LoadReportingService/", Role::kIngest},
     {"/grpc.reflection.", Role::kRead},
+    {"/healthz", std::nullopt},
+    {"/readyz", std::nullopt},
+    {"/metrics", Role::kRead},
+    {"/api/v1/write", Role::kIngest},
     {"/grpc.channelz.", Role::kOperate},
 };
 
@@ -145,6 +150,11 @@ std::string Sha256Hex(std::string_view bytes) {
   std::string hex;
   for (const unsigned char byte : digest) hex += fmt::format("{:02x}", byte);
   return hex;
+}
+
+std::string BearerToken(std::string_view authorization) {
+  if (!authorization.starts_with(kBearer)) return "";
+  return std::string(authorization.substr(kBearer.size()));
 }
 
 absl::StatusOr<Identities> ParseIdentities(const std::string& text, const std::string& path) {

@@ -21,8 +21,9 @@ namespace foreshadow::security {
 enum class Role : uint8_t { kIngest, kRead, kOperate };
 const char* Name(Role role);
 
-// What an RPC ("/foreshadow.v1.Plans/Pause") needs; nothing for those that anybody may call. One
-// that is not in the table needs kOperate, so that a new one is closed until somebody decides.
+// What an RPC ("/foreshadow.v1.Plans/Pause") or a path of the HTTP port ("/metrics") needs; nothing
+// for those that anybody may call. One that is not in the table needs kOperate, so that a new one
+// is closed until somebody decides.
 std::optional<Role> RoleFor(std::string_view method);
 bool IsListed(std::string_view method);
 
@@ -47,6 +48,10 @@ struct Identities {
 absl::StatusOr<Identities> ParseIdentities(const std::string& text, const std::string& path);
 
 std::string Sha256Hex(std::string_view bytes);
+
+// The token of an "authorization" header; anything else than a bearer token is one that nobody
+// knows.
+std::string BearerToken(std::string_view authorization);
 
 class Access {
  public:

@@ -6,7 +6,10 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
+#include <algorithm>
+#include <ctime>
 #include <memory>
+#include <optional>
 
 namespace foreshadow::security {
 namespace {
@@ -75,6 +78,23 @@ absl::Status CheckAuthorities(const std::string& setting, const std::string& pat
   const Owned<X509> cert(PEM_read_bio_X509(file.get(), nullptr, NoPassPhrase, nullptr));
   if (cert == nullptr) return Bad(setting, path, "must hold PEM certificates of authorities");
   return absl::OkStatus();
+}
+
+absl::StatusOr<int64_t> ExpiryOf(const std::string& setting, const std::string& path) {
+  Owned<BIO> file;
+  if (absl::Status status = OpenFile(setting, path, file); !status.ok()) return status;
+  std::optional<int64_t> first_s;
+  for (;;) {
+    const Owned<X509> cert(PEM_read_bio_X509(file.get(), nullptr, NoPassPhrase, nullptr));
+    if (cert == nullptr) break;
+    std::tm ends = {};
+    if (ASN1_TIME_to_tm(X509_get0_notAfter(cert.get()), &ends) != 1) continue;
+    const int64_t ends_s = timegm(&ends);
+    first_s = std::min(first_s.value_or(ends_s), ends_s);
+  }
+  ERR_clear_error();
+  if (!first_s) return Bad(setting, path, "must hold PEM certificates");
+  return *first_s;
 }
 
 }  // namespace foreshadow::security

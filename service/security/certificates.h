@@ -2,9 +2,11 @@
 // start and by name, not by a handshake that fails. Any thread.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace foreshadow::security {
 
@@ -15,5 +17,8 @@ absl::Status CheckPair(const std::string& cert_setting, const std::string& cert_
 
 // PEM certificates of authorities, at least one.
 absl::Status CheckAuthorities(const std::string& setting, const std::string& path);
+
+// When the first of the PEM certificates in a file expires, in s since 1970.
+absl::StatusOr<int64_t> ExpiryOf(const std::string& setting, const std::string& path);
 
 }  // namespace foreshadow::security

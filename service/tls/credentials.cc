@@ -25,9 +25,7 @@ template <typename Metadata>
 void FindToken(const Metadata& metadata, security::Caller& caller) {
   const auto found = metadata.find("authorization");
   if (found == metadata.end()) return;
-  const std::string value = Text(found->second);
-  // Anything else than a bearer token is one that nobody knows.
-  caller.token = value.starts_with(kBearer) ? value.substr(kBearer.size()) : "";
+  caller.token = security::BearerToken({found->second.data(), found->second.size()});
 }
 
 void ReadCertificates(const grpc::AuthContext& context, security::Caller& caller) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "tests/integration/certificates.h"
 #include "tests/integration/held.h"
 #include "tests/integration/running_server.h"
 #include "tests/unit/service/temporary_folder.h"
@@ -17,6 +18,7 @@
 namespace foreshadow {
 namespace {
 
+using testing::Certificates;
 using ::testing::HasSubstr;
 using testing::Held;
 using ::testing::Not;
@@ -191,6 +193,82 @@ TEST(Prometheus, WritesWhatItScrapedThroughACrashOfTheServer) {
   EXPECT_EQ((own.rbegin()->first - own.begin()->first) / kShortStepMs + 1, std::ssize(own));
 }
 
+// Prometheus by TLS and with a token: what it may not do is refused, what it may do arrives.
+TEST(Prometheus, WritesOverTlsAsAnIdentity) {
+  if (access(kPrometheus, X_OK) != 0) {
+    GTEST_SKIP() << kPrometheus << " is not installed: script/setup brings it";
+  }
+  const TemporaryFolder folder;
+  const TemporaryFolder secrets;
+  const Certificates certificates(secrets.path());
+  const int http_port = FreePort();
+  RunningServer server(
+      folder.path(),
+      ServerText(folder.path(), http_port) +
+          fmt::format("[security]\ntls_cert = \"{0}/server.pem\"\ntls_key = \"{0}/server.key\"\n"
+                      "tls_client_ca = \"{0}/ca.pem\"\nclient_certificates = \"optional\"\n"
+                      "identities = \"{0}/who.toml\"\n",
+                      secrets.path()));
+  // Two of them: one writes with the robot's token, one with the certificate of a reader.
+  const auto start = [&](const std::string& name, int own_port, const std::string& who) {
+    const std::string home = folder.path() + "/" + name;
+    testing::WriteFile(
+        home + ".yml",
+        fmt::format("global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n"
+                    "scrape_configs:\n"
+                    "  - job_name: foreshadowd\n"
+                    "    scheme: https\n"
+                    "    static_configs: [{{targets: [\"127.0.0.1:{0}\"]}}]\n"
+                    "    tls_config: {{ca_file: {1}/ca.pem, cert_file: {1}/reader.pem, key_file: "
+                    "{1}/reader.key}}\n"
+                    "  - job_name: prometheus\n"
+                    "    static_configs: [{{targets: [\"127.0.0.1:{2}\"]}}]\n"
+                    "remote_write:\n"
+                    "  - url: https://127.0.0.1:{0}/api/v1/write\n"
+                    "    queue_config: {{batch_send_deadline: 200ms}}\n{3}",
+                    http_port, secrets.path(), own_port, who));
+    return std::make_unique<Process>(
+        std::vector<std::string>{kPrometheus, "--config.file=" + home + ".yml",
+                                 "--storage.tsdb.path=" + home,
+                                 fmt::format("--web.listen-address=127.0.0.1:{}", own_port)},
+        home + ".log");
+  };
+  const int reader_port = FreePort();
+  const auto reader = start(
+      "reader", reader_port,
+      fmt::format("    tls_config: {{ca_file: {0}/ca.pem, cert_file: {0}/reader.pem, key_file: "
+                  "{0}/reader.key}}\n",
+                  secrets.path()));
+  const auto failed = [&](int port) {
+    const Values values = Raw(port, "prometheus_remote_storage_samples_failed_total");
+    return values.empty() ? 0 : values.rbegin()->second;
+  };
+  for (int i = 0; i < 300 && failed(reader_port) == 0; ++i) Wait(100);
+  EXPECT_GT(failed(reader_port), 0) << reader->Output();
+  EXPECT_THAT(reader->Output(), HasSubstr("HTTP status 403"));
+  EXPECT_GT(Raw(reader_port, "foreshadow_ticks_total").size(), 0u) << "it may scrape";
+
+  const int robot_port = FreePort();
+  const auto robot = start("robot", robot_port,
+                           fmt::format("    tls_config: {{ca_file: {0}/ca.pem}}\n"
+                                       "    authorization: {{credentials_file: {0}/token}}\n",
+                                       secrets.path()));
+  const auto sent = [&] {
+    const Values values = Raw(robot_port, "prometheus_remote_storage_samples_total");
+    return values.empty() ? 0 : values.rbegin()->second;
+  };
+  for (int i = 0; i < 300 && sent() == 0; ++i) Wait(100);
+  EXPECT_GT(sent(), 0) << robot->Output();
+  EXPECT_EQ(failed(robot_port), 0) << robot->Output();
+  httplib::SSLClient client("127.0.0.1", http_port, secrets.path() + "/reader.pem",
+                            secrets.path() + "/reader.key");
+  client.enable_server_certificate_verification(false);
+  const auto metrics = client.Get("/metrics");
+  ASSERT_TRUE(metrics);
+  EXPECT_THAT(metrics->body, HasSubstr("foreshadow_receive_points_total{protocol=\"remote_write\","
+                                       "result=\"accepted\"}"));
+}
+
 // --- What a sender is told
 // -------------------------------------------------------------------------
 
@@ -284,6 +362,60 @@ TEST_F(Posting, IsAnsweredSoThatSendersRetryWhatMayHelp) {
                                       "reason=\"{}\"}}",
                                       reason)));
   }
+}
+
+// Two senders behind one address have a quota each; one sender has the same on either port.
+TEST(RemoteWrite, IsLimitedByIdentity) {
+  const TemporaryFolder folder;
+  const TemporaryFolder secrets;
+  const Certificates certificates(secrets.path());
+  std::string identities;
+  for (const char* name : {"one", "two"}) {
+    testing::WriteFile(certificates.path(name), fmt::format("token-{}\n", name));
+    identities += fmt::format(
+        "[[identity]]\nname = \"robot-{0}\"\nroles = [\"ingest\"]\ntoken_sha256 = \"{1}\"\n", name,
+        security::Sha256Hex(fmt::format("token-{}", name)));
+  }
+  testing::WriteFile(certificates.path("robots.toml"), identities);
+  RunningServer server(
+      folder.path(),
+      ServerText(folder.path(), 0) +
+          fmt::format("[ingest]\nsamples_per_day = 2\n[security]\ntls_cert = \"{0}/server.pem\"\n"
+                      "tls_key = \"{0}/server.key\"\nidentities = \"{0}/robots.toml\"\n",
+                      secrets.path()));
+  const auto post = [&](const std::string& name, int64_t time_ms) {
+    httplib::SSLClient client("127.0.0.1", server.http_port());
+    client.set_ca_cert_path(certificates.path("ca.pem").c_str());
+    client.set_bearer_token_auth("token-" + name);
+    return client.Post("/api/v1/write", {{"Content-Encoding", "snappy"}},
+                       Request("foreshadow_tick_age_seconds", "j", time_ms, 1),
+                       "application/x-protobuf");
+  };
+  const int64_t now_ms = NowMs();
+  for (int i = 0; i < 2; ++i) {
+    const auto taken = post("one", now_ms + i);
+    ASSERT_TRUE(taken);
+    EXPECT_EQ(taken->status, 204) << taken->body;
+  }
+  const auto refused = post("one", now_ms + 2);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->status, 429);
+  EXPECT_THAT(refused->body, HasSubstr("robot-one"));
+  const auto other = post("two", now_ms + 3);
+  ASSERT_TRUE(other);
+  EXPECT_EQ(other->status, 204) << other->body;
+
+  const auto credentials = tls::MakeChannelCredentials(
+      {certificates.path("ca.pem"), "", "", certificates.path("one")}, "--tls-");
+  ASSERT_TRUE(credentials.ok()) << credentials.status();
+  grpc::ClientContext context;
+  const auto stream =
+      v1::Telemetry::NewStub(grpc::CreateChannel(server.address(), *credentials))->Ingest(&context);
+  v1::IngestResponse response;
+  EXPECT_FALSE(stream->Write(testing::CpuBatch({"j"}, now_ms, {1})) && stream->Read(&response));
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), HasSubstr("robot-one"));
 }
 
 TEST(RemoteWrite, IsNotServedWithoutRules) {

@@ -3,13 +3,19 @@
 #include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <httplib.h>
 
+#include <cmath>
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "absl/strings/ascii.h"
+#include "absl/time/time.h"
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/security/access.h"
 #include "service/tls/credentials.h"
+#include "tests/integration/certificates.h"
 #include "tests/integration/running_server.h"
 #include "tests/unit/service/temporary_folder.h"
 
@@ -18,82 +24,16 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::AnyOf;
+using testing::Certificates;
 using testing::ConfigText;
 using ::testing::HasSubstr;
+using testing::kToken;
 using ::testing::Not;
 using testing::Process;
 using testing::ReadFile;
 using testing::RunningServer;
 using testing::TemporaryFolder;
 using testing::WriteFile;
-
-constexpr const char* kToken = "s3cret-token-of-the-robot";
-
-// An authority and what it signs, in a folder.
-class Certificates {
- public:
-  explicit Certificates(std::string folder) : folder_(std::move(folder)) {
-    MakeAuthority("ca");
-    MakeAuthority("other-ca");
-    Make("server", "ca", "127.0.0.1", 10);
-    Make("reader", "ca", "reader.example", 10);
-    Make("operator", "ca", "operator.example", 10);
-    Make("stranger", "ca", "stranger.example", 10);
-    Make("forged", "other-ca", "operator.example", 10);
-    Make("expired", "ca", "operator.example", -1);
-    WriteFile(path("token"), std::string(kToken) + "\n");
-    WriteFile(path("wrong-token"), "not-the-token\n");
-    WriteIdentities("[\"read\"]");
-  }
-
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-  tls::ClientFiles As(const std::string& name, const std::string& ca = "ca") const {
-    tls::ClientFiles files;
-    files.ca = path(ca + ".pem");
-    if (name.ends_with("token")) {
-      files.token = path(name);
-    } else if (!name.empty()) {
-      files.cert = path(name + ".pem");
-      files.key = path(name + ".key");
-    }
-    return files;
-  }
-
-  void WriteIdentities(const std::string& roles_of_reader) {
-    WriteFile(
-        path("who.toml"),
-        fmt::format("[[identity]]\nname = \"reader\"\nroles = {}\ncertificate = "
-                    "\"reader.example\"\n[[identity]]\nname = \"operator\"\nroles = [\"read\", "
-                    "\"operate\"]\ncertificate = \"operator.example\"\n[[identity]]\nname = "
-                    "\"robot\"\nroles = [\"ingest\"]\ntoken_sha256 = \"{}\"\n",
-                    roles_of_reader, security::Sha256Hex(kToken)));
-  }
-
-  // Signed for `days` from now; less than 0: it has ended.
-  void Make(const std::string& name, const std::string& ca, const std::string& host, int days) {
-    const std::string san = host[0] == '1' ? "IP:" + host : "DNS:" + host;
-    WriteFile(path("ext"), "subjectAltName=" + san + "\n");
-    Run({"req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout",
-         path(name + ".key"), "-out", path("csr"), "-subj", "/CN=" + host});
-    Run({"x509", "-req", "-in", path("csr"), "-CA", path(ca + ".pem"), "-CAkey", path(ca + ".key"),
-         "-CAcreateserial", "-days", std::to_string(days), "-extfile", path("ext"), "-out",
-         path(name + ".pem")});
-  }
-
-  void MakeAuthority(const std::string& name) {
-    Run({"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-         "-keyout", path(name + ".key"), "-out", path(name + ".pem"), "-days", "10", "-subj",
-         "/CN=" + name});
-  }
-
- private:
-  void Run(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), "/usr/bin/openssl");
-    Process openssl(arguments, path("openssl.log"));
-    ASSERT_EQ(openssl.Wait(), 0) << openssl.Output();
-  }
-  const std::string folder_;
-};
 
 // Plans of a server or an agent behind an address, as somebody.
 std::shared_ptr<grpc::Channel> ChannelTo(const std::string& address,
@@ -127,6 +67,9 @@ grpc::Status Pause(const std::string& address, const tls::ClientFiles& files) {
 
 class SecurityTest : public ::testing::Test {
  protected:
+  // OpenSSL's writes to a connection that the server has closed would end this program.
+  SecurityTest() { std::signal(SIGPIPE, SIG_IGN); }
+
   std::string Config(const std::string& more = "") const {
     return ConfigText(
         folder_.path(), "", "",
@@ -277,6 +220,142 @@ TEST_F(SecurityTest, NewCertificatesAndRolesCountWithoutARestart) {
   tls::ClientFiles files = certificates_.As("reader");
   files.ca = certificates_.path("other-ca.pem");
   EXPECT_TRUE(within([&] { return AskStatus(to, files).ok(); }));
+}
+
+// A client of the HTTP port that trusts `ca`.
+std::unique_ptr<httplib::SSLClient> HttpsTo(const RunningServer& server,
+                                            const tls::ClientFiles& as) {
+  auto client =
+      as.cert.empty()
+          ? std::make_unique<httplib::SSLClient>("127.0.0.1", server.http_port())
+          : std::make_unique<httplib::SSLClient>("127.0.0.1", server.http_port(), as.cert, as.key);
+  client->set_ca_cert_path(as.ca.c_str());
+  client->enable_server_certificate_verification(true);
+  client->set_keep_alive(true);
+  if (!as.token.empty()) client->set_bearer_token_auth(*tls::ReadToken(as.token));
+  return client;
+}
+
+// The status of an answer; 0: there was none.
+int StatusOf(const httplib::Result& answer) { return answer ? answer->status : 0; }
+
+int Get(const RunningServer& server, const std::string& path, const tls::ClientFiles& as) {
+  return StatusOf(HttpsTo(server, as)->Get(path));
+}
+
+int Write(const RunningServer& server, const tls::ClientFiles& as) {
+  // Larger than what a socket holds by itself.
+  const std::string nonsense(1 << 20, 'x');
+  return StatusOf(HttpsTo(server, as)->Post("/api/v1/write", nonsense, "application/x-protobuf"));
+}
+
+std::string Rule() {
+  return "[[receive.rule]]\nmetric = \"x\"\nsignal = \"cpu\"\naccount = \"{job}\"\n";
+}
+
+TEST_F(SecurityTest, TheHttpPortHasTheSameCallersAndRoles) {
+  RunningServer server(folder_.path(), Mutual("optional") + Rule());
+  const auto as = [&](const std::string& name) { return certificates_.As(name); };
+  for (const char* path : {"/healthz", "/readyz"}) {
+    EXPECT_EQ(Get(server, path, as("")), 200) << path << " is for everybody";
+  }
+  EXPECT_EQ(Get(server, "/metrics", as("reader")), 200);
+  EXPECT_EQ(Get(server, "/metrics", as("token")), 403) << "may only ingest";
+  EXPECT_EQ(Get(server, "/metrics", as("stranger")), 401);
+  EXPECT_EQ(Get(server, "/metrics", as("wrong-token")), 401);
+  EXPECT_EQ(Get(server, "/metrics", as("")), 401);
+  EXPECT_EQ(Get(server, "/nothing", as("")), 401);
+
+  EXPECT_EQ(Write(server, as("")), 401);
+  EXPECT_EQ(Write(server, as("wrong-token")), 401);
+  EXPECT_EQ(Write(server, as("reader")), 403) << "may only read";
+  EXPECT_EQ(Write(server, as("token")), 415) << "it is read, and is nonsense";
+  const auto answer = HttpsTo(server, as("reader"))->Post("/api/v1/write", "x", "text/plain");
+  ASSERT_TRUE(answer);
+  EXPECT_THAT(answer->body, AllOf(HasSubstr("\"ingest\""), HasSubstr("reader")));
+
+  // No handshake: in plain text, by an authority that is not the server's, with a certificate that
+  // is expired or of another authority.
+  EXPECT_NE(StatusOf(httplib::Client("127.0.0.1", server.http_port()).Get("/healthz")), 200);
+  EXPECT_EQ(Get(server, "/healthz", certificates_.As("reader", "other-ca")), 0);
+  EXPECT_EQ(Get(server, "/healthz", as("forged")), 0);
+  EXPECT_EQ(Get(server, "/healthz", as("expired")), 0);
+  const auto metrics = HttpsTo(server, as("reader"))->Get("/metrics");
+  ASSERT_TRUE(metrics);
+  EXPECT_THAT(metrics->body,
+              AllOf(HasSubstr("foreshadow_security_refused_total{reason=\"denied\"} 3"),
+                    HasSubstr("foreshadow_security_refused_total{reason=\"unauthenticated\"} 6")));
+}
+
+TEST_F(SecurityTest, TheHttpPortWantsACertificateWhereItIsRequired) {
+  RunningServer server(folder_.path(), Mutual("required"));
+  EXPECT_EQ(Get(server, "/healthz", certificates_.As("")), 0);
+  EXPECT_EQ(Get(server, "/healthz", certificates_.As("token")), 0);
+  EXPECT_EQ(Get(server, "/healthz", certificates_.As("stranger")), 200) << "its name is not asked";
+  EXPECT_EQ(Get(server, "/metrics", certificates_.As("reader")), 200);
+}
+
+TEST_F(SecurityTest, TheHttpPortTakesNewCertificates) {
+  RunningServer server(folder_.path(), Config());
+  const auto within = [](const auto& true_now) {
+    for (int i = 0; i < 200; ++i) {
+      if (true_now()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    }
+    return false;
+  };
+  EXPECT_EQ(Get(server, "/metrics", certificates_.As("")), 200) << "without identities all may";
+  WriteFile(certificates_.path("server.key"), "half of a pair");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1'200));
+  EXPECT_EQ(Get(server, "/metrics", certificates_.As("")), 200) << "the last good pair serves";
+  certificates_.Make("server", "other-ca", "127.0.0.1", 10);
+  EXPECT_TRUE(
+      within([&] { return Get(server, "/metrics", certificates_.As("", "other-ca")) == 200; }));
+  EXPECT_EQ(Get(server, "/metrics", certificates_.As("")), 0);
+}
+
+// What openssl says of a certificate's end, in s since 1970.
+int64_t EndOf(const std::string& certificate, const std::string& log) {
+  Process openssl({"/usr/bin/openssl", "x509", "-in", certificate, "-noout", "-enddate", "-dateopt",
+                   "iso_8601"},
+                  log);
+  EXPECT_EQ(openssl.Wait(), 0);
+  absl::Time time;
+  std::string error;
+  const std::string said = openssl.Output();
+  EXPECT_TRUE(absl::ParseTime("notAfter=%Y-%m-%d %H:%M:%E*SZ", absl::StripAsciiWhitespace(said),
+                              &time, &error))
+      << said << error;
+  return absl::ToUnixSeconds(time);
+}
+
+TEST_F(SecurityTest, MetricsTellWhenCertificatesExpire) {
+  certificates_.Make("server", "ca", "127.0.0.1", 3);
+  // An authority's file of two: the first to expire counts.
+  certificates_.Make("short", "ca", "short.example", 2);
+  WriteFile(certificates_.path("both.pem"),
+            ReadFile(certificates_.path("ca.pem")) + ReadFile(certificates_.path("short.pem")));
+  RunningServer server(folder_.path(), Config(fmt::format("tls_client_ca = \"{}\"\n"
+                                                          "client_certificates = \"optional\"\n",
+                                                          certificates_.path("both.pem"))));
+  const auto expiry = [&](const std::string& setting) {
+    const auto answer = HttpsTo(server, certificates_.As(""))->Get("/metrics");
+    const std::string name =
+        "foreshadow_certificate_expiry_timestamp_seconds{setting=\"security." + setting + "\"} ";
+    const size_t at = answer ? answer->body.find(name) : std::string::npos;
+    return at == std::string::npos ? -1
+                                   : std::llround(std::stod(answer->body.substr(at + name.size())));
+  };
+  const auto end_of = [&](const std::string& name) {
+    return EndOf(certificates_.path(name), certificates_.path(name + ".end"));
+  };
+  EXPECT_EQ(expiry("tls_cert"), end_of("server.pem"));
+  EXPECT_EQ(expiry("tls_client_ca"), end_of("short.pem"));
+  EXPECT_EQ(expiry("agent_ca"), -1) << "there is none";
+  certificates_.Make("server", "ca", "127.0.0.1", 9);
+  EXPECT_EQ(expiry("tls_cert"),
+            EndOf(certificates_.path("server.pem"), certificates_.path("again")))
+      << "as it is on the disk now";
 }
 
 TEST_F(SecurityTest, TheCommandHasFlagsForIt) {
