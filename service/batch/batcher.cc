@@ -255,7 +255,8 @@ void Batcher::Run(std::vector<Call> calls) {
   const auto table = std::make_shared<const ForecastTable>(
       ForecastSeries(history, first.horizon_steps, models, alerts));
   for (const std::string& alert : alerts) spdlog::warn("inference: {}", alert);
-  const double took_s = Seconds(std::chrono::steady_clock::now() - began);
+  const auto ran = std::chrono::steady_clock::now() - began;
+  const double took_s = Seconds(ran);
   metrics::CountBatch(std::ssize(calls), series, took_s);
   {
     const std::lock_guard lock(mutex_);
@@ -265,7 +266,7 @@ void Batcher::Run(std::vector<Call> calls) {
   int64_t at = 0;
   for (Call& call : calls) {
     const int64_t count = std::ssize(call.ask.signals);
-    call.done(Answer{table, at, count});
+    call.done(Answer{table, at, count, began - call.came, ran, at == 0});
     at += count;
   }
 }

@@ -52,6 +52,9 @@ struct Answer {
   std::shared_ptr<const ForecastTable> table;
   int64_t first_series = 0;
   int64_t series_count = 0;
+  std::chrono::nanoseconds queued{};  // until its run began
+  std::chrono::nanoseconds ran{};
+  bool is_first = false;  // of those that share the run
 };
 
 // Called once, on a thread of the batcher's, or on that of Cancel or Stop.

@@ -263,4 +263,27 @@ void DescribeTensors(inference::ModelMetadataResponse& response) {
   Describe(*response.add_outputs(), "MODEL", "BYTES", {kAny});
 }
 
+void DescribeTensors(inference::ModelConfig& config) {
+  inference::ModelMetadataResponse metadata;
+  DescribeTensors(metadata);
+  const auto type_of = [](const std::string& datatype) {
+    if (datatype == "FP32") return inference::TYPE_FP32;
+    if (datatype == "INT64") return inference::TYPE_INT64;
+    return datatype == "INT32" ? inference::TYPE_INT32 : inference::TYPE_STRING;
+  };
+  for (const auto& tensor : metadata.inputs()) {
+    inference::ModelInput& input = *config.add_input();
+    input.set_name(tensor.name());
+    input.set_data_type(type_of(tensor.datatype()));
+    *input.mutable_dims() = tensor.shape();
+    input.set_optional(tensor.name() != "HISTORY");
+  }
+  for (const auto& tensor : metadata.outputs()) {
+    inference::ModelOutput& output = *config.add_output();
+    output.set_name(tensor.name());
+    output.set_data_type(type_of(tensor.datatype()));
+    *output.mutable_dims() = tensor.shape();
+  }
+}
+
 }  // namespace foreshadow::rpc

@@ -35,5 +35,7 @@ void WriteInfer(const inference::ModelInferRequest& request, const InferAsk& ask
                 const batch::Answer& answer, inference::ModelInferResponse& response);
 
 void DescribeTensors(inference::ModelMetadataResponse& response);
+// The same tensors.
+void DescribeTensors(inference::ModelConfig& config);
 
 }  // namespace foreshadow::rpc

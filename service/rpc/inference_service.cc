@@ -4,22 +4,26 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 
 #include "inference/inference.grpc.pb.h"
 #include "service/rpc/calls.h"
 #include "service/rpc/infer_convert.h"
+#include "service/rpc/infer_statistics.h"
 #include "service/rpc/services.h"
 
 namespace foreshadow::rpc {
 namespace {
 
+constexpr const char* kAuto = "auto";
 constexpr size_t kStreamCallsMax = 64;  // of one stream, read and not yet answered
 
 struct Shared {
   Engine& engine;
   batch::Batcher& batcher;
+  InferStatistics statistics;
 };
 
 int64_t WallNowMs() {
@@ -33,12 +37,19 @@ absl::StatusOr<batch::Batcher::Found> FindModel(Shared& shared, const std::strin
   return shared.batcher.Find(shared.engine.models(), LabelOf(name, version));
 }
 
+// As RepositoryIndex names the model: "auto", "lstm@2".
+std::string LabelOf(const std::string& asked_name, const batch::Batcher::Found& found) {
+  if (asked_name.empty() || asked_name == kAuto) return kAuto;
+  return models::Label(*(*found.models)[found.first_model]);
+}
+
 absl::StatusOr<InferAsk> Read(Shared& shared, const inference::ModelInferRequest& request,
-                              const grpc::ServerContextBase& context) {
+                              const grpc::ServerContextBase& context, InferWatch& watch) {
   const auto found = FindModel(shared, request.model_name(), request.model_version());
   if (!found.ok()) return found.status();
   auto asked =
       ReadInfer(request, *found, shared.engine.config().settings.tick.step_ms, WallNowMs());
+  watch.Read(LabelOf(request.model_name(), *found));
   if (asked.ok()) asked->ask.deadline = std::min(asked->ask.deadline, DeadlineOf(context));
   return asked;
 }
@@ -58,8 +69,10 @@ class InferReactor : public grpc::ServerUnaryReactor {
   InferReactor(Shared& shared, grpc::CallbackServerContext& context,
                const inference::ModelInferRequest& request, inference::ModelInferResponse& response)
       : batcher_(shared.batcher), ticket_(batcher_.NewTicket()) {
-    auto asked = Read(shared, request, context);
+    InferWatch watch(shared.statistics);
+    auto asked = Read(shared, request, context, watch);
     if (!asked.ok()) {
+      watch.Ended(asked.status(), {}, WallNowMs());
       Finish(ToGrpc(asked.status()));
       return;
     }
@@ -67,12 +80,16 @@ class InferReactor : public grpc::ServerUnaryReactor {
     batch::Batcher& batcher = batcher_;
     const absl::Status status =
         batcher.Submit(ticket_, std::move(asked->ask),
-                       [this, &request, &response, rest = WithoutHistory(*asked)](
+                       [this, &request, &response, watch, rest = WithoutHistory(*asked)](
                            const absl::StatusOr<batch::Answer>& answer) {
+                         const auto answered = std::chrono::steady_clock::now();
                          if (answer.ok()) WriteInfer(request, rest, *answer, response);
+                         watch.Ended(answer, answered, WallNowMs());
                          Finish(ToGrpc(answer.status()));
                        });
-    if (!status.ok()) Finish(Refusal(status, batcher, context));
+    if (status.ok()) return;
+    watch.Ended(status, {}, WallNowMs());
+    Finish(Refusal(status, batcher, context));
   }
 
  private:
@@ -121,17 +138,26 @@ class StreamReactor : public grpc::ServerBidiReactor<inference::ModelInferReques
   }
 
   void Infer(const std::shared_ptr<Slot>& slot) {
-    auto asked = Read(shared_, slot->request, context_);
-    if (!asked.ok()) return Answered(slot, asked.status());
+    InferWatch watch(shared_.statistics);
+    auto asked = Read(shared_, slot->request, context_, watch);
+    if (!asked.ok()) {
+      watch.Ended(asked.status(), {}, WallNowMs());
+      return Answered(slot, asked.status());
+    }
     const absl::Status status = shared_.batcher.Submit(
         slot->ticket, std::move(asked->ask),
-        [this, slot, rest = WithoutHistory(*asked)](const absl::StatusOr<batch::Answer>& answer) {
+        [this, slot, watch,
+         rest = WithoutHistory(*asked)](const absl::StatusOr<batch::Answer>& answer) {
+          const auto answered = std::chrono::steady_clock::now();
           if (answer.ok()) {
             WriteInfer(slot->request, rest, *answer, *slot->response.mutable_infer_response());
           }
+          watch.Ended(answer, answered, WallNowMs());
           Answered(slot, answer.status());
         });
-    if (!status.ok()) Answered(slot, status);
+    if (status.ok()) return;
+    watch.Ended(status, {}, WallNowMs());
+    Answered(slot, status);
   }
 
   void Answered(const std::shared_ptr<Slot>& slot, const absl::Status& status) {
@@ -205,7 +231,7 @@ class StreamReactor : public grpc::ServerBidiReactor<inference::ModelInferReques
 
 class InferenceService : public inference::GRPCInferenceService::CallbackService {
  public:
-  InferenceService(Engine& engine, batch::Batcher& batcher) : shared_{engine, batcher} {}
+  InferenceService(Engine& engine, batch::Batcher& batcher) : shared_{engine, batcher, {}} {}
 
   grpc::ServerUnaryReactor* ServerLive(grpc::CallbackServerContext* context,
                                        const inference::ServerLiveRequest*,
@@ -236,6 +262,8 @@ class InferenceService : public inference::GRPCInferenceService::CallbackService
     response->set_version(FORESHADOW_VERSION);
     response->add_extensions("schedule_policy");
     response->add_extensions("model_repository");
+    response->add_extensions("model_configuration");
+    response->add_extensions("statistics");
     return End(*context, absl::OkStatus());
   }
 
@@ -247,25 +275,59 @@ class InferenceService : public inference::GRPCInferenceService::CallbackService
     response->set_name(request->name());
     response->set_platform(kPlatform);
     const int version = (*found->models)[found->first_model]->version();
-    if (request->name() != "auto" && version != 0) {
+    if (request->name() != kAuto && version != 0) {
       response->add_versions(std::to_string(version));
     }
     DescribeTensors(*response);
     return End(*context, absl::OkStatus());
   }
 
+  grpc::ServerUnaryReactor* ModelConfig(grpc::CallbackServerContext* context,
+                                        const inference::ModelConfigRequest* request,
+                                        inference::ModelConfigResponse* response) override {
+    const auto found = FindModel(shared_, request->name(), request->version());
+    if (!found.ok()) return End(*context, found.status());
+    inference::ModelConfig& config = *response->mutable_config();
+    config.set_name(request->name());
+    config.set_platform(kPlatform);
+    config.set_backend(kPlatform);
+    DescribeTensors(config);
+    constexpr uint64_t kMicrosecondsPerMs = 1'000;
+    config.mutable_dynamic_batching()->set_max_queue_delay_microseconds(
+        static_cast<uint64_t>(shared_.engine.config().inference.wait_ms) * kMicrosecondsPerMs);
+    config.mutable_model_transaction_policy();
+    return End(*context, absl::OkStatus());
+  }
+
+  grpc::ServerUnaryReactor* ModelStatistics(grpc::CallbackServerContext* context,
+                                            const inference::ModelStatisticsRequest* request,
+                                            inference::ModelStatisticsResponse* response) override {
+    std::string label;  // "" = all
+    if (!request->name().empty()) {
+      const auto found = FindModel(shared_, request->name(), request->version());
+      if (!found.ok()) return End(*context, found.status());
+      label = LabelOf(request->name(), *found);
+    }
+    ForEachModel([&](std::string_view name, int version) {
+      const std::string own = models::Label(name, version);
+      if (!label.empty() && label != own) return;
+      inference::ModelStatistics& statistics = *response->add_model_stats();
+      statistics.set_name(std::string(name));
+      if (version != 0) statistics.set_version(std::to_string(version));
+      shared_.statistics.Fill(own, statistics);
+    });
+    return End(*context, absl::OkStatus());
+  }
+
   grpc::ServerUnaryReactor* RepositoryIndex(grpc::CallbackServerContext* context,
                                             const inference::RepositoryIndexRequest*,
                                             inference::RepositoryIndexResponse* response) override {
-    const auto add = [&](std::string_view name, int version) {
+    ForEachModel([&](std::string_view name, int version) {
       auto& model = *response->add_models();
       model.set_name(std::string(name));
       if (version != 0) model.set_version(std::to_string(version));
       model.set_state("READY");
-    };
-    add("auto", 0);
-    for (const auto& model : *shared_.engine.models()) add(model->name(), model->version());
-    for (const auto& fitted : shared_.batcher.fitted()) add(fitted->front()->name(), 0);
+    });
     return End(*context, absl::OkStatus());
   }
 
@@ -281,6 +343,12 @@ class InferenceService : public inference::GRPCInferenceService::CallbackService
   }
 
  private:
+  void ForEachModel(const std::function<void(std::string_view name, int version)>& visit) {
+    visit(kAuto, 0);
+    for (const auto& model : *shared_.engine.models()) visit(model->name(), model->version());
+    for (const auto& fitted : shared_.batcher.fitted()) visit(fitted->front()->name(), 0);
+  }
+
   static grpc::ServerUnaryReactor* End(grpc::CallbackServerContext& context,
                                        const absl::Status& status) {
     grpc::ServerUnaryReactor* reactor = context.DefaultReactor();

@@ -5,6 +5,7 @@
 """
 import queue
 import sys
+import time
 
 import numpy as np
 import tritonclient.grpc as triton
@@ -56,6 +57,45 @@ def metadata(client):
     refused("NOT_FOUND", ["oracle", "last-value"], lambda: client.get_model_metadata("oracle"))
     names = [model.name for model in client.get_model_repository_index().models]
     assert {"auto", "last-value", "arima"} <= set(names), names
+
+
+def configuration(client):
+    config = client.get_model_config("last-value", as_json=True)["config"]
+    assert config["name"] == "last-value" and config["backend"] == "foreshadow", config
+    assert config.get("max_batch_size", 0) == 0, config
+    inputs = {tensor["name"]: tensor for tensor in config["input"]}
+    assert inputs["HISTORY"]["data_type"] == "TYPE_FP32", config
+    assert inputs["HISTORY"]["dims"] == ["-1", "-1"] and "optional" not in inputs["HISTORY"], config
+    assert inputs["SIGNAL"]["data_type"] == "TYPE_STRING" and inputs["SIGNAL"]["optional"], config
+    assert [tensor["name"] for tensor in config["output"]][0] == "QUANTILES", config
+    assert int(config["dynamic_batching"]["max_queue_delay_microseconds"]) == 2_000, config
+    refused("NOT_FOUND", ["oracle"], lambda: client.get_model_config("oracle"))
+
+
+def statistics(client):
+    def of(name):
+        (stats,) = client.get_inference_statistics(name).model_stats
+        assert stats.name == name, stats
+        return stats
+
+    before = of("last-hour-mean")
+    assert before.inference_count == 0 and before.last_inference == 0, before
+    began = time.time()
+    for _ in range(3):
+        client.infer("last-hour-mean", [history(constant(7, 3))])
+    refused("INVALID_ARGUMENT", ["HISTORY is missing"], lambda: client.infer("last-hour-mean", []))
+    took_ns = (time.time() - began) * 1e9
+    stats = of("last-hour-mean")
+    assert stats.inference_count == 3 and stats.execution_count == 3, stats
+    times = stats.inference_stats
+    assert times.success.count == 3 and times.fail.count == 1, stats
+    assert times.queue.count == times.compute_infer.count == 3, stats
+    parts = [times.queue, times.compute_input, times.compute_infer, times.compute_output]
+    assert 0 < sum(part.ns for part in parts) <= times.success.ns < took_ns, stats
+    assert began * 1e3 - 1 <= stats.last_inference <= time.time() * 1e3 + 1, stats
+    everything = client.get_inference_statistics(as_json=True)["model_stats"]
+    assert {"auto", "last-value", "arima"} <= {each["name"] for each in everything}, everything
+    refused("NOT_FOUND", ["oracle"], lambda: client.get_inference_statistics("oracle"))
 
 
 def infer(client):
@@ -160,7 +200,7 @@ def stream(client):
 
 def main():
     client = triton.InferenceServerClient(sys.argv[1])
-    for check in (metadata, infer, wrong, asynchronous, stream):
+    for check in (metadata, configuration, statistics, infer, wrong, asynchronous, stream):
         check(client)
         print(f"{check.__name__} ok")
     client.close()
