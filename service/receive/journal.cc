@@ -11,9 +11,9 @@ namespace foreshadow::receive {
 namespace {
 
 // Points: time (8 bytes, big endian, so that they are in order), series. Counters: series.
-// Values: value, start, and for a counter its time, 8 bytes each.
-enum Family : size_t { kDefault, kPoints, kNewest, kFamilies };
-constexpr const char* kFamilyNames[kFamilies] = {"default", "points", "newest"};
+// Values: value, start, and for a counter its time, 8 bytes each. Ends: series; their time.
+enum Family : size_t { kDefault, kPoints, kNewest, kEnds, kFamilies };
+constexpr const char* kFamilyNames[kFamilies] = {"default", "points", "newest", "ends"};
 constexpr size_t kTimeBytes = 8;
 constexpr size_t kWriteBufferBytes = 16 << 20;  // what waits is a few steps
 
@@ -109,11 +109,15 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(const std::string& folder
   return std::unique_ptr<Journal>(new Journal(std::move(impl)));
 }
 
-absl::Status Journal::Append(const std::vector<KeyedPoint>& points) {
-  if (points.empty()) return absl::OkStatus();
+absl::Status Journal::Append(const std::vector<KeyedPoint>& points,
+                             const std::vector<KeyedEnd>& ends) {
+  if (points.empty() && ends.empty()) return absl::OkStatus();
   rocksdb::WriteBatch batch;
   for (const KeyedPoint& p : points) {
     batch.Put(impl_->families[kPoints], TimeKey(p.point.time_ms, p.series), Bytes(p.point));
+  }
+  for (const KeyedEnd& end : ends) {
+    batch.Put(impl_->families[kEnds], ToSlice(end.series), TimeKey(end.time_ms));
   }
   rocksdb::WriteOptions durable;
   durable.sync = true;
@@ -121,17 +125,31 @@ absl::Status Journal::Append(const std::vector<KeyedPoint>& points) {
 }
 
 absl::Status Journal::Settle(int64_t from_ms, int64_t to_ms, const std::vector<KeyedPoint>& newest,
-                             const std::vector<std::string>& ended) {
+                             const std::vector<std::string>& forgotten) {
   rocksdb::WriteBatch batch;
   batch.DeleteRange(impl_->families[kPoints], TimeKey(from_ms), TimeKey(to_ms));
   for (const KeyedPoint& p : newest) {
     batch.Put(impl_->families[kNewest], ToSlice(p.series), Bytes(p.point));
   }
-  for (const std::string& series : ended) batch.Delete(impl_->families[kNewest], series);
+  for (const std::string& series : forgotten) {
+    batch.Delete(impl_->families[kNewest], series);
+    batch.Delete(impl_->families[kEnds], series);
+  }
   return ToStatus(impl_->db->Write({}, &batch), "settling");
 }
 
 absl::Status Journal::ReadPoints(const Visit& visit) const { return impl_->Read(kPoints, visit); }
 absl::Status Journal::ReadNewest(const Visit& visit) const { return impl_->Read(kNewest, visit); }
+
+absl::Status Journal::ReadEnds(const std::function<void(const KeyedEnd&)>& visit) const {
+  std::unique_ptr<rocksdb::Iterator> it(impl_->db->NewIterator({}, impl_->families[kEnds]));
+  for (it->SeekToFirst(); it->Valid(); it->Next()) {
+    if (it->value().size() != kTimeBytes) {
+      return absl::DataLossError("the end of a received series has the wrong size");
+    }
+    visit({it->key().ToStringView(), TimeOf(it->value().ToStringView())});
+  }
+  return ToStatus(it->status(), "reading");
+}
 
 }  // namespace foreshadow::receive

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <condition_variable>
@@ -36,6 +37,7 @@ struct Request {
   int64_t now_ms = 0;
   Received result;
   std::vector<std::pair<Series*, Point>> points;
+  std::vector<std::pair<Series*, int64_t>> ends;  // of counters
 
   void Refuse(const char* reason, int64_t count, const std::string& why) {
     metrics::CountIngestRefused(protocol, reason, count);
@@ -124,8 +126,15 @@ absl::Status TheReceiver::Load(int64_t now_ms) {
     }
   });
   if (!status.ok()) return status;
-  return journal_->ReadPoints([&](const KeyedPoint& p) {
+  status = journal_->ReadPoints([&](const KeyedPoint& p) {
     if (Series* series = series_of(p.series)) pending_.Place(*series, p.point, now_ms);
+  });
+  if (!status.ok()) return status;
+  return journal_->ReadEnds([&](const KeyedEnd& end) {
+    if (Series* series = series_of(end.series)) {
+      series->stale_ms = end.time_ms;
+      series->seen_ms = std::max(series->seen_ms, end.time_ms);
+    }
   });
 }
 
@@ -243,8 +252,10 @@ void TheReceiver::Admit(const IncomingSeries& series, Matched& matched, Request&
 
 void TheReceiver::JudgePoint(Series& series, const Point& point, Request& request) {
   if (IsStaleMarker(point.value)) {
-    series.stale_ms = std::max(series.stale_ms, point.time_ms);
     ++request.result.stale_count;
+    if (series.target.making == Making::kCumulative && point.time_ms > series.stale_ms) {
+      request.ends.emplace_back(&series, point.time_ms);
+    }
     return;
   }
   const auto refuse = [&](const char* reason, const std::string& what) {
@@ -286,6 +297,7 @@ absl::StatusOr<Received> TheReceiver::Receive(std::vector<IncomingSeries> series
                                               std::string_view protocol, int64_t now_ms) {
   Request request{protocol, now_ms, {}, {}};
   std::vector<KeyedPoint> keyed;
+  std::vector<KeyedEnd> ends;
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return absl::UnavailableError("the server is stopping");
@@ -301,10 +313,17 @@ absl::StatusOr<Received> TheReceiver::Receive(std::vector<IncomingSeries> series
       of->seen_ms = std::max(of->seen_ms, now_ms);
       keyed.push_back({of->key, point});
     }
+    // In the order of their times: of several of one series the newest stays.
+    std::ranges::stable_sort(request.ends, {}, [](const auto& end) { return end.second; });
+    for (const auto& [of, end_ms] : request.ends) {
+      of->seen_ms = std::max(of->seen_ms, now_ms);
+      ends.push_back({of->key, end_ms});
+    }
   }
-  if (absl::Status status = journal_->Append(keyed); !status.ok()) return status;
+  if (absl::Status status = journal_->Append(keyed, ends); !status.ok()) return status;
   {
     const std::lock_guard lock(mutex_);
+    for (const auto& [of, end_ms] : request.ends) of->stale_ms = std::max(of->stale_ms, end_ms);
     for (const auto& [of, point] : request.points) {
       switch (pending_.Place(*of, point, now_ms)) {
         case Placed::kNew:

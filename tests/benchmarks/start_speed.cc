@@ -26,6 +26,7 @@ constexpr int kAsked = 100;  // accounts whose forecasts are the first answer
 struct Flags {
   int accounts = 1'000;
   int64_t steps = 2'016;
+  int64_t step_ms = 60'000;
   int64_t window_steps = 2'016;
 };
 
@@ -35,12 +36,14 @@ double SecondsSince(SteadyClock::time_point begin) {
   return std::chrono::duration<double>(SteadyClock::now() - begin).count();
 }
 
+int64_t StartMs(const Flags& flags) { return kStartMs / flags.step_ms * flags.step_ms; }
+
 std::string Config(const std::string& folder, const Flags& flags) {
   return fmt::format(
       "[server]\nlisten = \"127.0.0.1:0\"\nhttp_listen = \"127.0.0.1:0\"\n"
       "data_dir = \"{}/data\"\nlog_level = \"warning\"\n"
       "[tick]\nclock = \"data\"\nstep_ms = {}\nwindow_steps = {}\n[[cell]]\nid = \"a\"\n",
-      folder, kStepMs, flags.window_steps);
+      folder, flags.step_ms, flags.window_steps);
 }
 
 double Mebibytes(RunningServer& server, const std::string& field) {
@@ -56,7 +59,7 @@ bool Fill(const std::string& folder, const Flags& flags) {
   Process filling(
       {std::string(FORESHADOW_BIN_DIR) + "/ingest_speed", "--server", server.address(),
        "--accounts", std::to_string(flags.accounts), "--steps", std::to_string(flags.steps),
-       "--step-ms", std::to_string(kStepMs), "--start-ms", std::to_string(kStartMs)},
+       "--step-ms", std::to_string(flags.step_ms), "--start-ms", std::to_string(StartMs(flags))},
       folder + "/ingest.log");
   const bool filled = filling.Wait() == 0;
   fmt::print("{}", filling.Output());
@@ -65,7 +68,7 @@ bool Fill(const std::string& folder, const Flags& flags) {
 
 bool Tick(RunningServer& server, const Flags& flags) {
   v1::IngestRequest request;
-  request.set_watermark_ms(kStartMs + flags.steps * kStepMs);
+  request.set_watermark_ms(StartMs(flags) + flags.steps * flags.step_ms);
   Sender sender(server);
   v1::IngestResponse response;
   const bool answered = sender.Send(request, &response);
@@ -125,6 +128,7 @@ int main(int argc, char** argv) {
   CLI::App app("From the start of a foreshadowd with a history to its first answers");
   app.add_option("--accounts", flags.accounts)->capture_default_str();
   app.add_option("--steps", flags.steps)->capture_default_str();
+  app.add_option("--step-ms", flags.step_ms)->capture_default_str();
   app.add_option("--window-steps", flags.window_steps)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   return foreshadow::testing::Run(flags);

@@ -146,6 +146,41 @@ TEST_F(ReceiverTest, LosesNothingThatWasAcceptedAndCountsItOnce) {
   EXPECT_EQ(Held(), (Values{{"cpu x@0", 1}, {"cpu x@2", 1}, {"memory x@0", 4 * 1024}}));
 }
 
+// A pod that went away and came back is another one: no rate over the time between.
+TEST_F(ReceiverTest, AnEndOutlivesARestart) {
+  EXPECT_EQ(Send({Cpu("x", {{kStartMs, 0, 0}, {kStartMs + 30'000, 30, 0}})}, kStartMs + 30'001)
+                .accepted_count,
+            2);
+  const Received ended =
+      Send({Cpu("x", {{kStartMs + 40'000, StaleMarker(), 0}})}, kStartMs + 40'001);
+  EXPECT_EQ(ended.stale_count, 1);
+  Open();
+  Send({Cpu("x",
+            {{kStartMs + kStepMs + 10'000, 1'000, 0}, {kStartMs + kStepMs + 20'000, 1'020, 0}})},
+       kStartMs + kStepMs + 20'001);
+  ASSERT_TRUE(receiver_->FoldDue(absl::ToUnixMillis(absl::Now()) + kDueMs).ok());
+  EXPECT_EQ(Held(), (Values{{"cpu x@0", 1}, {"cpu x@1", 2}}))
+      << "20 in the 10 s since it came back, not 990 in 50 s";
+}
+
+TEST_F(ReceiverTest, AnEndOutlivesTheStepThatItCameIn) {
+  EXPECT_EQ(Send({Cpu("x", {{kStartMs, 0, 0},
+                            {kStartMs + 30'000, 30, 0},
+                            {kStartMs + 40'000, StaleMarker(), 0},
+                            {kStartMs + 35'000, StaleMarker(), 0}})},
+                 kStartMs + 40'001)
+                .stale_count,
+            2);
+  ASSERT_TRUE(receiver_->FoldDue(kStartMs + kDueMs).ok());
+  EXPECT_EQ(Held(), (Values{{"cpu x@0", 1}}));
+  Open();
+  Send({Cpu("x",
+            {{kStartMs + kStepMs + 10'000, 1'000, 0}, {kStartMs + kStepMs + 20'000, 1'020, 0}})},
+       kStartMs + kStepMs + 20'001);
+  ASSERT_TRUE(receiver_->FoldDue(kStartMs + kStepMs + kDueMs).ok());
+  EXPECT_EQ(Held()["cpu x@1"], 2);
+}
+
 TEST_F(ReceiverTest, RefusesSinglePointsSaysWhyAndKeepsTheRest) {
   const double inf = std::numeric_limits<double>::infinity();
   const double nan = std::numeric_limits<double>::quiet_NaN();
