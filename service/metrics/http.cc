@@ -156,9 +156,9 @@ class CppHttpServer : public HttpServer {
       return absl::InvalidArgumentError(
           fmt::format("server.http_listen = \"{}\": must be host:port", listen));
     }
-    port_ = asked == 0                                   ? server_->bind_to_any_port(host.c_str())
-            : server_->bind_to_port(host.c_str(), asked) ? asked
-                                                         : -1;
+    port_ = asked == 0                           ? server_->bind_to_any_port(host)
+            : server_->bind_to_port(host, asked) ? asked
+                                                 : -1;
     if (port_ <= 0) {
       return absl::UnavailableError(
           fmt::format("server.http_listen = \"{}\" cannot be bound: is the port in use or the "
