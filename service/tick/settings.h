@@ -54,7 +54,7 @@ struct ShadowSettings {
   Mode mode = Mode::kRecommend;
   int64_t resume_lead_ms = 30 * 60'000;    // a warm shadow is resumed when overload is that near
   int64_t idle_ms = 30 * 60'000;           // idle that long: decommissioned
-  int64_t promote_after_ms = 15 * 60'000;  // serving so long, where its account is better off:
+  int64_t promote_after_ms = 45 * 60'000;  // serving so long, where its account is better off:
                                            // moved for good; 0 = never
   int32_t attempts_max = 5;                // of one action
 };

@@ -23,6 +23,7 @@ class Lifecycle : public ::testing::Test {
     fleet = testing::MakeFleet(2, 100);
     testing::AddAccount(fleet, 0);
     settings.mode = Mode::kAct;
+    settings.promote_after_ms = 15 * kMinute;
     plan.risks.resize(2);
     plan.risks_without.resize(2);
     demand.resize(2);
