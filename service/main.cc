@@ -15,14 +15,17 @@
 
 #include "models/registry.h"
 #include "service/config/config.h"
+#include "service/haproxy/haproxy_router.h"
 #include "service/history/store.h"
 #include "service/learn/q_policy.h"
 #include "service/logs/logs.h"
 #include "service/metrics/http.h"
 #include "service/receive/receiver.h"
 #include "service/router/probe.h"
+#include "service/router/routers.h"
 #include "service/router/steering.h"
 #include "service/rpc/cell_fleet.h"
+#include "service/rpc/guard.h"
 #include "service/rpc/remote_write.h"
 #include "service/rpc/server.h"
 #include "service/serving/engine.h"
@@ -91,7 +94,8 @@ void LoadSplitPolicy(const std::string& model_dir, LearnSettings& learn) {
     spdlog::error("learn.policy is q, but the rule decides: {}", policy.status().ToString());
     return;
   }
-  spdlog::info("split policy {} of {}/router", policy->card().version, model_dir);
+  spdlog::info("split policy {} ({:016x}) of {}/router", policy->card().version,
+               policy->fingerprint(), model_dir);
   learn.learned = std::make_shared<const QPolicy>(*std::move(policy));
 }
 
@@ -121,13 +125,21 @@ std::unique_ptr<router::Steering> MakeSteering(const Config& config, Engine& eng
                                             static_cast<size_t>(agents), std::move(hooks));
 }
 
-absl::StatusOr<std::unique_ptr<xds::XdsRouter>> StartXds(const Flags& flags, const Config& config,
-                                                         router::Steering& steering) {
-  const auto deadline = std::chrono::steady_clock::now() + kFirstWord;
-  while (!steering.All().complete && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(kFirstWordPoll);
-  }
+// Whatever carries the routes into force.
+struct DataPlane {
+  std::unique_ptr<rpc::Guard> guard;  // of the control plane's port
+  std::unique_ptr<xds::XdsRouter> xds;
+  std::unique_ptr<router::TrafficRouter> haproxy;
+  std::unique_ptr<router::Routers> all;
+};
+
+absl::Status StartXds(const Flags& flags, const Config& config, router::Steering& steering,
+                      DataPlane& plane) {
+  auto guard = rpc::Guard::Create(config);
+  if (!guard.ok()) return guard.status();
+  plane.guard = *std::move(guard);
   xds::Options options;
+  options.credentials = plane.guard->Credentials();
   options.listen = config.xds_listen;
   options.resources = {config.envoy_listen, config.sticky_header, config.health_interval_ms};
   options.load = [&steering](const xds::Load& load) {
@@ -135,12 +147,34 @@ absl::StatusOr<std::unique_ptr<xds::XdsRouter>> StartXds(const Flags& flags, con
   };
   auto started = xds::XdsRouter::Start(std::move(options), steering.All());
   if (!started.ok()) return started.status();
-  steering.SetRouter(started->get());
-  spdlog::info("xDS control plane on port {}", (*started)->port());
-  const absl::Status written =
-      WritePortFile("--xds-port-file", flags.xds_port_file, (*started)->port());
-  if (!written.ok()) return written;
-  return started;
+  plane.xds = *std::move(started);
+  spdlog::info("xDS control plane on port {}", plane.xds->port());
+  return WritePortFile("--xds-port-file", flags.xds_port_file, plane.xds->port());
+}
+
+absl::Status StartDataPlane(const Flags& flags, const Config& config, router::Steering& steering,
+                            DataPlane& plane) {
+  const auto deadline = std::chrono::steady_clock::now() + kFirstWord;
+  while (!steering.All().complete && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(kFirstWordPoll);
+  }
+  std::vector<router::TrafficRouter*> routers;
+  if (!config.xds_listen.empty()) {
+    if (absl::Status status = StartXds(flags, config, steering, plane); !status.ok()) return status;
+    routers.push_back(plane.xds.get());
+  }
+  if (!config.haproxy_socket.empty()) {
+    haproxy::Options options;
+    options.socket = config.haproxy_socket;
+    options.load = [&steering](const haproxy::Load& load) {
+      steering.ClientsSay(load.instance_id, load.requests_count, load.errors_count);
+    };
+    plane.haproxy = haproxy::MakeHaproxyRouter(std::move(options));
+    routers.push_back(plane.haproxy.get());
+  }
+  plane.all = std::make_unique<router::Routers>(std::move(routers));
+  steering.SetRouter(plane.all.get());
+  return absl::OkStatus();
 }
 
 // Serves until a signal asks to stop.
@@ -196,7 +230,8 @@ int Run(const Flags& flags) {
   if (!engine.ok()) return Fail(engine.status());
   rpc::CellHands* resumer = nullptr;  // the hands, once there are
   std::unique_ptr<router::Steering> steering;
-  if (!config->xds_listen.empty()) steering = MakeSteering(*config, **engine, resumer);
+  if (!config->xds_listen.empty() || !config->haproxy_socket.empty())
+    steering = MakeSteering(*config, **engine, resumer);
   auto made = rpc::MakeCellFleet(config->cells, **engine);
   if (!made.ok()) return Fail(made.status());
   std::unique_ptr<rpc::CellHands> hands = *std::move(made);
@@ -210,13 +245,9 @@ int Run(const Flags& flags) {
   }
   (*engine)->Start(hands.get(), &models, steering.get());
   if (steering != nullptr) hands->Tell(*steering);
-  std::unique_ptr<xds::XdsRouter> xds;
+  DataPlane plane;
   absl::Status served;
-  if (steering != nullptr) {
-    auto started = StartXds(flags, *config, *steering);
-    served = started.status();
-    if (started.ok()) xds = *std::move(started);
-  }
+  if (steering != nullptr) served = StartDataPlane(flags, *config, *steering, plane);
   if (served.ok()) served = Serve(flags, signals, **engine, receiver.get());
   (*engine)->Stop();  // its thread uses the hands
   hands.reset();      // they tell the steering, which tells the data plane

@@ -3,6 +3,7 @@
 
 #include "training/backtest/backtest_command.h"
 #include "training/bench/bench.h"
+#include "training/client/call_load.h"
 #include "training/client/commands.h"
 #include "training/command.h"
 #include "training/decompose/decompose.h"
@@ -27,6 +28,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   foreshadow::training::AddDemo(app);
   foreshadow::training::AddClientCommands(app);
+  foreshadow::training::AddCallLoad(app);
   foreshadow::training::AddImport(app);
   foreshadow::training::AddHistory(app);
   foreshadow::training::AddSynth(app);

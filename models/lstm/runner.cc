@@ -96,12 +96,6 @@ uint64_t FingerprintOf(const LstmCard& card, const kernels::LstmPlan& plan) {
 
 }  // namespace
 
-uint64_t HashOf(const void* bytes, size_t count, uint64_t hash) {
-  const auto* at = static_cast<const unsigned char*>(bytes);
-  for (size_t i = 0; i < count; ++i) hash = (hash ^ at[i]) * 0x100000001b3;
-  return hash;
-}
-
 absl::StatusOr<LstmRunner> MakeLstmRunner(const LstmCard& card,
                                           const std::vector<Tensor>& tensors) {
   const LstmShape s = card.shape();

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/algo/lstm_plan.h"
+#include "models/file/hash.h"
 #include "models/file/safetensors.h"
 #include "models/lstm/card.h"
 
@@ -26,8 +27,5 @@ struct LstmRunner {
 // INVALID_ARGUMENT names a tensor that is missing, superfluous, of another shape, or holds what is
 // not a finite number.
 absl::StatusOr<LstmRunner> MakeLstmRunner(const LstmCard& card, const std::vector<Tensor>& weights);
-
-// FNV-1a of bytes, carried on from `hash`.
-uint64_t HashOf(const void* bytes, size_t count, uint64_t hash = 0xcbf29ce484222325);
 
 }  // namespace foreshadow::models

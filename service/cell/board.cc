@@ -243,7 +243,8 @@ void Board::ReadLoadsOnce(bool all) {
     v1::Instance now = it->second.instance;
     now.set_serving(question.status.ok() && now.state() == v1::INSTANCE_STATE_RUNNING);
     if (question.status.ok()) *now.mutable_load() = question.load;
-    const bool news = IsNews(it->second.instance, now);
+    // That one has served nothing is a measurement too, and must not be an old one.
+    const bool news = question.status.ok() || IsNews(it->second.instance, now);
     it->second.instance = std::move(now);
     if (!news) continue;
     it->second.changed = ++change_;

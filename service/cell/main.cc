@@ -14,6 +14,7 @@
 
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/cell/board.h"
+#include "service/cell/fence.h"
 #include "service/cell/instances.h"
 #include "service/security/certificates.h"
 #include "service/tls/credentials.h"
@@ -76,6 +77,17 @@ class Service : public v1::CellController::Service {
     const auto ids = instances_.RetirePrimaries(request->account_id(), request->grace_ms());
     if (!ids.ok()) return ToGrpc(ids.status());
     for (const std::string& id : *ids) board_.Update(id);
+    response->mutable_instance_ids()->Assign(ids->begin(), ids->end());
+    return grpc::Status::OK;
+  }
+  grpc::Status FencePrimary(grpc::ServerContext*, const v1::FencePrimaryRequest* request,
+                            v1::FencePrimaryResponse* response) override {
+    if (request->epoch() == 0) {
+      return {grpc::StatusCode::INVALID_ARGUMENT, "epoch = 0: must be 1 at least"};
+    }
+    const auto ids =
+        FencePrimaries(instances_, request->account_id(), request->epoch(), request->lift());
+    if (!ids.ok()) return ToGrpc(ids.status());
     response->mutable_instance_ids()->Assign(ids->begin(), ids->end());
     return grpc::Status::OK;
   }

@@ -43,8 +43,8 @@ struct Section {
 };
 
 // What may be changed while the server runs.
-constexpr std::string_view kSettingsSections[] = {"analyze", "plan",  "shadow",
-                                                  "guard",   "learn", "monitor"};
+constexpr std::string_view kSettingsSections[] = {"analyze", "plan",  "shadow", "guard",
+                                                  "migrate", "learn", "monitor"};
 constexpr std::string_view kNotWhileRunning[] = {"learn.log"};  // names a file
 const std::vector<std::string> kModeRules = {"", "observe", "recommend", "act"};
 const std::vector<std::string> kZoneRules = {"any", "same", "other"};
@@ -59,6 +59,7 @@ std::vector<Section> Sections(Config& c) {
   PlanSettings& plan = c.settings.plan;
   ShadowSettings& shadow = c.settings.shadow;
   RailSettings& guard = c.settings.guard;
+  MigrateSettings& migrate = c.settings.migrate;
   LearnSettings& learn = c.settings.learn;
   MonitorSettings& monitor = c.settings.monitor;
   return {
@@ -136,6 +137,14 @@ std::vector<Section> Sections(Config& c) {
         {"react_after_ms", &guard.react_after_ms, 0, 7 * 86'400'000.0},
         {"jump_max", &guard.jump_max, 0, 1'000},
         {"doubt_share", &guard.doubt_share, 0, 1}}},
+      {"migrate",
+       {{"step", &migrate.step, 0.01, 1},
+        {"step_hold_ms", &migrate.step_hold_ms, 0, 86'400'000},
+        {"samples_min", &migrate.samples_min, 1, 1'000'000},
+        {"undecided_ms", &migrate.undecided_ms, 0, 7 * 86'400'000.0},
+        {"error_share_max", &migrate.error_share_max, 0, 1},
+        {"p99_ratio_max", &migrate.p99_ratio_max, 1, 1'000},
+        {"drain_ms", &migrate.drain_ms, 0, 3'600'000}}},
       {"learn",
        {{"policy", &learn.policy, 0, 0, {"aimd", "q"}},
         {"first_split", &learn.first_split, 0.01, 0.1},
@@ -168,6 +177,7 @@ std::vector<Section> Sections(Config& c) {
         {"envoy_listen", &c.envoy_listen},
         {"sticky_header", &c.sticky_header},
         {"health_interval_ms", &c.health_interval_ms, 0, 3'600'000}}},
+      {"haproxy", {{"socket", &c.haproxy_socket}}},
       {"monitor",
        {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650},
         {"slo_ms", &monitor.slo_ms, 0.001, 3'600'000}}},
@@ -479,21 +489,31 @@ void CheckTogether(const Settings& settings) {
   }
 }
 
-// Envoy is told an address to bind, not a name.
-void CheckEnvoyListen(const std::string& listen) {
-  if (listen.empty()) return;
-  const size_t colon = listen.rfind(':');
-  const std::string host = listen.substr(0, colon);
+// An IP address, not a name, and a port.
+bool IsIpAndPort(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  const std::string host = text.substr(0, colon);
   in6_addr buffer;
   const bool is_ip = inet_pton(AF_INET, host.c_str(), &buffer) == 1 ||
                      inet_pton(AF_INET6, host.c_str(), &buffer) == 1;
-  const std::string port = colon == std::string::npos ? "" : listen.substr(colon + 1);
+  const std::string port = colon == std::string::npos ? "" : text.substr(colon + 1);
   const bool is_port = !port.empty() && port.size() <= 5 &&
                        port.find_first_not_of("0123456789") == std::string::npos &&
                        std::stoi(port) >= 1 && std::stoi(port) <= 65'535;
-  if (!is_ip || !is_port) {
+  return is_ip && is_port;
+}
+
+// Envoy is told an address to bind; HAProxy's socket is connected to again and again.
+void CheckDataPlane(const Config& config) {
+  const std::string& listen = config.envoy_listen;
+  if (!listen.empty() && !IsIpAndPort(listen)) {
     throw Bad{
         fmt::format("xds.envoy_listen = \"{}\": must be IP:PORT, as in 0.0.0.0:10000", listen)};
+  }
+  const std::string& socket = config.haproxy_socket;
+  if (!socket.empty() && !socket.starts_with('/') && !IsIpAndPort(socket)) {
+    throw Bad{fmt::format(
+        "haproxy.socket = \"{}\": must be the absolute path of a Unix socket, or IP:PORT", socket)};
   }
 }
 
@@ -501,7 +521,7 @@ void CheckTogether(Config& config) {
   CheckSecurity(config.security);
   if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
   CheckTogether(config.settings);
-  CheckEnvoyListen(config.envoy_listen);
+  CheckDataPlane(config);
   if (config.accept_past_hours > config.retention_hours) {
     throw Bad{
         fmt::format("history.accept_past_hours = {} must not be above history.retention_hours = {}",

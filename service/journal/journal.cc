@@ -34,7 +34,8 @@ absl::Status Writer::Begin(int64_t tick_ms, const Inbox& inbox, std::vector<Mode
   open_.samples = std::ssize(inbox.samples);
   open_.accounts = std::ssize(inbox.accounts);
   Inbox& rest = open_.tick.inbox;
-  rest = {{}, {}, inbox.outcomes, inbox.reports, inbox.commands, inbox.alerts};
+  rest = {{},           {},      inbox.outcomes, inbox.reports, inbox.commands,
+          inbox.alerts, nullptr, inbox.measures};
   for (auto from = inbox.accounts.begin(); from != inbox.accounts.end();) {
     const auto end = from + std::min<std::ptrdiff_t>(kAccountsAPiece, inbox.accounts.end() - from);
     if (auto status = Append(AccountsPiece{{from, end}}); !status.ok()) return status;

@@ -71,6 +71,7 @@ absl::StatusOr<std::unique_ptr<Recorder>> Recorder::Open(const Config& config, i
   start.config = ConfigToToml(config);
   start.accounts = accounts;
   start.decisions = std::move(decisions);
+  start.split_policy = IdOf(config.settings.learn.learned.get());
   for (;; ++now_ms) {  // of two runs in one millisecond the second has the next one's name
     auto writer = Writer::Create(config.journal_dir + "/" + NameOf(now_ms), start);
     if (absl::IsAlreadyExists(writer.status())) continue;

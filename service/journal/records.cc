@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "service/journal/depth.h"
+#include "service/learn/q_policy.h"
 
 namespace foreshadow {
 
@@ -19,7 +20,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Outcome, action_id, done, final, message)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CellReport, cell, reachable, instances)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Command, kind, action_id, account, reason, key, value)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SideMeasure, instance_id, account, shadow, read_ms, age_ms,
-                                   seconds, requests, failed, slow, p50_ms, p99_ms, warmth)
+                                   seconds, requests, failed, slow, p50_ms, p99_ms, warmth,
+                                   in_flight, clients_behind)
 // Samples and accounts go ahead in pieces; forecasts are the simulator's alone.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Inbox, outcomes, reports, commands, alerts, measures)
 
@@ -30,15 +32,15 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Inbox, outcomes, reports, commands, alerts, m
   [[maybe_unused]] const auto& [o1, o2, o3, o4] = o;
   [[maybe_unused]] const auto& [r1, r2, r3] = r;
   [[maybe_unused]] const auto& [c1, c2, c3, c4, c5, c6] = c;
-  [[maybe_unused]] const auto& [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12] = m;
+  [[maybe_unused]] const auto& [m1, m2, m3, m4, m5, m6, m7, m8, m9, m10, m11, m12, m13, m14] = m;
   [[maybe_unused]] const auto& [accounts, samples, i1, i2, i3, i4, forecasts, i5] = i;
 }
 
 namespace journal {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, format, program, machine, started_ms, config, accounts,
-                                   decisions)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ModelId, label, fingerprint)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Start, format, program, machine, started_ms, config, accounts,
+                                   decisions, split_policy)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Decided, failed, risks, decisions, explanations, started)
 
 namespace {
@@ -194,6 +196,11 @@ Record RecordFrom(const json& record) {
 
 ModelId IdOf(const models::Forecaster& model) {
   return {models::Label(model), model.fingerprint()};
+}
+
+ModelId IdOf(const QPolicy* policy) {
+  if (policy == nullptr) return {};
+  return {policy->card().version, policy->fingerprint()};
 }
 
 std::vector<ModelId> IdsOf(const ModelList& models) {

@@ -23,6 +23,14 @@ inline constexpr int kFormat = 1;
 inline constexpr size_t kSamplesAPiece = 1 << 20;
 inline constexpr size_t kAccountsAPiece = 1 << 16;
 
+// A model as it forecast: another one under the same name is told by the fingerprint.
+struct ModelId {
+  std::string label;
+  uint64_t fingerprint = 0;
+
+  bool operator==(const ModelId&) const = default;
+};
+
 struct Start {
   int format = kFormat;
   std::string program;  // version of the program that wrote it
@@ -31,16 +39,11 @@ struct Start {
   std::string config;     // TOML
   int64_t accounts = 0;   // known at the start: the first ones of the first inbox
   std::string decisions;  // JSON that an earlier run left; "" = none
+  ModelId split_policy;   // that was loaded; fingerprint 0 = none
 };
 
-// A model as it forecast: another one under the same name is told by the fingerprint.
-struct ModelId {
-  std::string label;
-  uint64_t fingerprint = 0;
-
-  bool operator==(const ModelId&) const = default;
-};
 ModelId IdOf(const models::Forecaster& model);
+ModelId IdOf(const QPolicy* policy);  // null: none
 std::vector<ModelId> IdsOf(const ModelList& models);
 std::string Words(const ModelId& model);
 

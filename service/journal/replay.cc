@@ -42,12 +42,17 @@ class RecordedWorld : public World {
 // The engine of the server, as far as decisions go.
 class Rerun {
  public:
-  static absl::StatusOr<Rerun> Begin(const Reader& reader) {
+  static absl::StatusOr<Rerun> Begin(const Reader& reader, const ReplayOptions& options) {
     auto config = ParseConfig(reader.start().config, "the configuration in it");
     if (!config.ok()) {
       return absl::FailedPreconditionError(fmt::format("journal {}, written by version {}: {}",
                                                        reader.path(), reader.start().program,
                                                        std::string(config.status().message())));
+    }
+    if (const ModelId& policy = reader.start().split_policy; policy.fingerprint != 0) {
+      auto found = options.split_policy(policy);
+      if (!found.ok()) return found.status();
+      config->settings.learn.learned = *std::move(found);
     }
     return Rerun(reader, *std::move(config));
   }
@@ -133,7 +138,7 @@ class Rerun {
 }  // namespace
 
 absl::StatusOr<ReplayResult> Replay(Reader& reader, const ReplayOptions& options) {
-  auto rerun = Rerun::Begin(reader);
+  auto rerun = Rerun::Begin(reader, options);
   if (!rerun.ok()) return rerun.status();
   ReplayResult result;
   ReplayModels serving;

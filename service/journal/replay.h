@@ -26,6 +26,8 @@ struct ReplayOptions {
   std::function<absl::StatusOr<ReplayModels>(const std::vector<ModelId>& models,
                                              const std::optional<ModelId>& candidate)>
       models;
+  // Finds the split policy that was recorded, or tells why it cannot; asked if there was one.
+  std::function<absl::StatusOr<std::shared_ptr<const QPolicy>>(const ModelId&)> split_policy;
   int64_t until_ms = std::numeric_limits<int64_t>::max();  // the last tick
   std::function<void(const Reader&, int64_t tick_ms)> ticked = [](const Reader&, int64_t) {};
 };

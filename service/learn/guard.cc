@@ -163,7 +163,8 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   const bool failing =
       newest_failed > settings.failing_share && newest_failed > primary_failed.high;
   const double may = std::max(settings.harm_share, settings.harm_ratio * primary.high);
-  const double rate_rps = o.shadow.requests / std::max(o.interval_s, 1e-3);
+  const double seconds = o.measured_s > 0 ? o.measured_s : o.interval_s;
+  const double rate_rps = o.shadow.requests / std::max(seconds, 1e-3);
   if (failing || newest.low > may || all.low > may) {
     memory.proven_rps = failing ? 0 : std::min(memory.proven_rps, kWorseCut * rate_rps);
     memory.worse_rps = memory.worse_rps > 0 ? std::min(memory.worse_rps, rate_rps) : rate_rps;

@@ -61,6 +61,7 @@ SplitObservation Observe(const LearnInput& in, const Shadow& shadow, const Accou
   o.since_change_s =
       static_cast<double>(in.now_ms - std::max(shadow.since_ms, shadow.learned.changed_ms)) / 1'000;
   o.measured = m.known && m.seconds > 0;
+  o.measured_s = m.seconds;
   o.age_s = m.age_s;
   o.demand_rps = m.seconds > 0 ? (m.primary.requests + m.shadow.requests) / m.seconds : 0;
   o.source_load = load.now;

@@ -7,21 +7,12 @@
 #include <vector>
 
 #include "service/learn/split_log.h"
+#include "service/monitor/measures.h"
 #include "service/plan/plan.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
 namespace foreshadow {
-
-// An account's requests since the tick before.
-struct AccountMeasures {
-  bool known = false;
-  double age_s = 0;    // of the older side
-  double seconds = 0;  // that they are of
-  double warmth = 1;   // of the shadow, 0..1, as it says
-  Measured primary;
-  Measured shadow;
-};
 
 struct LearnInput {
   const Plan& plan;

@@ -21,6 +21,7 @@ struct Measured {
 struct SplitObservation {
   double split = 0;
   double interval_s = 10;      // between two decisions
+  double measured_s = 0;       // that the requests are of; 0 = interval_s
   double since_sharing_s = 0;  // how long the shadow has run: warmth
   double since_change_s = 0;   // of the split
   bool measured = false;       // a source of request measurements exists for this account

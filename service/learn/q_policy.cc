@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <utility>
 
+#include "models/file/hash.h"
+
 namespace foreshadow {
 namespace {
 
@@ -60,6 +62,12 @@ absl::StatusOr<QPolicy> QPolicy::Create(QCard card, const std::vector<Tensor>& t
   for (const absl::Status& status : statuses) {
     if (!status.ok()) return status;
   }
+  const std::string text = QCardToJson(card);
+  policy.fingerprint_ = models::HashOf(text.data(), text.size());
+  for (const Tensor& tensor : tensors) {
+    policy.fingerprint_ = models::HashOf(tensor.values.data(), tensor.values.size() * sizeof(float),
+                                         policy.fingerprint_);
+  }
   policy.card_ = std::move(card);
   return policy;
 }
@@ -99,7 +107,8 @@ SplitAction BestAllowed(const ActionValues& values, const GuardState& state) {
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {
   constexpr int64_t kCardBytesMax = 1 << 20;
   const auto named = [&](const std::string& file, const absl::Status& status) {
-    return absl::Status(status.code(), fmt::format("{}/{}: {}", folder, file, std::string(status.message())));
+    return absl::Status(status.code(),
+                        fmt::format("{}/{}: {}", folder, file, std::string(status.message())));
   };
   const auto text = models::ReadWholeFile(folder + "/card.json", kCardBytesMax);
   if (!text.ok()) return named("card.json", text.status());

@@ -42,12 +42,15 @@ class QPolicy {
   static absl::StatusOr<QPolicy> Create(QCard card, const std::vector<models::Tensor>& tensors);
 
   const QCard& card() const { return card_; }
+  // Of the card and the weights: another policy under the same version is told by it.
+  uint64_t fingerprint() const { return fingerprint_; }
   ActionValues Values(const SplitFeatures& features) const;
   // Within what it has seen, a tenth of the range more on both sides.
   bool Knows(const SplitObservation& observation, const SplitFeatures& features) const;
 
  private:
   QCard card_;
+  uint64_t fingerprint_ = 0;
   Eigen::MatrixXf first_, second_, heads_;  // heads: value, then advantages
   Eigen::VectorXf first_bias_, second_bias_, heads_bias_;
 };

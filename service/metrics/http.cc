@@ -102,6 +102,11 @@ class CppHttpServer : public HttpServer {
         }
       }
       families.push_back(ExpiryOfCertificates(settings_));
+      if (engine.traffic() != nullptr) {
+        for (prometheus::MetricFamily& family : MetricsOf(*engine.traffic())) {
+          families.push_back(std::move(family));
+        }
+      }
       response.set_content(prometheus::TextSerializer().Serialize(families),
                            "text/plain; version=0.0.4; charset=utf-8");
     });

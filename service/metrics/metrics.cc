@@ -55,7 +55,8 @@ MetricFamily ShadowsByState(const TickReport& report) {
       Family("foreshadow_shadows", "Shadows that are not gone, by state.", MetricType::Gauge);
   for (const ShadowState state :
        {ShadowState::kPlanned, ShadowState::kCreating, ShadowState::kWarm, ShadowState::kSharing,
-        ShadowState::kIdle, ShadowState::kDecommissioning, ShadowState::kFailed}) {
+        ShadowState::kIdle, ShadowState::kDecommissioning, ShadowState::kFailed,
+        ShadowState::kPromoting, ShadowState::kPromoted}) {
     const auto count = std::count_if(report.shadows.begin(), report.shadows.end(),
                                      [&](const Shadow& s) { return s.state == state; });
     Add(family, {{"state", Name(state)}}, static_cast<double>(count));
@@ -105,6 +106,36 @@ MetricFamily LossesByModel(const TickReport& report) {
   return family;
 }
 
+// What instances told of their requests since the tick before.
+void CountRequests(const std::vector<SideMeasure>& measures) {
+  static auto& requests = CounterOf("foreshadow_instance_requests_total",
+                                    "Requests that instances told of, by side and outcome.");
+  for (const SideMeasure& m : measures) {
+    const std::string side = m.shadow ? "shadow" : "primary";
+    const auto add = [&](const char* outcome, double count) {
+      if (count > 0) requests.Add({{"side", side}, {"outcome", outcome}}).Increment(count);
+    };
+    add("failed", m.failed);
+    add("slow", m.slow);
+    add("served", m.requests - m.failed - m.slow);
+  }
+}
+
+void CountMigrations(const TickReport& report) {
+  static auto& migrations = CounterOf("foreshadow_migrations_total",
+                                      "Shadows that were to become primaries, by how it ended.");
+  for (const Action& action : report.actions) {
+    const bool over = action.kind == ActionKind::kPromote && action.settled_ms == report.tick_ms;
+    if (over && action.state == ActionState::kDone)
+      migrations.Add({{"result", "done"}}).Increment();
+  }
+  for (const Shadow& shadow : report.shadows) {
+    if (shadow.migration.aborted_ms == report.tick_ms) {
+      migrations.Add({{"result", "called_off"}}).Increment();
+    }
+  }
+}
+
 }  // namespace
 
 const std::vector<double>& TimeBuckets() {
@@ -126,6 +157,8 @@ prometheus::Registry& Registry() {
 }
 
 void CountTick(const TickReport& report) {
+  CountRequests(report.measures);
+  CountMigrations(report);
   static auto& ticks = CounterOf("foreshadow_ticks_total", "Ticks that finished.").Add({});
   static auto& whole =
       HistogramOf("foreshadow_tick_seconds", "Time of a tick.").Add({}, TimeBuckets());
@@ -223,6 +256,33 @@ void CountRefused(std::string_view reason) {
   static auto& refused =
       CounterOf("foreshadow_security_refused_total", "Calls that security refused, by reason.");
   refused.Add({{"reason", std::string(reason)}}).Increment();
+}
+
+std::vector<MetricFamily> MetricsOf(const Traffic& traffic) {
+  const RouteCounts counts = traffic.Counts();
+  MetricFamily routes =
+      Family("foreshadow_routes", "Accounts by where their newest route leads.", MetricType::Gauge);
+  Add(routes, {{"to", "primary"}}, static_cast<double>(counts.primary));
+  Add(routes, {{"to", "both"}}, static_cast<double>(counts.shared));
+  Add(routes, {{"to", "shadow"}}, static_cast<double>(counts.shadow));
+  Add(routes, {{"to", "shadow_failed_over"}}, static_cast<double>(counts.failed_over));
+  double taken = 0, behind = 0, refusing = 0, cut_off = 0;
+  for (const router::Client& client : traffic.Clients()) {
+    ++(!client.connected         ? cut_off
+       : !client.refused.empty() ? refusing
+       : client.behind_ms > 0    ? behind
+                                 : taken);
+  }
+  MetricFamily clients = Family("foreshadow_route_clients",
+                                "Data-plane clients, by how far they have taken the newest routes.",
+                                MetricType::Gauge);
+  Add(clients, {{"state", "up_to_date"}}, taken);
+  Add(clients, {{"state", "behind"}}, behind);
+  Add(clients, {{"state", "refusing"}}, refusing);
+  Add(clients, {{"state", "cut_off"}}, cut_off);
+  return {std::move(routes), std::move(clients),
+          One("foreshadow_failovers_total", "Primaries that were ill and left at once.",
+              MetricType::Counter, static_cast<double>(counts.failovers))};
 }
 
 std::vector<MetricFamily> MetricsOf(const TickReport& report) {

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "service/router/traffic.h"
 #include "service/tick/types.h"
 
 namespace foreshadow::metrics {
@@ -53,6 +54,9 @@ void CountTurnedAway(std::string_view reason);
 
 // A call that security refused: "unauthenticated" or "denied".
 void CountRefused(std::string_view reason);
+
+// What is known of the traffic between ticks, as metric families.
+std::vector<prometheus::MetricFamily> MetricsOf(const Traffic& traffic);
 
 // What a report says, as metric families.
 std::vector<prometheus::MetricFamily> MetricsOf(const TickReport& report);

@@ -21,7 +21,25 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
     return {0, fmt::format("cell {} does not answer", target)};
   }
   if (shadow.failed_over) return {1, "its primary is ill"};
-  if (shadow.state == ShadowState::kPromoting) return {1, "it is about to become the primary"};
+  const Advice advice = AdviceFor(in.plan, shadow);
+  const PlanSettings& plan = in.plan_settings;
+  const double price = plan.gain_min + (shadow.split > 0 ? 0 : plan.move_cost);
+  const bool at_stake = advice.gain_next >= price;
+  const Decision staked = {
+      advice.split, fmt::format("cells {} and {} are expected to serve most so in the next step",
+                                source, target)};
+  const Migration& migration = shadow.migration;
+  if (shadow.state == ShadowState::kPromoting) {
+    // Within the guard rails nothing goes all at once; without them the next step comes first.
+    const bool railed = settings.policy == LearnPolicy::kQ && migration.measured;
+    if (at_stake && !railed && advice.split > shadow.wanted_split) return staked;
+    return {shadow.wanted_split, "it is about to become the primary, step by step"};
+  }
+  if (migration.aborted_ms == in.now_ms) {
+    return {migration.from, migration.reason.empty()
+                                ? "its migration is called off"
+                                : fmt::format("its migration is called off: {}", migration.reason)};
+  }
   const bool just_resumed = shadow.since_ms == in.now_ms;
   const double first = std::min(settings.first_split, settings.split_max);
   // Within the guard rails nothing goes all at once: a shadow gets what it has shown to carry.
@@ -29,14 +47,7 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
     if (just_resumed) return {first, "first share of the traffic"};
     return {std::clamp(shadow.wanted_split, 0.0, settings.split_max), shadow.learned.reason};
   }
-  const Advice advice = AdviceFor(in.plan, shadow);
-  const PlanSettings& plan = in.plan_settings;
-  const double price = plan.gain_min + (shadow.split > 0 ? 0 : plan.move_cost);
-  if (advice.gain_next >= price) {
-    return {advice.split, fmt::format("cells {} and {} are expected to serve most so in the next "
-                                      "step",
-                                      source, target)};
-  }
+  if (at_stake) return staked;
   if (just_resumed) return {first, "first share of the traffic"};
   // Traffic that comes home at the first quiet step goes out again at the next busy one.
   const bool held = shadow.split > 0 && in.now_ms - shadow.moved_ms < settings.hold_ms;
@@ -69,6 +80,16 @@ void Afford(const Outlook& in, const Shadow& shadow, RailsMemory& memory, Decisi
   memory.cores_left -= allowed * cores;
 }
 
+// What a migration found at the shadow is not forgotten at the next tick.
+void LimitAfterCallOff(const Outlook& in, const Shadow& shadow, Decision& decision) {
+  const Migration& m = shadow.migration;
+  const bool lately = !m.reason.empty() && in.now_ms - m.aborted_ms < in.settings.promote_after_ms;
+  if (!lately || shadow.failed_over || shadow.state != ShadowState::kSharing) return;
+  if (decision.split <= m.from) return;
+  decision = {m.from,
+              fmt::format("no more than before its migration was called off: {}", m.reason)};
+}
+
 }  // namespace
 
 void Route(const Outlook& in, const LearnSettings& settings, Decisions& decisions,
@@ -76,10 +97,13 @@ void Route(const Outlook& in, const LearnSettings& settings, Decisions& decision
   for (Shadow& shadow : decisions.shadows) {
     if (!Serves(shadow) || HasOpenAction(decisions, shadow)) continue;
     Decision decision = SplitOf(in, settings, shadow);
+    LimitAfterCallOff(in, shadow, decision);
     const bool lost = !in.reachable[shadow.target];
     if (decisions.paused && !lost) decision.split = shadow.split;
-    // What is lost or ill leaves at once.
-    if (!lost && !shadow.failed_over) Afford(in, shadow, decisions.rails, decision);
+    // What is lost or ill, or serves worse than it may, leaves at once.
+    const bool harmful =
+        shadow.migration.aborted_ms == in.now_ms && !shadow.migration.reason.empty();
+    if (!lost && !harmful && !shadow.failed_over) Afford(in, shadow, decisions.rails, decision);
     if (decision.split == shadow.split) continue;
     if (shadow.split == 0) shadow.moved_ms = in.now_ms;
     shadow.split = shadow.wanted_split = decision.split;

@@ -43,12 +43,15 @@ Choice Choose(const Situation& in) {
   Choice choice;
   const Candidate* primary = PrimaryOf(in, choice.alert);
   if (!choice.alert.empty()) return choice;
-  const bool shadow_serves = Runs(in.shadow) && in.shadow.instance->serving;
+  // One that has just been made the primary, before the plan has heard of it.
+  const bool is_primary = primary != nullptr && primary->instance == in.shadow.instance;
+  const bool shadow_serves = !is_primary && Runs(in.shadow) && in.shadow.instance->serving;
   const bool primary_ill = primary != nullptr && !Runs(*primary);
   choice.primary_ill = primary_ill;
   Route route;
   route.account = in.account->id;
   route.stateful = in.account->stateful;
+  route.epoch = in.epoch;
   if (primary != nullptr) route.primary = SideOf(*in.fleet, *primary->instance);
   if (shadow_serves) {
     route.shadow = SideOf(*in.fleet, *in.shadow.instance);

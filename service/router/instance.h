@@ -17,6 +17,7 @@ struct LoadTotals {
   int64_t read_ms = 0;  // when the server was told, wall clock
   uint64_t requests_count = 0;
   uint64_t errors_count = 0;
+  uint32_t in_flight_count = 0;  // now
   double warmth = 1;
   LatencySketch latency;
 };

@@ -22,9 +22,9 @@ int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-bool Counts(ShadowState state) {
+bool MayServe(ShadowState state) {
   return state == ShadowState::kWarm || state == ShadowState::kSharing ||
-         state == ShadowState::kIdle;
+         state == ShadowState::kIdle || state == ShadowState::kPromoting;
 }
 
 uint64_t Since(uint64_t now, uint64_t before) { return now >= before ? now - before : now; }
@@ -87,19 +87,24 @@ void Steering::Registered(std::shared_ptr<const Fleet> fleet) {
   Apply([&](std::set<std::string>& touched) { TakeFleet(std::move(fleet), touched); });
 }
 
-void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Shadow>& shadows) {
+void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Shadow>& shadows,
+                       const std::vector<RouteEpoch>& epochs) {
   Apply([&](std::set<std::string>& touched) {
     TakeFleet(std::move(fleet), touched);
     std::set<std::string> has_shadow;
     for (const Shadow& shadow : shadows) {
-      if (!Counts(shadow.state)) continue;
+      if (!MayServe(shadow.state)) continue;
       const std::string& id = fleet_->accounts[shadow.account].id;
       AccountState& state = accounts_[id];
       has_shadow.insert(id);
       state.shadow = shadow.instance_id;
-      state.split = shadow.state == ShadowState::kSharing ? shadow.split : 0;
+      state.split = shadow.split;  // 0 while it is paused
       state.failed_over_decided = shadow.failed_over;
       touched.insert(id);
+    }
+    for (const RouteEpoch& of : epochs) {
+      const std::string& id = fleet_->accounts[of.account].id;
+      if (std::exchange(accounts_[id].epoch, of.epoch) != of.epoch) touched.insert(id);
     }
     for (auto& [id, state] : accounts_) {
       if (state.shadow.empty() || has_shadow.contains(id)) continue;
@@ -190,6 +195,7 @@ void Steering::Choose(const std::string& account, Todo& todo) {
     in.shadow = {&shadow->second.instance, shadow->second.ill};
   }
   in.split = state.split;
+  in.epoch = state.epoch;
   const Clock::time_point now = Clock::now();
   in.held = state.failed_over && now < state.hold_until;
   Choice choice = router::Choose(in);
@@ -226,6 +232,7 @@ void Steering::FailOver(const std::string& account, AccountState& state, const s
                         Todo& todo) {
   const Clock::time_point now = Clock::now();
   if (std::exchange(state.failed_over, true)) return;
+  ++failovers_count_;
   const auto hold = std::chrono::milliseconds(settings_.failback_hold_ms);
   if (now - state.failed_at > kCalmHolds * hold) state.failovers_count = 0;
   ++state.failovers_count;
@@ -251,7 +258,23 @@ RouteUpdate Steering::All() const {
   return all;
 }
 
+// By account: of those whose traffic is all to go to the shadow. Somebody waits for their clients.
+std::unordered_map<std::string, double> Steering::ClientsBehind() const {
+  std::unordered_map<std::string, double> behind;
+  const std::lock_guard order(order_mutex_);
+  if (router_ == nullptr) return behind;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, state] : accounts_) {
+      if (!state.shadow.empty() && state.split >= 1) behind[id] = 0;
+    }
+  }
+  for (auto& [id, count] : behind) count = router_->ReachOf(id).behind_count;
+  return behind;
+}
+
 std::vector<SideMeasure> Steering::TakeMeasures() {
+  const std::unordered_map<std::string, double> behind = ClientsBehind();
   const std::lock_guard lock(mutex_);
   const int64_t now_ms = NowMs();
   std::vector<SideMeasure> measures;
@@ -273,6 +296,10 @@ std::vector<SideMeasure> Steering::TakeMeasures() {
     measure.p50_ms = latency.QuantileUs(0.5) / 1'000;
     measure.p99_ms = latency.QuantileUs(0.99) / 1'000;
     measure.warmth = now.warmth;
+    measure.in_flight = now.in_flight_count;
+    if (const auto it = behind.find(measure.account); it != behind.end()) {
+      measure.clients_behind = it->second;
+    }
     measures.push_back(std::move(measure));
     watched.taken = now;
   }
@@ -307,6 +334,21 @@ std::vector<std::string> Steering::Alerts() const {
 std::vector<Client> Steering::Clients() const {
   const std::lock_guard order(order_mutex_);
   return router_ == nullptr ? std::vector<Client>() : router_->Clients();
+}
+
+RouteCounts Steering::Counts() const {
+  const std::lock_guard lock(mutex_);
+  RouteCounts counts;
+  counts.failovers = failovers_count_;
+  for (const auto& [id, state] : accounts_) {
+    if (!state.has_route) continue;
+    const double split = state.route.split;
+    ++(state.failed_over ? counts.failed_over
+       : split <= 0      ? counts.primary
+       : split < 1       ? counts.shared
+                         : counts.shadow);
+  }
+  return counts;
 }
 
 void Steering::Run() {
@@ -353,6 +395,9 @@ void Steering::ProbeSilentCells() {
       watched.failed_probes = answers ? 0 : watched.failed_probes + 1;
       const bool ill = watched.failed_probes >= kFailedProbes;
       if (watched.ill == ill || watched.by_errors) return;
+      if (ill)
+        spdlog::warn("{} of account {} does not answer, nor does its agent", i,
+                     watched.instance.account);
       watched.ill = ill;
       touched.insert(watched.instance.account);
     });
@@ -371,6 +416,10 @@ void Steering::LookAtErrors(Watched& watched, Clock::time_point now) {
   }
   watched.looked = load;
   if (burst_of_clients || burst_of_itself) {
+    if (!watched.ill) {
+      spdlog::warn("{} of account {} answers with errors, {} say", watched.instance.id,
+                   watched.instance.account, burst_of_clients ? "its clients" : "its own totals");
+    }
     watched.ill = watched.by_errors = true;
     watched.ill_until = now + std::chrono::milliseconds(settings_.failback_hold_ms);
   } else if (watched.by_errors && now >= watched.ill_until) {

@@ -47,7 +47,8 @@ class Steering : public Traffic {
   void SetRouter(TrafficRouter* router);
 
   void Registered(std::shared_ptr<const Fleet> fleet) override;
-  void Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Shadow>& shadows) override;
+  void Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Shadow>& shadows,
+               const std::vector<RouteEpoch>& epochs) override;
   // All instances of a cell, or those that changed.
   void AgentSays(int32_t cell, bool whole, const std::vector<Instance>& instances,
                  const std::vector<std::string>& gone);
@@ -60,6 +61,7 @@ class Steering : public Traffic {
   std::vector<SideMeasure> TakeMeasures() override;
   std::vector<std::string> Alerts() const override;
   std::vector<Client> Clients() const override;
+  RouteCounts Counts() const override;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -79,6 +81,7 @@ class Steering : public Traffic {
     std::set<std::string> primaries;  // ids
     std::string shadow;               // id of the one decided; "" = none
     double split = 0;
+    uint64_t epoch = 1;
     bool failed_over_decided = false;  // the plan knows
     bool failed_over = false;
     bool ill = false;  // the primary, as last chosen
@@ -105,6 +108,7 @@ class Steering : public Traffic {
   void PutInstance(const Instance& instance, std::set<std::string>& touched);
   void RemoveInstance(const std::string& id, std::set<std::string>& touched);
   void LookAtErrors(Watched& watched, Clock::time_point now);
+  std::unordered_map<std::string, double> ClientsBehind() const;
   // Changes what is known by `change`, chooses the accounts it touches anew, hands on what came of
   // it.
   void Apply(const std::function<void(std::set<std::string>& touched)>& change);
@@ -127,6 +131,7 @@ class Steering : public Traffic {
   std::set<int32_t> heard_;   // cells whose agent has spoken since the start
   std::set<int32_t> silent_;  // cells whose agent does not answer now
   bool complete_ = false;     // and the router knows
+  uint64_t failovers_count_ = 0;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -86,6 +86,33 @@ grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
   return grpc::Status(grpc::StatusCode::INTERNAL, "unknown action");
 }
 
+grpc::Status Fence(v1::CellController::Stub& stub, const Action& action, bool lift) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  v1::FencePrimaryRequest request;
+  request.set_account_id(action.account);
+  request.set_epoch(action.epoch);
+  request.set_lift(lift);
+  v1::FencePrimaryResponse response;
+  return stub.FencePrimary(&context, request, &response);
+}
+
+// The old primary takes no more writes before the new one is made: of a promotion that does not
+// come about it takes them again.
+grpc::Status PromoteFenced(v1::CellController::Stub& target, v1::CellController::Stub& source,
+                           const Action& action) {
+  grpc::Status status = Fence(source, action, /*lift=*/false);
+  if (status.ok()) status = Carry(target, action);
+  if (!status.ok()) {
+    const grpc::Status lifted = Fence(source, action, /*lift=*/true);
+    if (!lifted.ok()) {
+      spdlog::error("the fence of account {} in cell {} cannot be lifted: {}", action.account,
+                    action.source_cell, lifted.error_message());
+    }
+  }
+  return status;
+}
+
 class CellFleet : public CellHands {
  public:
   CellFleet(const std::vector<CellConfig>& cells,
@@ -141,20 +168,29 @@ class CellFleet : public CellHands {
   void CarryOut(const Action& action) {
     const std::string& where =
         action.kind == ActionKind::kRetire ? action.source_cell : action.target_cell;
-    const auto cell = std::find_if(cells_.begin(), cells_.end(),
-                                   [&](const CellConfig& c) { return c.cell.id == where; });
+    v1::CellController::Stub* stub = StubOf(where);
+    v1::CellController::Stub* source = action.epoch != 0 ? StubOf(action.source_cell) : nullptr;
     Outcome outcome{action.id, false, true, ""};
-    if (cell == cells_.end() || stubs_[cell - cells_.begin()] == nullptr) {
+    if (stub == nullptr) {
       outcome.message = fmt::format("cell {} has no agent configured", where);
     } else {
-      const grpc::Status status = Carry(*stubs_[cell - cells_.begin()], action);
+      const grpc::Status status =
+          source != nullptr ? PromoteFenced(*stub, *source, action) : Carry(*stub, action);
       outcome.done = status.ok();
       outcome.final = IsFinal(status.error_code());
       if (!status.ok()) {
-        outcome.message = fmt::format("{} said: {}", cell->agent, status.error_message());
+        outcome.message = fmt::format("the agent of {} said: {}", where, status.error_message());
       }
     }
     engine_.Tell(outcome);
+  }
+
+  // Null: no such cell, or no agent of it.
+  v1::CellController::Stub* StubOf(const std::string& cell) const {
+    for (size_t c = 0; c < cells_.size(); ++c) {
+      if (cells_[c].cell.id == cell) return stubs_[c].get();
+    }
+    return nullptr;
   }
 
   void Ask(size_t cell) {

@@ -35,6 +35,7 @@ router::LoadTotals FromProto(const v1::Load& load) {
   totals.read_ms = NowMs();
   totals.requests_count = load.requests_count();
   totals.errors_count = load.errors_count();
+  totals.in_flight_count = load.in_flight_count();
   totals.warmth = std::clamp(load.warmth(), 0.0, 1.0);
   for (int b = 0; b < load.latency_bucket_size(); ++b) {
     const auto bucket = std::min<uint32_t>(load.latency_bucket(b), LatencySketch::kBuckets - 1);

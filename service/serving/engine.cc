@@ -134,7 +134,8 @@ void Engine::Start(Hands* hands, ModelSource* source, Traffic* traffic) {
   hands_ = hands;
   source_ = source;
   traffic_ = traffic;
-  if (traffic_ != nullptr) traffic_->Decided(fleet(), state_->decisions.shadows);
+  if (traffic_ != nullptr)
+    traffic_->Decided(fleet(), state_->decisions.shadows, state_->decisions.epochs);
   if (config_.clock == Clock::kWall) thread_ = std::thread([this] { RunWallClock(); });
 }
 
@@ -570,7 +571,9 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
     const std::lock_guard lock(mutex_);
     before.swap(report_);
   }
-  if (traffic_ != nullptr) traffic_->Decided((*report)->fleet, (*report)->shadows);
+  if (traffic_ != nullptr) {
+    traffic_->Decided((*report)->fleet, (*report)->shadows, state_->decisions.epochs);
+  }
   const std::string& split_log = settings.learn.log;
   if (!split_log.empty()) {
     // To learn from, not to act by: what cannot be written is lost, and said.

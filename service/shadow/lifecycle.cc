@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "kernels/check.h"
+#include "service/shadow/migrate.h"
 
 namespace foreshadow {
 namespace {
@@ -67,6 +68,20 @@ bool MayGiveUp(ActionKind kind) {
   return kind == ActionKind::kCreate || kind == ActionKind::kResume || kind == ActionKind::kPromote;
 }
 
+uint64_t EpochOf(int32_t account, const Decisions& decisions) {
+  const auto it = std::ranges::find(decisions.epochs, account, &RouteEpoch::account);
+  return it == decisions.epochs.end() ? 1 : it->epoch;
+}
+
+void SetEpoch(int32_t account, uint64_t epoch, Decisions& decisions) {
+  const auto it = std::ranges::find(decisions.epochs, account, &RouteEpoch::account);
+  if (it == decisions.epochs.end()) {
+    decisions.epochs.push_back({account, epoch});
+  } else {
+    it->epoch = epoch;
+  }
+}
+
 void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions& decisions,
             Changes& changes) {
   Action& action = e.action;
@@ -86,6 +101,7 @@ void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions&
       Account account = in.fleet.accounts[shadow->account];
       account.cell = shadow->target;
       changes.moved.push_back(std::move(account));
+      if (action.epoch != 0) SetEpoch(shadow->account, action.epoch, decisions);
     }
     // One that vanished meanwhile stays failed.
     const ShadowState next = After(action, shadow->state);
@@ -102,6 +118,7 @@ void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions&
     if (shadow != nullptr) {
       // One that cannot be promoted goes on as a shadow.
       const bool serves = action.kind == ActionKind::kPromote;
+      if (serves) CallOffMigration("", in.now_ms, *shadow);
       Enter(*shadow, serves ? ShadowState::kSharing : ShadowState::kFailed, in.now_ms);
     }
     changes.alerts.push_back(
@@ -180,9 +197,10 @@ void FailOver(const Moment& in, const Command& command, Decisions& decisions, Ch
   for (Shadow& shadow : decisions.shadows) {
     if (in.fleet.accounts[shadow.account].id != command.account) continue;
     const bool runs = shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kIdle ||
-                      shadow.state == ShadowState::kSharing;
+                      shadow.state == ShadowState::kSharing ||
+                      shadow.state == ShadowState::kPromoting;
     if (!runs) continue;
-    if (shadow.state != ShadowState::kSharing) Enter(shadow, ShadowState::kSharing, in.now_ms);
+    if (!Serves(shadow)) Enter(shadow, ShadowState::kSharing, in.now_ms);
     shadow.failed_over = true;
     shadow.split = shadow.wanted_split = 1;
     Explanation e =
@@ -282,13 +300,60 @@ bool IdleTooLong(const Outlook& in, const Shadow& shadow) {
   return shadow.idle_since_ms != 0 && in.now_ms - shadow.idle_since_ms >= in.settings.idle_ms;
 }
 
+// No rail holds back what is not urgent.
+bool MayBegin(const Outlook& in, const Shadow& shadow) {
+  return ModeOf(in.rails, shadow.account, shadow.target) == Mode::kAct &&
+         BarOf(in.rails, shadow.account, shadow.target).least == Urgency::kRoutine;
+}
+
 // Traffic has been there for a while, and the account is better off there.
 bool MayPromote(const Outlook& in, const Shadow& shadow) {
   return in.settings.promote_after_ms > 0 && shadow.split > 0 && shadow.moved_ms > 0 &&
-         in.now_ms - shadow.moved_ms >= in.settings.promote_after_ms &&
-         ModeOf(in.rails, shadow.account, shadow.target) == Mode::kAct &&
-         BarOf(in.rails, shadow.account, shadow.target).least == Urgency::kRoutine &&
-         in.reachable[shadow.target] && AdviceFor(in.plan, shadow).better_there;
+         in.now_ms - std::max(shadow.moved_ms, shadow.migration.aborted_ms) >=
+             in.settings.promote_after_ms &&
+         MayBegin(in, shadow) && in.reachable[shadow.target] &&
+         AdviceFor(in.plan, shadow).better_there;
+}
+
+void CallOff(const Outlook& in, const MigrationDecision& why, Shadow& shadow, Changes& changes) {
+  changes.alerts.push_back(fmt::format("account {} stays in cell {}: {}",
+                                       in.fleet.accounts[shadow.account].id,
+                                       in.fleet.cells[shadow.source].id, why.reason));
+  CallOffMigration(why.harmful ? why.reason : "", in.now_ms, shadow);
+  Enter(shadow, ShadowState::kSharing, in.now_ms);
+}
+
+void MoveToPrimary(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
+  const Account& account = in.fleet.accounts[shadow.account];
+  const std::string& target = in.fleet.cells[shadow.target].id;
+  const bool better = shadow.failed_over || AdviceFor(in.plan, shadow).better_there;
+  if (!in.reachable[shadow.target] || !better) {
+    // The shadow has done nothing wrong: it goes on with what it has.
+    shadow.migration.from = shadow.split;
+    CallOffMigration("", in.now_ms, shadow);
+    Enter(shadow, ShadowState::kSharing, in.now_ms);
+    return;
+  }
+  static const AccountMeasures kNone;
+  const AccountMeasures& measures =
+      in.measures.empty() ? kNone : in.measures[static_cast<size_t>(shadow.account)];
+  Shadow moved = shadow;
+  const MigrationDecision next =
+      Migrate({in.migrate, measures, in.slo_ms, in.now_ms, in.step_ms}, moved);
+  // A rail that has come up meanwhile holds the step, but no retreat.
+  if (next.turn != MigrationTurn::kCallOff && !shadow.failed_over && !MayBegin(in, shadow)) return;
+  shadow = std::move(moved);
+  if (next.turn == MigrationTurn::kCallOff) {
+    CallOff(in, next, shadow, changes);
+  } else if (next.turn == MigrationTurn::kHandOver) {
+    OpenAndRecord(in, shadow, ActionKind::kPromote,
+                  fmt::format("account {} is better off in cell {}", account.id, target), decisions,
+                  changes);
+    if (account.stateful && !shadow.failed_over) {
+      const uint64_t epoch = EpochOf(shadow.account, decisions) + 1;
+      decisions.open.back().action.epoch = changes.explanations.back().action.epoch = epoch;
+    }
+  }
 }
 
 void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
@@ -322,6 +387,7 @@ void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
         Enter(shadow, ShadowState::kDecommissioning, in.now_ms);
       } else if (MayPromote(in, shadow)) {
         Enter(shadow, ShadowState::kPromoting, in.now_ms);
+        BeginMigration(in.migrate, in.now_ms, shadow);
       } else if (!needed && shadow.split == 0 && in.now_ms > shadow.since_ms) {
         OpenAndRecord(in, shadow, ActionKind::kPause,
                       fmt::format("cell {} is out of danger", in.fleet.cells[shadow.source].id),
@@ -334,15 +400,7 @@ void MoveOn(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& ch
       Enter(shadow, ShadowState::kDecommissioning, in.now_ms);
       return;
     case ShadowState::kPromoting:
-      if (!in.reachable[shadow.target] || !AdviceFor(in.plan, shadow).better_there) {
-        Enter(shadow, ShadowState::kSharing, in.now_ms);
-      } else if (shadow.split >= 1 && in.now_ms > shadow.since_ms) {
-        OpenAndRecord(
-            in, shadow, ActionKind::kPromote,
-            fmt::format("account {} is better off in cell {}", in.fleet.accounts[shadow.account].id,
-                        in.fleet.cells[shadow.target].id),
-            decisions, changes);
-      }
+      MoveToPrimary(in, shadow, decisions, changes);
       return;
     case ShadowState::kPromoted:
       OpenAndRecord(in, shadow, ActionKind::kRetire, "its shadow has taken its place", decisions,

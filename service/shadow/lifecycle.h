@@ -5,10 +5,12 @@
 // docs/architecture.md has the table of states; Follows() is the same table as code.
 #pragma once
 
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "service/monitor/measures.h"
 #include "service/plan/plan.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -32,6 +34,9 @@ struct Outlook : Moment {
   const PlanSettings& plan_settings;
   const Rails& rails;
   const std::vector<Resources>& account_demand;  // [account] now
+  const MigrateSettings migrate = {};
+  std::span<const AccountMeasures> measures = {};  // [account]; empty = nothing is measured
+  double slo_ms = 400;
 };
 
 // What this stage and the next did: written to the audit log, then carried out.

@@ -62,6 +62,7 @@ json ToJson(const Action& a) {
           {"split", a.split},
           {"reserved", a.reserved},
           {"run", a.run},
+          {"epoch", a.epoch},
           {"decided_ms", a.decided_ms},
           {"settled_ms", a.settled_ms},
           {"retry_at_ms", a.retry_at_ms},
@@ -82,6 +83,7 @@ Action ActionFrom(const json& j) {
   j.at("split").get_to(a.split);
   j.at("reserved").get_to(a.reserved);
   a.run = j.value("run", false);  // not in what older versions wrote
+  a.epoch = j.value("epoch", uint64_t{0});
   j.at("decided_ms").get_to(a.decided_ms);
   j.at("settled_ms").get_to(a.settled_ms);
   j.at("retry_at_ms").get_to(a.retry_at_ms);
@@ -191,6 +193,36 @@ SplitMemory SplitMemoryFrom(const json& j) {
   return m;
 }
 
+json ToJson(const Migration& m) {
+  return {{"from", m.from},
+          {"step_since_ms", m.step_since_ms},
+          {"drain_since_ms", m.drain_since_ms},
+          {"measured", m.measured},
+          {"requests", m.requests},
+          {"failed", m.failed},
+          {"primary_requests", m.primary_requests},
+          {"primary_failed", m.primary_failed},
+          {"primary_p99_ms", m.primary_p99_ms},
+          {"aborted_ms", m.aborted_ms},
+          {"reason", m.reason}};
+}
+
+Migration MigrationFrom(const json& j) {
+  Migration m;
+  j.at("from").get_to(m.from);
+  j.at("step_since_ms").get_to(m.step_since_ms);
+  j.at("drain_since_ms").get_to(m.drain_since_ms);
+  j.at("measured").get_to(m.measured);
+  j.at("requests").get_to(m.requests);
+  j.at("failed").get_to(m.failed);
+  j.at("primary_requests").get_to(m.primary_requests);
+  j.at("primary_failed").get_to(m.primary_failed);
+  j.at("primary_p99_ms").get_to(m.primary_p99_ms);
+  j.at("aborted_ms").get_to(m.aborted_ms);
+  j.at("reason").get_to(m.reason);
+  return m;
+}
+
 json ToJson(const Shadow& s, const Fleet& fleet) {
   return {{"instance_id", s.instance_id},
           {"account", fleet.accounts[s.account].id},
@@ -205,7 +237,8 @@ json ToJson(const Shadow& s, const Fleet& fleet) {
           {"idle_since_ms", s.idle_since_ms},
           {"moved_ms", s.moved_ms},
           {"reserved", s.reserved},
-          {"learned", ToJson(s.learned)}};
+          {"learned", ToJson(s.learned)},
+          {"migration", ToJson(s.migration)}};
 }
 
 Shadow ShadowFrom(const json& j, const Ids& ids) {
@@ -224,6 +257,7 @@ Shadow ShadowFrom(const json& j, const Ids& ids) {
   s.moved_ms = j.value("moved_ms", int64_t{0});  // not in what older versions wrote
   j.at("reserved").get_to(s.reserved);
   if (j.contains("learned")) s.learned = SplitMemoryFrom(j.at("learned"));  // not in older ones
+  if (j.contains("migration")) s.migration = MigrationFrom(j.at("migration"));
   return s;
 }
 
@@ -429,6 +463,21 @@ std::vector<SettingChange> ChangesFrom(const json& j) {
   return changes;
 }
 
+json EpochsToJson(const std::vector<RouteEpoch>& epochs, const Fleet& fleet) {
+  json all = json::object();
+  for (const RouteEpoch& e : epochs) all[fleet.accounts[e.account].id] = e.epoch;
+  return all;
+}
+
+std::vector<RouteEpoch> EpochsFrom(const json& j, const Ids& ids) {
+  std::vector<RouteEpoch> epochs;
+  for (const auto& [account, epoch] : j.items()) {
+    const auto a = ids.accounts.find(account);
+    if (a != ids.accounts.end()) epochs.push_back({a->second, epoch.get<uint64_t>()});
+  }
+  return epochs;
+}
+
 json WatchesToJson(const std::vector<CellWatch>& watches, const Fleet& fleet) {
   json all = json::array();
   for (size_t c = 0; c < watches.size(); ++c) {
@@ -490,6 +539,7 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   if (j.contains("within_15")) d.within_15 = CalibrationFrom(j.at("within_15"));
   if (j.contains("within_60")) d.within_60 = CalibrationFrom(j.at("within_60"));
   d.changes = ChangesFrom(j.value("changes", json::array()));
+  d.epochs = EpochsFrom(j.value("epochs", json::object()), ids);
   j.at("last_tick_ms").get_to(d.last_tick_ms);
   j.at("paused").get_to(d.paused);
   return d;
@@ -519,6 +569,7 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"changes", ToJson(decisions.changes)},
               {"within_15", ToJson(decisions.within_15)},
               {"within_60", ToJson(decisions.within_60)},
+              {"epochs", EpochsToJson(decisions.epochs, fleet)},
               {"last_tick_ms", decisions.last_tick_ms},
               {"paused", decisions.paused}}
       .dump();

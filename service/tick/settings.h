@@ -59,6 +59,17 @@ struct ShadowSettings {
   int32_t attempts_max = 5;                // of one action
 };
 
+// How a shadow becomes the primary (service/shadow/migrate.h).
+struct MigrateSettings {
+  double step = 0.25;              // the split is raised by that much at a time
+  int64_t step_hold_ms = 60'000;   // least time at each step, however well it goes
+  int32_t samples_min = 100;       // requests at the shadow that judge a step
+  int64_t undecided_ms = 600'000;  // a step that is measured and not judged by then: rolled back
+  double error_share_max = 0.01;   // of the shadow's requests that may fail
+  double p99_ratio_max = 1.5;      // of the shadow's p99 to the primary's, beyond monitor.slo_ms
+  int64_t drain_ms = 30'000;       // the primary gets so long to answer what it has
+};
+
 enum class LearnPolicy : uint8_t {
   kAimd,  // the plain rule
   kQ,     // the learned policy within the guard rails, wherever requests are measured
@@ -144,6 +155,7 @@ struct Settings {
   PlanSettings plan;
   ShadowSettings shadow;
   RailSettings guard;
+  MigrateSettings migrate;
   RouteSettings route;
   LearnSettings learn;
   MonitorSettings monitor;

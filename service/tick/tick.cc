@@ -8,6 +8,7 @@
 #include "service/forecast/forecast.h"
 #include "service/ingest/absorb.h"
 #include "service/learn/learn.h"
+#include "service/monitor/measures.h"
 #include "service/monitor/monitor.h"
 #include "service/plan/plan.h"
 #include "service/rails/rails.h"
@@ -175,6 +176,8 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   state.fleet = AbsorbAccounts(changes.moved, state.fleet, state.account_index);
   const Fleet& fleet = *state.fleet;
   const Moment moment{fleet, state.reachable, settings.shadow, now_ms, step_ms, jitter_ms};
+  const std::vector<AccountMeasures> measures =
+      MeasuresOf(fleet, state.account_index, next.shadows, inbox.measures);
   clock.Done("ingest");
 
   // 2 history: the hot window
@@ -222,7 +225,9 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("plan");
 
   // 6 shadow
-  const Outlook outlook{moment, plan, demand, settings.plan, rails, of_accounts};
+  const Outlook outlook{moment,           plan,     demand,
+                        settings.plan,    rails,    of_accounts,
+                        settings.migrate, measures, settings.monitor.slo_ms};
   Advance(outlook, next, changes);
   next.rails.creations_left -= static_cast<double>(plan.reliefs.size());
   CoolDownGone(state.decisions.shadows, next.shadows, now_ms + settings.guard.cool_down_ms,
@@ -264,9 +269,10 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
              .fleet = fleet,
              .demand = demand,
              .account_demand = of_accounts,
-             .measures = {},
+             .measures = measures,
              .settings = settings.learn,
              .risk_threshold = settings.plan.risk_threshold,
+             .slo_ms = settings.monitor.slo_ms,
              .now_ms = now_ms,
              .step_ms = step_ms,
              .random = random},

@@ -112,6 +112,22 @@ struct SplitMemory {
   bool operator==(const SplitMemory&) const = default;
 };
 
+// How far a migration is: what service/shadow/migrate.h remembers of a shadow.
+struct Migration {
+  double from = 0;             // the split before, to go back to
+  int64_t step_since_ms = 0;   // of the step in force; 0 = no migration is under way
+  int64_t drain_since_ms = 0;  // 0 = the split is still being raised
+  bool measured = false;       // this migration has been
+  double requests = 0;         // at the shadow in this step
+  double failed = 0;
+  double primary_requests = 0;
+  double primary_failed = 0;
+  double primary_p99_ms = 0;  // the newest that rests on samples enough; 0 = none
+  int64_t aborted_ms = 0;     // the newest that was called off; 0 = none was
+  std::string reason;         // why it was
+  bool operator==(const Migration&) const = default;
+};
+
 struct Shadow {
   std::string instance_id;
   int32_t account = 0;
@@ -127,6 +143,7 @@ struct Shadow {
   int64_t moved_ms = 0;       // when traffic last began to come; 0 = never
   Resources reserved{};       // held for it in the target cell
   SplitMemory learned;
+  Migration migration;
 };
 
 // kRetire is told to the source cell, all others to the target's.
@@ -155,6 +172,9 @@ struct Action {
   double split = 0;
   Resources reserved{};
   bool run = false;  // kCreate: started at once, not left paused
+  // kPromote of a stateful account: of its route from then on. The old primary is fenced by it
+  // first; 0 = it is not.
+  uint64_t epoch = 0;
   int64_t decided_ms = 0;
   int64_t settled_ms = 0;  // 0 = open
   int64_t retry_at_ms = 0;
@@ -270,12 +290,20 @@ struct SettingChange {
 // A newer change of a key replaces the one before; without a value that one is taken back.
 void Take(const SettingChange& change, std::vector<SettingChange>& changes);
 
+// Of the route of an account that was handed over at least once; of all others it is 1.
+struct RouteEpoch {
+  int32_t account = 0;
+  uint64_t epoch = 1;
+  bool operator==(const RouteEpoch&) const = default;
+};
+
 // Everything a restart must not lose. Small: it is written whole at each tick.
 struct Decisions {
   std::vector<Shadow> shadows;     // all that are not gone, oldest first
   std::vector<Explanation> open;   // actions that wait or are intended, with their evidence
   std::vector<CellWatch> watches;  // [cell]
   std::vector<Origin> origins;     // of promoted accounts
+  std::vector<RouteEpoch> epochs;  // of stateful ones
   Scores scores;
   Evaluation evaluation;  // of the candidate model, if there is one
   DriftWatches drift;     // [signal]
@@ -339,7 +367,11 @@ struct SideMeasure {
   double slow = 0;      // answered, but not within monitor.slo_ms
   double p50_ms = 0;
   double p99_ms = 0;
-  double warmth = 1;  // 0..1, as it says
+  double warmth = 1;     // 0..1, as it says
+  double in_flight = 0;  // requests under way when it was last asked
+  // Clients that have not taken the newest route of its account; counted where all traffic is to go
+  // to the shadow, else 0.
+  double clients_behind = 0;
 };
 
 // What came in since the last tick. Samples and profiles are durable already.

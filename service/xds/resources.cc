@@ -27,6 +27,7 @@ using router::Side;
 
 constexpr const char* kEnvoyName = "http";
 constexpr const char* kAccountHeader = "x-foreshadow-account";
+constexpr const char* kEpochHeader = "x-foreshadow-epoch";
 constexpr int64_t kConnectTimeoutMs = 1'000;
 constexpr int64_t kCallTimeoutMs = 15'000;
 constexpr int kRetriesMax = 4;  // gRPC makes no more
@@ -307,6 +308,11 @@ std::vector<Resource> SharedResources(std::span<const Route* const> stateful,
     header->mutable_string_match()->set_exact(route->account);
     SetAction(true, options, *entry->mutable_route());
     SetWeighted(Plane::kEnvoy, *route, *entry->mutable_route());
+    // By which an instance tells the writes of an older route (docs/routing.md).
+    auto* epoch = entry->add_request_headers_to_add();
+    epoch->mutable_header()->set_key(kEpochHeader);
+    epoch->mutable_header()->set_value(std::to_string(route->epoch));
+    epoch->set_append_action(core::HeaderValueOption::OVERWRITE_IF_EXISTS_OR_ADD);
   }
   auto* entry = host->add_routes();
   entry->mutable_match()->set_prefix("/");

@@ -176,7 +176,10 @@ class Server : public XdsRouter {
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                                kClientPingMsMin);
     builder.SetMaxReceiveMessageSize(kRequestBytesMax);
-    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port_);
+    builder.AddListeningPort(
+        options_.listen,
+        options_.credentials != nullptr ? options_.credentials : grpc::InsecureServerCredentials(),
+        &port_);
     builder.RegisterService(&ads_);
     builder.RegisterService(loads_.get());
     server_ = builder.BuildAndStart();

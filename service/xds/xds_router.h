@@ -2,6 +2,8 @@
 // address of its own, from which gRPC's own client and Envoy take their routes.
 #pragma once
 
+#include <grpcpp/security/server_credentials.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,6 +26,7 @@ struct Load {
 struct Options {
   std::string listen;  // host:port; port 0: any free one
   ResourceOptions resources;
+  std::shared_ptr<grpc::ServerCredentials> credentials = nullptr;  // null: plain text
   // Called from any thread; must not block.
   std::function<void(const Load&)> load = nullptr;
 };

@@ -184,7 +184,7 @@ int Failover(int count) {
   router::Steering steering({}, 400, 2, std::move(hooks));
   auto server = xds::XdsRouter::Start({"127.0.0.1:0", {}}, steering.All());
   steering.SetRouter(server->get());
-  steering.Decided(fleet, shadows);
+  steering.Decided(fleet, shadows, {});
   const auto plain = grpc::InsecureChannelCredentials();
   rpc::CellWatch watch_a(0, a.address(), plain, steering);
   rpc::CellWatch watch_b(1, b.address(), plain, steering);

@@ -19,8 +19,8 @@ Outcome RunDemo(const std::string& folder, const std::string& hours) {
   const std::string summary = folder + "/summary.json";
   std::filesystem::remove(summary);
   const std::string log = folder + "/log-" + std::to_string(std::rand());
-  Process demo({std::string(FORESHADOW_BIN_DIR) + "/foreshadow", "demo", "--hours", hours,
-                "--summary", summary},
+  Process demo({std::string(FORESHADOW_BIN_DIR) + "/foreshadow", "demo", "--act", "night",
+                "--hours", hours, "--summary", summary},
                log);
   Outcome run;
   run.code = demo.Wait();
@@ -59,6 +59,22 @@ TEST_F(Demo, ForeseesAnOverloadAndShadowsItBeforeItComesTheSameEachTime) {
   const Outcome two = RunDemo(folder, "3.5");
   ASSERT_EQ(two.code, 0) << two.output;
   EXPECT_EQ(one.summary.at("plan_digest"), two.summary.at("plan_digest"));
+}
+
+// Real requests: what shadows are worth, and that neither a killed primary nor a migration loses
+// one.
+TEST_F(Demo, LosesNoRequestWhereNoneMayBeLost) {
+  const std::string summary = folder + "/traffic.json";
+  Process demo({std::string(FORESHADOW_BIN_DIR) + "/foreshadow", "demo", "--act", "traffic",
+                "--summary", summary},
+               folder + "/traffic.log");
+  ASSERT_EQ(demo.Wait(), 0) << demo.Output();
+  const auto rows = nlohmann::json::parse(ReadFile(summary)).at("traffic");
+  ASSERT_EQ(rows.size(), 4u);
+  for (const auto& row : rows) EXPECT_GT(row.at("requests").get<int>(), 5'000) << row;
+  EXPECT_LT(rows[1].at("p99_ms").get<double>(), rows[0].at("p99_ms").get<double>());
+  EXPECT_EQ(rows[2].at("failed"), 0);
+  EXPECT_EQ(rows[3].at("failed"), 0);
 }
 
 TEST_F(Demo, SaysWhatIsWrongWithItsData) {

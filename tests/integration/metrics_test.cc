@@ -126,7 +126,8 @@ TEST(ServerMetrics, CountsTicksSamplesAndCalls) {
 // promtool is Prometheus' own judge of names, help texts and types; it comes with script/setup.
 TEST(ServerMetrics, FollowsPrometheusConventions) {
   const TemporaryFolder folder;
-  RunningServer server(folder.path(), ConfigText(folder.path(), "", ""));
+  RunningServer server(folder.path(),
+                       ConfigText(folder.path(), "", "", "[xds]\nlisten = \"127.0.0.1:0\"\n"));
   Feed(server, 2);
   testing::WriteFile(folder.path() + "/metrics", Get(server, "/metrics"));
   testing::Process promtool(

@@ -12,6 +12,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/time/time.h"
+#include "envoy/service/discovery/v3/ads.grpc.pb.h"
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/security/access.h"
 #include "service/tls/credentials.h"
@@ -94,6 +95,40 @@ class SecurityTest : public ::testing::Test {
   const TemporaryFolder secrets_;
   Certificates certificates_{secrets_.path()};
 };
+
+// The port of the control plane asks for the same certificates and roles as the other one.
+TEST_F(SecurityTest, TheControlPlaneIsServedAsEverythingElse) {
+  const std::string port_file = folder_.path() + "/xds_port";
+  RunningServer server(folder_.path(), Mutual("required") + "[xds]\nlisten = \"127.0.0.1:0\"\n",
+                       {"--xds-port-file", port_file});
+  const std::string to = "127.0.0.1:" + std::to_string(std::stoi(ReadFile(port_file)));
+  const auto ask = [&](const tls::ClientFiles& files) {
+    const auto stub =
+        envoy::service::discovery::v3::AggregatedDiscoveryService::NewStub(ChannelTo(to, files));
+    grpc::ClientContext context;
+    SetDeadline(context);
+    const auto stream = stub->StreamAggregatedResources(&context);
+    envoy::service::discovery::v3::DiscoveryRequest request;
+    request.mutable_node()->set_id("asker");
+    request.set_type_url("type.googleapis.com/envoy.config.cluster.v3.Cluster");
+    stream->Write(request);
+    stream->WritesDone();
+    envoy::service::discovery::v3::DiscoveryResponse response;
+    while (stream->Read(&response)) continue;
+    return stream->Finish().error_code();
+  };
+  EXPECT_EQ(ask(certificates_.As("reader")), grpc::StatusCode::OK);
+  EXPECT_EQ(ask(certificates_.As("stranger")), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(ask(certificates_.As("forged")), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(ask({}), grpc::StatusCode::UNAVAILABLE) << "plain text";
+  certificates_.WriteIdentities("[\"ingest\"]");
+  grpc::StatusCode code = grpc::StatusCode::OK;
+  for (int i = 0; i < 100 && code == grpc::StatusCode::OK; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    code = ask(certificates_.As("reader"));
+  }
+  EXPECT_EQ(code, grpc::StatusCode::PERMISSION_DENIED) << "to follow routes is to read";
+}
 
 TEST_F(SecurityTest, CertificatesNameCallersAndRolesBindThem) {
   RunningServer server(folder_.path(), Mutual("required"));

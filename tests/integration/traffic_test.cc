@@ -7,11 +7,13 @@
 #include "tests/integration/running_agent.h"
 #include "tests/integration/story.h"
 #include "tests/integration/xds_clients.h"
+#include "tests/unit/service/fixed_policy.h"
 
 namespace foreshadow::testing {
 namespace {
 
 using std::chrono::steady_clock;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 class Traffic : public ::testing::Test {
@@ -30,12 +32,15 @@ class Traffic : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  void Serve(const std::string& listen = "127.0.0.1:0") {
-    const std::string more =
-        fmt::format("[route]\nfailback_hold_ms = 500\n[xds]\nlisten = \"{}\"\n", listen);
+  // `more` are tables of the configuration, `server` keys of [server].
+  void Serve(const std::string& listen = "127.0.0.1:0", const std::string& more = "",
+             const std::string& server = "") {
+    std::string config = ConfigText(
+        folder_, a_->address(), b_->address(),
+        fmt::format("{}[route]\nfailback_hold_ms = 500\n[xds]\nlisten = \"{}\"\n", more, listen));
+    config.replace(config.find("[tick]"), 0, server);
     server_ = std::make_unique<RunningServer>(
-        folder_, ConfigText(folder_, a_->address(), b_->address(), more),
-        std::vector<std::string>{"--xds-port-file", folder_ + "/xds_port"});
+        folder_, config, std::vector<std::string>{"--xds-port-file", folder_ + "/xds_port"});
     xds_port_ = std::stoi(ReadFile(folder_ + "/xds_port"));
   }
 
@@ -55,7 +60,10 @@ class Traffic : public ::testing::Test {
     }
     FAIL() << "no shadow shares";
   }
-  v1::Plan Tick() { return story_.Play(*server_, step_, step_ + 1).back(); }
+  v1::Plan Tick() {
+    ++step_;
+    return story_.Play(*server_, step_ - 1, step_).back();
+  }
 
   std::string folder_;
   std::unique_ptr<RunningAgent> a_, b_;
@@ -125,6 +133,78 @@ TEST_F(Traffic, TheServerMayBeKilledAndComeBack) {
   const auto counts = callers.Stop();
   EXPECT_EQ(counts.failed, 0) << counts.first_error;
   EXPECT_EQ(counts.by_instance.size(), 2u) << "both sides serve";
+}
+
+// What instances tell of their requests reaches the policy, what it decides the data plane; and all
+// of it can be done again from the journal, by the same policy only.
+TEST_F(Traffic, TheLearnedPolicyMovesTheSplitAndItsJournalIsTheSameAgain) {
+  const std::string registry = folder_ + "/registry";
+  const auto save = [](const std::string& folder, SplitAction action) {
+    ASSERT_TRUE(SaveQPolicy(folder + "/router", FixedCard("test-9"), FixedWeights(action)).ok());
+  };
+  save(registry, SplitAction::kToCeiling);
+  for (int i = 0; i < 10; ++i) a_->CreatePrimary(fmt::format("busy-{}", i));
+  Serve("127.0.0.1:0", "[learn]\npolicy = \"q\"\n",
+        fmt::format("journal_dir = \"{0}/journals\"\nmodel_dir = \"{1}\"\n", folder_, registry));
+  PlayUntilSharing();
+  const std::string account = shadow_.account_id();
+  ASSERT_TRUE(a_->WaitUntilServing("primary-" + account));
+  ASSERT_TRUE(b_->WaitUntilServing(shadow_.instance_id()));
+  UseControlPlane(xds_port_, "caller");
+  Callers callers(XdsChannel(account), 8);
+
+  uint64_t action = 0;
+  double split = 0;
+  for (int ticks = 0; ticks < 12 && action == 0; ++ticks) {
+    callers.WaitForCount(callers.count() + 1'000);
+    Sleep(1'200);  // agents tell totals once a second
+    const v1::Plan plan = Tick();
+    for (const v1::Action& a : plan.actions()) {
+      if (a.account_id() != account || a.kind() != v1::ACTION_KIND_SET_SPLIT) continue;
+      if (a.reason().find("policy test-9 values to-ceiling") == std::string::npos) continue;
+      if (a.split() <= shadow_.split()) continue;
+      action = a.id();
+      split = a.split();
+    }
+  }
+  ASSERT_NE(action, 0u) << server_->GetPlan().DebugString();
+  grpc::ClientContext context;
+  v1::ExplainRequest request;
+  request.set_action_id(action);
+  v1::Explanation explanation;
+  ASSERT_TRUE(server_->plans->Explain(&context, request, &explanation).ok());
+  EXPECT_THAT(explanation.words(), HasSubstr("policy test-9"));
+
+  // And the calls follow.
+  auto before = callers.counts().by_instance;
+  callers.WaitForCount(callers.count() + 5'000);
+  auto counts = callers.Stop();
+  EXPECT_EQ(counts.failed, 0) << counts.first_error;
+  const double taken = counts.by_instance[shadow_.instance_id()] - before[shadow_.instance_id()];
+  const double left = counts.by_instance["primary-" + account] - before["primary-" + account];
+  EXPECT_NEAR(taken / (taken + left), split, 0.05);
+  EXPECT_EQ(server_->Stop(), 0);
+
+  const auto replay = [&](const std::string& models, std::string& output) {
+    const std::string log = folder_ + "/replay.log";
+    std::filesystem::remove(log);
+    Process process({std::string(FORESHADOW_BIN_DIR) + "/foreshadow", "replay",
+                     folder_ + "/journals", "--json", "--models", models},
+                    log);
+    const int code = process.Wait();
+    output = process.Output();
+    return code;
+  };
+  std::string output;
+  EXPECT_EQ(replay(registry, output), 0) << output;
+  EXPECT_THAT(output, HasSubstr("\"identical\":true"));
+  const std::string other = folder_ + "/other";
+  save(other, SplitAction::kHold);
+  EXPECT_EQ(replay(other, output), 1);
+  EXPECT_THAT(output, AllOf(HasSubstr("split policy test-9 ("), HasSubstr("was recorded"),
+                            HasSubstr("not the same policy")));
+  EXPECT_EQ(replay(folder_ + "/none", output), 1);
+  EXPECT_THAT(output, AllOf(HasSubstr("split policy test-9 ("), HasSubstr("does not load")));
 }
 
 }  // namespace

@@ -98,7 +98,9 @@ class Callers {
     std::map<std::string, SteadyTime> last_start;  // by instance; "" = failed
   };
 
-  Callers(std::shared_ptr<grpc::Channel> channel, int callers) : channel_(std::move(channel)) {
+  Callers(std::shared_ptr<grpc::Channel> channel, int callers, bool write = false)
+      : channel_(std::move(channel)) {
+    request_.set_write(write);
     for (int i = 0; i < callers; ++i) threads_.emplace_back([this] { Call(); });
   }
   ~Callers() { Stop(); }
@@ -106,6 +108,10 @@ class Callers {
   int count() const { return count_; }
   void WaitForCount(int count) const {
     while (count_ < count) Sleep(1);
+  }
+  Counts counts() {
+    const std::lock_guard lock(mutex_);
+    return counts_;
   }
   Counts Stop() {
     stopping_ = true;
@@ -122,7 +128,7 @@ class Callers {
       context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
       v1::CallResponse response;
       const SteadyTime start = std::chrono::steady_clock::now();
-      const grpc::Status status = stub->Call(&context, v1::CallRequest(), &response);
+      const grpc::Status status = stub->Call(&context, request_, &response);
       ++count_;
       const std::lock_guard lock(mutex_);
       SteadyTime& last = counts_.last_start[status.ok() ? response.instance_id() : ""];
@@ -136,6 +142,7 @@ class Callers {
   }
 
   std::shared_ptr<grpc::Channel> channel_;
+  v1::CallRequest request_;
   std::atomic<bool> stopping_ = false;
   std::atomic<int> count_ = 0;
   std::mutex mutex_;

@@ -139,16 +139,28 @@ TEST_F(Xds, CutOverOfAStatefulAccountIsFenced) {
   EXPECT_EQ(fenced.epoch(), 2u);
   callers.WaitForCount(callers.count() + 200);
   EXPECT_EQ(callers.Stop().failed, 0);
-  for (const uint64_t epoch : {1, 2}) {
+  const auto write_of = [&](uint64_t epoch) {
     v1::CallRequest write;
     write.set_write(true);
     write.set_epoch(epoch);
     grpc::ClientContext call;
     v1::CallResponse response;
-    const grpc::Status status = primary_->stub->Call(&call, write, &response);
-    EXPECT_EQ(status.error_code(),
-              epoch == 1 ? grpc::StatusCode::FAILED_PRECONDITION : grpc::StatusCode::OK);
-  }
+    return primary_->stub->Call(&call, write, &response).error_code();
+  };
+  EXPECT_EQ(write_of(0), grpc::StatusCode::FAILED_PRECONDITION) << "of nobody knows which route";
+  EXPECT_EQ(write_of(1), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(write_of(2), grpc::StatusCode::OK);
+  // What did not come about is taken back, by its own epoch only.
+  const auto lift = [&](uint64_t epoch) {
+    grpc::ClientContext lifting;
+    fence.set_epoch(epoch);
+    fence.set_lift(true);
+    EXPECT_TRUE(primary_->stub->Fence(&lifting, fence, &fenced).ok());
+    return fenced.epoch();
+  };
+  EXPECT_EQ(lift(1), 2u);
+  EXPECT_EQ(lift(2), 0u);
+  EXPECT_EQ(write_of(0), grpc::StatusCode::OK);
 }
 
 // Proxyless Python: another version of gRPC than the server's, as its maintainers ship it.

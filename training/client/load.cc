@@ -37,11 +37,20 @@ LoadResult RunOpenLoop(const LoadOptions& options,
                        const std::function<void(int64_t, AnswerTo)>& begin) {
   Tally tally;
   const auto warm = static_cast<int64_t>(options.per_s * options.warm_up_s);
-  const auto counted = std::max<int64_t>(1, static_cast<int64_t>(options.per_s * options.seconds));
+  const double per_s_end = options.per_s_end > 0 ? options.per_s_end : options.per_s;
+  const double per_s_mean = (options.per_s + per_s_end) / 2;
+  const auto counted = std::max<int64_t>(1, static_cast<int64_t>(per_s_mean * options.seconds));
   const Clock::time_point start = Clock::now();
   const auto meant = [&](int64_t call) {
+    const auto n = static_cast<double>(call - warm);
+    // Of n = r t + s t^2 / 2, where the rate grows by s each second, the t.
+    const double growth = (per_s_end - options.per_s) / options.seconds;
+    const double at_s =
+        n <= 0 || growth == 0
+            ? n / options.per_s
+            : 2 * n / (options.per_s + std::sqrt(options.per_s * options.per_s + 2 * growth * n));
     return start + std::chrono::duration_cast<Clock::duration>(
-                       std::chrono::duration<double>(static_cast<double>(call) / options.per_s));
+                       std::chrono::duration<double>(at_s + options.warm_up_s));
   };
   double late_s = 0;
   for (int64_t call = 0; call < warm + counted; ++call) {
@@ -72,12 +81,12 @@ LoadResult RunOpenLoop(const LoadOptions& options,
   LoadResult result = std::move(tally.result);
   std::sort(result.latencies_ms.begin(), result.latencies_ms.end());
   result.calls = counted;
-  result.offered_per_s = options.per_s;
+  result.offered_per_s = per_s_mean;
   result.late_ms = 1e3 * late_s;
   const auto answered = static_cast<double>(result.latencies_ms.size());
   // Of n calls, n - 1 intervals lie between the first's beginning and the last's: one more is fair.
   const double took_s =
-      std::max(Seconds(tally.last - meant(warm)), static_cast<double>(counted) / options.per_s);
+      std::max(Seconds(tally.last - meant(warm)), static_cast<double>(counted) / per_s_mean);
   if (answered > 0) {
     result.achieved_per_s = answered / took_s;
     result.bytes_per_call = static_cast<double>(tally.bytes) / answered;

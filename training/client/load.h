@@ -11,7 +11,8 @@
 namespace foreshadow::training {
 
 struct LoadOptions {
-  double per_s = 1;      // calls
+  double per_s = 1;      // calls, at the beginning
+  double per_s_end = 0;  // at the end, in between along a line; 0 = the same
   double seconds = 1;    // of calls begun; those under way are waited for
   double warm_up_s = 0;  // first, and not counted
 };

@@ -15,12 +15,12 @@
 #include <thread>
 #include <toml.hpp>
 
-#include "foreshadow/v1/cell.grpc.pb.h"
 #include "training/client/client.h"
 #include "training/client/replay.h"
 #include "training/command.h"
 #include "training/demo/narrator.h"
-#include "training/demo/processes.h"
+#include "training/demo/running.h"
+#include "training/demo/traffic.h"
 #include "training/io/trace.h"
 
 namespace foreshadow::training {
@@ -37,27 +37,10 @@ std::atomic<bool> interrupted = false;
 struct Options {
   std::string data;
   std::string summary;
+  std::string act = "both";
   double hours = 0;
   bool serve = false;
 };
-
-// A folder of the run's own that goes with it.
-struct TemporaryFolder {
-  std::string path;
-
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "foreshadow-demo-XXXXXX").string();
-    if (mkdtemp(name.data()) != nullptr) path = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path.empty()) fs::remove_all(path, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-};
-
-fs::path ProgramFolder() { return fs::read_symlink("/proc/self/exe").parent_path(); }
 
 // data/bitbrains of the project: beside or above the program.
 std::string DefaultData() {
@@ -102,55 +85,16 @@ absl::StatusOr<std::vector<CellSpec>> ReadCells(const std::string& path) {
   }
 }
 
-// The agents and the server of one run; all end with it.
-struct Running {
-  std::vector<ChildProcess> agents;
-  std::vector<std::string> agent_addresses;
-  std::optional<ChildProcess> server;
-  std::string address;
-
-  // Instances outlive their agents, so they are told to go before these end.
-  ~Running() {
-    server.reset();
-    for (const std::string& agent : agent_addresses) {
-      const auto stub = v1::CellController::NewStub(
-          grpc::CreateChannel(agent, grpc::InsecureChannelCredentials()));
-      v1::ListInstancesResponse list;
-      grpc::ClientContext context;
-      stub->ListInstances(&context, {}, &list);
-      for (const v1::Instance& instance : list.instances()) {
-        v1::DestroyInstanceRequest request;
-        request.set_id(instance.id());
-        request.set_grace_ms(500);
-        v1::DestroyInstanceResponse response;
-        grpc::ClientContext destroy;
-        stub->DestroyInstance(&destroy, request, &response);
-      }
-    }
-  }
-};
-
 absl::Status StartAgents(const std::vector<CellSpec>& cells, const std::string& folder,
                          Running& running) {
-  const fs::path bin = ProgramFolder();
+  std::vector<AgentSpec> agents;
   for (const CellSpec& cell : cells) {
-    const std::string base = folder + "/" + cell.id;
-    auto agent = ChildProcess::Start(
-        {(bin / "foreshadow-cell").string(), "--cell", cell.id, "--state-dir", base, "--listen",
-         "127.0.0.1:0", "--port-file", base + ".port", "--cpu-cores",
-         fmt::format("{}", cell.cpu_cores), "--memory-bytes", fmt::format("{}", cell.memory_bytes),
-         "--", (bin / "foreshadow-instance").string(), "--memory-bytes",
-         fmt::format("{}", kInstanceMemoryBytes)},
-        base + ".log");
-    if (!agent.ok()) return agent.status();
-    running.agents.push_back(*std::move(agent));
+    agents.push_back({cell.id,
+                      cell.cpu_cores,
+                      cell.memory_bytes,
+                      {"--memory-bytes", fmt::format("{}", kInstanceMemoryBytes)}});
   }
-  for (size_t i = 0; i < cells.size(); ++i) {
-    const auto port = running.agents[i].WaitForPort(folder + "/" + cells[i].id + ".port");
-    if (!port.ok()) return port.status();
-    running.agent_addresses.push_back(fmt::format("127.0.0.1:{}", *port));
-  }
-  return absl::OkStatus();
+  return StartAgents(agents, folder, running);
 }
 
 absl::Status StartServer(const std::vector<CellSpec>& cells, int64_t step_ms,
@@ -165,17 +109,7 @@ absl::Status StartServer(const std::vector<CellSpec>& cells, int64_t step_ms,
     config +=
         fmt::format("[[cell]]\n{}agent = \"{}\"\n", cells[i].table, running.agent_addresses[i]);
   }
-  const std::string file = folder + "/foreshadowd.toml";
-  std::ofstream(file) << config;
-  auto server = ChildProcess::Start({(ProgramFolder() / "foreshadowd").string(), "--config", file,
-                                     "--port-file", folder + "/server.port"},
-                                    folder + "/server.log");
-  if (!server.ok()) return server.status();
-  running.server.emplace(*std::move(server));
-  const auto port = running.server->WaitForPort(folder + "/server.port");
-  if (!port.ok()) return port.status();
-  running.address = fmt::format("127.0.0.1:{}", *port);
-  return absl::OkStatus();
+  return StartServer(config, folder, running);
 }
 
 absl::Status Interrupted() { return absl::CancelledError("interrupted; all is stopped"); }
@@ -222,26 +156,28 @@ void PrintSummary(const Summary& s) {
   fmt::print("plan digest               {}\n", s.digest);
 }
 
-absl::Status WriteSummary(const Summary& s, const std::string& path) {
-  const nlohmann::ordered_json j = {
-      {"accounts", s.status.accounts_count()},
-      {"cells", s.cells},
-      {"ticks", s.scores.ticks()},
-      {"overloads", s.scores.overloads()},
-      {"overloads_foreseen", s.scores.overloads_foreseen()},
-      {"lead_minutes_median", s.scores.lead_minutes_median()},
-      {"warnings", s.scores.alarms()},
-      {"warnings_false", s.scores.alarms_false()},
-      {"overload_minutes_without", s.scores.overload_minutes_without()},
-      {"overload_minutes_with", s.scores.overload_minutes_with()},
-      {"shadows_created", s.scores.shadows_created()},
-      {"shadow_hours", s.scores.shadow_hours()},
-      {"forecast_mase", s.scores.forecast_mase()},
-      {"forecast_pinball_loss", s.scores.forecast_pinball_loss()},
-      {"plan_digest", s.digest},
-      {"replay_seconds", s.replay_seconds}};
+nlohmann::ordered_json ToJson(const Summary& s) {
+  return {{"accounts", s.status.accounts_count()},
+          {"cells", s.cells},
+          {"ticks", s.scores.ticks()},
+          {"overloads", s.scores.overloads()},
+          {"overloads_foreseen", s.scores.overloads_foreseen()},
+          {"lead_minutes_median", s.scores.lead_minutes_median()},
+          {"warnings", s.scores.alarms()},
+          {"warnings_false", s.scores.alarms_false()},
+          {"overload_minutes_without", s.scores.overload_minutes_without()},
+          {"overload_minutes_with", s.scores.overload_minutes_with()},
+          {"shadows_created", s.scores.shadows_created()},
+          {"shadow_hours", s.scores.shadow_hours()},
+          {"forecast_mase", s.scores.forecast_mase()},
+          {"forecast_pinball_loss", s.scores.forecast_pinball_loss()},
+          {"plan_digest", s.digest},
+          {"replay_seconds", s.replay_seconds}};
+}
+
+absl::Status WriteSummary(const nlohmann::ordered_json& summary, const std::string& path) {
   std::ofstream file(path);
-  file << j.dump(2) << '\n';
+  file << summary.dump(2) << '\n';
   file.close();
   return file ? absl::OkStatus()
               : absl::UnavailableError(fmt::format("--summary {}: cannot be written", path));
@@ -253,12 +189,9 @@ void Serve(const std::string& address) {
   while (!interrupted) std::this_thread::sleep_for(std::chrono::milliseconds(100));
 }
 
-absl::Status Run(const Options& options) {
-  struct sigaction action = {};
-  action.sa_handler = [](int) { interrupted = true; };
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-
+// The first act: a night of a real trace.
+absl::Status ReplayNight(const Options& options, const std::string& folder, Running& running,
+                         nlohmann::ordered_json& told) {
   const auto history = ReadTrace(options.data + "/history.csv.gz");
   if (!history.ok()) return history.status();
   const auto replay = ReadTrace(options.data + "/replay.csv.gz");
@@ -266,12 +199,8 @@ absl::Status Run(const Options& options) {
   const auto cells = ReadCells(options.data + "/cells.toml");
   if (!cells.ok()) return cells.status();
 
-  const TemporaryFolder folder;
-  if (folder.path.empty()) return absl::UnavailableError("no temporary folder can be made");
-  Running running;
-  if (absl::Status s = StartAgents(*cells, folder.path, running); !s.ok()) return s;
-  if (absl::Status s = StartServer(*cells, replay->step_ms, folder.path, running); !s.ok())
-    return s;
+  if (absl::Status s = StartAgents(*cells, folder, running); !s.ok()) return s;
+  if (absl::Status s = StartServer(*cells, replay->step_ms, folder, running); !s.ok()) return s;
   fmt::print("foreshadowd on {}, {} cells with an agent each, {} accounts\n", running.address,
              cells->size(), history->accounts.size());
 
@@ -302,10 +231,31 @@ absl::Status Run(const Options& options) {
   summary.cells = cells->size();
   summary.digest = narrator.digest();
   PrintSummary(summary);
+  told = ToJson(summary);
+  return absl::OkStatus();
+}
+
+absl::Status Run(const Options& options) {
+  struct sigaction action = {};
+  action.sa_handler = [](int) { interrupted = true; };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+
+  const TemporaryFolder folder;
+  if (folder.path.empty()) return absl::UnavailableError("no temporary folder can be made");
+  Running running;
+  nlohmann::ordered_json summary;
+  if (options.act != "traffic") {
+    absl::Status s = ReplayNight(options, folder.path, running, summary);
+    if (!s.ok()) return s;
+  }
+  absl::Status moved;
+  if (options.act != "night") moved = RunTraffic([] { return interrupted.load(); }, summary);
   if (!options.summary.empty()) {
     if (absl::Status s = WriteSummary(summary, options.summary); !s.ok()) return s;
   }
-  if (options.serve) Serve(running.address);
+  if (!moved.ok()) return moved;
+  if (options.serve && !running.address.empty()) Serve(running.address);
   return absl::OkStatus();
 }
 
@@ -313,11 +263,14 @@ absl::Status Run(const Options& options) {
 
 void AddDemo(CLI::App& app) {
   CLI::App* demo = app.add_subcommand(
-      "demo", "Replay a real trace through a real server and real cells, told as it happens");
+      "demo", "Replay a real trace through a real server and real cells, then send real requests");
   auto options = std::make_shared<Options>();
   demo->add_option("--data", options->data,
                    "Folder with history.csv.gz, replay.csv.gz and cells.toml");
   demo->add_option("--summary", options->summary, "Write the summary as JSON to this file");
+  demo->add_option("--act", options->act, "night: the trace; traffic: real requests, some 70 s")
+      ->check(CLI::IsMember({"both", "night", "traffic"}))
+      ->capture_default_str();
   demo->add_option("--hours", options->hours, "Replay only so many hours")
       ->check(CLI::PositiveNumber);
   demo->add_flag("--serve", options->serve, "Keep everything up at the end, until Ctrl-C");

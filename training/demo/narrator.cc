@@ -130,6 +130,14 @@ void Narrator::TellActions(const v1::Plan& plan) {
         fmt::print("{}    {} decommissioned: {}\n", Time(plan.tick_ms()), action.instance_id(),
                    action.reason());
         break;
+      case v1::ACTION_KIND_PROMOTE_SHADOW:
+        fmt::print("{}    {} is the primary of account {} now, in {}\n", Time(plan.tick_ms()),
+                   action.instance_id(), action.account_id(), action.target_cell());
+        break;
+      case v1::ACTION_KIND_RETIRE_PRIMARY:
+        fmt::print("{}    the old primary of account {} in {} is gone\n", Time(plan.tick_ms()),
+                   action.account_id(), action.source_cell());
+        break;
       case v1::ACTION_KIND_SET_SPLIT:
         sums[action.source_cell()].splits.push_back(action.split());
         break;

@@ -80,6 +80,13 @@ absl::StatusOr<int> ChildProcess::WaitForPort(const std::string& port_file) {
   return absl::UnavailableError(fmt::format("{} did not start: {}", name_, TailOf(log_path_)));
 }
 
+int ChildProcess::Wait() {
+  int status = 0;
+  if (pid_ > 0) waitpid(pid_, &status, 0);
+  pid_ = 0;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
 void ChildProcess::Stop() {
   if (pid_ <= 0) return;
   kill(pid_, SIGTERM);

@@ -22,6 +22,8 @@ class ChildProcess {
   // Waits for the file that a server writes its port to. An error tells the end of its log when it
   // ended instead.
   absl::StatusOr<int> WaitForPort(const std::string& port_file);
+  // Until it ends by itself; its exit code, or 128 + the signal that ended it.
+  int Wait();
   // SIGTERM, SIGKILL if that does not help within seconds. Idempotent.
   void Stop();
 

@@ -14,6 +14,7 @@
 #include "service/config/config.h"
 #include "service/journal/recorder.h"
 #include "service/journal/replay.h"
+#include "service/learn/q_policy.h"
 #include "training/command.h"
 #include "training/train/progress_bar.h"
 
@@ -106,6 +107,23 @@ absl::StatusOr<journal::ReplayModels> FindModels(const std::string& folder,
   return found;
 }
 
+absl::StatusOr<std::shared_ptr<const QPolicy>> FindSplitPolicy(const std::string& folder,
+                                                               const ModelId& recorded) {
+  const std::string what =
+      fmt::format("split policy {} was recorded, of {}/router", journal::Words(recorded), folder);
+  auto policy = LoadQPolicy(folder + "/router");
+  if (!policy.ok()) {
+    return absl::Status(
+        policy.status().code(),
+        fmt::format("{} it does not load: {}", what, std::string(policy.status().message())));
+  }
+  if (const ModelId found = journal::IdOf(&*policy); found != recorded) {
+    return absl::FailedPreconditionError(
+        fmt::format("{} {} was loaded: not the same policy", what, journal::Words(found)));
+  }
+  return std::make_shared<const QPolicy>(*std::move(policy));
+}
+
 std::string FolderOf(const Options& options, const journal::Start& start) {
   if (!options.models.empty()) return options.models;
   const auto config = ParseConfig(start.config, "journal");
@@ -174,6 +192,9 @@ absl::Status Run(const Options& options) {
     const std::string folder = FolderOf(options, (*reader)->start());
     replay.models = [&](const auto& recorded, const auto& candidate) {
       return FindModels(folder, recorded, candidate);
+    };
+    replay.split_policy = [&](const ModelId& recorded) {
+      return FindSplitPolicy(folder, recorded);
     };
     ProgressBar bar("replay");
     replay.ticked = [&](const journal::Reader& at, int64_t tick_ms) {

@@ -23,16 +23,18 @@ constexpr auto kStopGrace = std::chrono::seconds(2);
 constexpr int kHttpThreads = 64;  // each waits with its request
 constexpr const char* kEpochHeader = "x-foreshadow-epoch";
 
-// Writes by an older route are refused.
+// Once a fence is up, writes by an older route, or by who knows which, are refused.
 class Gate {
  public:
-  bool Admits(bool write, uint64_t epoch) const {
-    return !write || epoch == 0 || epoch >= epoch_.load();
-  }
+  bool Admits(bool write, uint64_t epoch) const { return !write || epoch >= epoch_.load(); }
   uint64_t Raise(uint64_t epoch) {
     uint64_t now = epoch_.load();
     while (epoch > now && !epoch_.compare_exchange_weak(now, epoch)) {
     }
+    return epoch_.load();
+  }
+  uint64_t Lift(uint64_t epoch) {
+    epoch_.compare_exchange_strong(epoch, 0);
     return epoch_.load();
   }
   uint64_t epoch() const { return epoch_.load(); }
@@ -126,7 +128,8 @@ class GrpcDoor : public v1::Workload::CallbackService {
   grpc::ServerUnaryReactor* Fence(grpc::CallbackServerContext* context,
                                   const v1::FenceRequest* request,
                                   v1::FenceResponse* response) override {
-    response->set_epoch(common_.gate.Raise(request->epoch()));
+    response->set_epoch(request->lift() ? common_.gate.Lift(request->epoch())
+                                        : common_.gate.Raise(request->epoch()));
     return Answer(context);
   }
 

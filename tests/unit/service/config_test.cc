@@ -384,6 +384,13 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(s.shadow.resume_lead_ms, d.shadow.resume_lead_ms);
   EXPECT_EQ(s.shadow.idle_ms, d.shadow.idle_ms);
   EXPECT_EQ(s.shadow.attempts_max, d.shadow.attempts_max);
+  EXPECT_EQ(s.migrate.step, d.migrate.step);
+  EXPECT_EQ(s.migrate.step_hold_ms, d.migrate.step_hold_ms);
+  EXPECT_EQ(s.migrate.samples_min, d.migrate.samples_min);
+  EXPECT_EQ(s.migrate.undecided_ms, d.migrate.undecided_ms);
+  EXPECT_EQ(s.migrate.error_share_max, d.migrate.error_share_max);
+  EXPECT_EQ(s.migrate.p99_ratio_max, d.migrate.p99_ratio_max);
+  EXPECT_EQ(s.migrate.drain_ms, d.migrate.drain_ms);
   EXPECT_EQ(s.learn.first_split, d.learn.first_split);
   EXPECT_EQ(s.learn.split_step, d.learn.split_step);
   EXPECT_EQ(s.learn.split_max, d.learn.split_max);

@@ -20,17 +20,20 @@ Decisions Some(const Fleet& fleet) {
   shadow.split = 0.3;
   shadow.wanted_split = 1.0 / 3;
   shadow.reserved = {1, 2, 3, 4};
+  shadow.migration = {0.5, 10, 20, true, 100, 1, 50, 2, 1.0 / 7, 30, "it failed"};
   d.shadows = {shadow};
   Explanation e;
   e.action.id = 9;
   e.action.kind = ActionKind::kPause;
   e.action.account = fleet.accounts[1].id;
+  e.action.epoch = 3;
   e.action.reason = "quotes \" and \n lines";
   e.risk.steps = 3;
   e.risk.p50 = {1, 2, 3};
   e.alternatives = {{"a", "b", "c"}};
   e.guard_rails = {"rail"};
   d.open = {e};
+  d.epochs = {{0, 3}, {1, 1ull << 60}};
   d.watches.resize(2);
   d.watches[1].warned_since_ms = 5;
   d.scores.lead_minutes = {5, 10};
@@ -76,6 +79,9 @@ TEST(DecisionsJson, RoundTripsBitForBit) {
   EXPECT_EQ(read->changes, Some(fleet).changes);
   EXPECT_EQ(read->within_60, Some(fleet).within_60);
   EXPECT_EQ(read->within_15, Calibration());
+  EXPECT_EQ(read->open[0].action.epoch, 3u);
+  EXPECT_EQ(read->shadows[0].migration, Some(fleet).shadows[0].migration);
+  EXPECT_EQ(read->epochs, Some(fleet).epochs);
 }
 
 TEST(DecisionsJson, NamesWhatNoLongerExists) {

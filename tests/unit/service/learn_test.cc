@@ -9,6 +9,7 @@
 #include "service/learn/reward.h"
 #include "service/route/route.h"
 #include "service/tick/decisions_json.h"
+#include "tests/unit/service/fixed_policy.h"
 #include "tests/unit/service/fleets.h"
 
 namespace foreshadow {
@@ -16,30 +17,7 @@ namespace {
 
 using ::testing::Contains;
 using ::testing::HasSubstr;
-
-// All weights zero but the biases: it always values one action most.
-std::shared_ptr<const QPolicy> PolicyThatWants(SplitAction action) {
-  QCard card;
-  card.hidden = 2;
-  card.version = "test-7";
-  card.interval_s_min = 1;
-  card.interval_s_max = 60;
-  card.feature_min.fill(-10);
-  card.feature_max.fill(10);
-  const auto tensor = [](const char* name, std::vector<int64_t> shape) {
-    int64_t count = 1;
-    for (const int64_t side : shape) count *= side;
-    return models::Tensor{name, shape, std::vector<float>(static_cast<size_t>(count))};
-  };
-  std::vector<models::Tensor> weights = {tensor("first.weight", {2, kSplitFeatures}),
-                                         tensor("first.bias", {2}),
-                                         tensor("second.weight", {2, 2}),
-                                         tensor("second.bias", {2}),
-                                         tensor("heads.weight", {1 + kSplitActions, 2}),
-                                         tensor("heads.bias", {1 + kSplitActions})};
-  weights.back().values[1 + static_cast<size_t>(action)] = 1;
-  return std::make_shared<const QPolicy>(*QPolicy::Create(card, weights));
-}
+using testing::PolicyThatWants;
 
 class LearnStage : public ::testing::Test {
  protected:
@@ -131,6 +109,25 @@ TEST_F(LearnStage, MeasurementsThatCeaseFreezeTheSplit) {
   EXPECT_EQ(records[0].policy, "aimd");
   EXPECT_EQ(records[0].cost, -1);
   EXPECT_THAT(records[0].reason, HasSubstr("stale"));
+}
+
+// Its rate is what counts, and a tick that came late saw more requests.
+TEST_F(LearnStage, RequestsCountByTheTimeThatTheyAreOf) {
+  settings.learned = PolicyThatWants(SplitAction::kToCeiling);
+  measures[0].seconds = 20;
+  Step();
+  EXPECT_DOUBLE_EQ(shadows[0].wanted_split, 0.4);  // twice 10 of 50 requests/s
+}
+
+TEST(SplitPolicy, IsToldFromAnotherOfItsVersionByItsFingerprint) {
+  EXPECT_EQ(PolicyThatWants(SplitAction::kHold)->fingerprint(),
+            PolicyThatWants(SplitAction::kHold)->fingerprint());
+  EXPECT_NE(PolicyThatWants(SplitAction::kHold)->fingerprint(),
+            PolicyThatWants(SplitAction::kZero)->fingerprint());
+  QCard card = testing::FixedCard("test-7");
+  card.feature_max[3] = 2;
+  const auto other = QPolicy::Create(card, testing::FixedWeights(SplitAction::kHold));
+  EXPECT_NE(other->fingerprint(), PolicyThatWants(SplitAction::kHold)->fingerprint());
 }
 
 TEST_F(LearnStage, WithoutAnyMeasurementTheRuleDecides) {

@@ -58,7 +58,8 @@ class Lifecycle : public ::testing::Test {
     Rails rails = testing::RailsOf(fleet, guard, settings.mode);
     const std::vector<Resources> account_demand(fleet.accounts.size(), Resources{cores});
     rails.all = bar;
-    const Outlook outlook{moment, plan, demand, plan_settings, rails, account_demand};
+    const Outlook outlook{moment,  plan,     demand, plan_settings, rails, account_demand,
+                          migrate, measures, 400};
     Advance(outlook, decisions, changes);
     plan.reliefs.clear();
     Route(outlook, learn, decisions, changes);
@@ -100,6 +101,8 @@ class Lifecycle : public ::testing::Test {
   RailSettings guard;
   Bar bar;
   double cores = 4;  // that each account uses now
+  MigrateSettings migrate;
+  std::vector<AccountMeasures> measures;
   Plan plan;
   std::vector<CellDemand> demand;
   Decisions decisions;
@@ -401,8 +404,11 @@ TEST_F(Lifecycle, PromotionSwapsTheRoles) {
   ASSERT_EQ(shadow().state, ShadowState::kPromoting);
   EXPECT_EQ(shadow().split, 1);
   Tick();
+  EXPECT_TRUE(decisions.open.empty()) << "the old primary still answers";
+  Tick();
   ASSERT_EQ(decisions.open.size(), 1u);
   EXPECT_EQ(decisions.open[0].action.kind, ActionKind::kPromote);
+  EXPECT_EQ(decisions.open[0].action.epoch, 0u) << "a stateless account needs no fence";
   EXPECT_EQ(fleet.accounts[0].cell, 0);
   Changes changes = Tick({Done()}, {{1, true, {}}});  // no longer listed as a shadow
   ASSERT_EQ(changes.moved.size(), 1u);
@@ -417,6 +423,102 @@ TEST_F(Lifecycle, PromotionSwapsTheRoles) {
   Tick({Done()});
   EXPECT_TRUE(decisions.shadows.empty());
   EXPECT_EQ(fleet.accounts[0].cell, 1);
+}
+
+// A quarter at a time, whatever the plan would give; what the shadow then does badly sends all
+// back.
+TEST_F(Lifecycle, AMigrationGoesStepByStepAndBackToWhereItBegan) {
+  AccountMeasures m;
+  m.known = true;
+  m.seconds = 300;
+  m.primary = m.shadow = {.requests = 1'000, .p50_ms = 5, .p99_ms = 20};
+  measures = {m};
+  Share();
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && shadow().state != ShadowState::kPromoting; ++i) {
+    decisions.shadows[0].wanted_split = 0.1;  // what learning asks for
+    Tick();
+  }
+  ASSERT_EQ(shadow().state, ShadowState::kPromoting);
+  EXPECT_EQ(shadow().split, 0.25);
+  EXPECT_DOUBLE_EQ(shadow().migration.from, 0.1);
+  Tick();
+  EXPECT_EQ(shadow().split, 0.5);
+  measures[0].shadow.failed = 100;
+  const Changes changes = Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  EXPECT_DOUBLE_EQ(shadow().split, 0.1);
+  ASSERT_EQ(changes.alerts.size(), 1u);
+  EXPECT_NE(changes.alerts[0].find("account-0 stays in cell cell-0: 100 of"), std::string::npos)
+      << changes.alerts[0];
+  ASSERT_EQ(changes.explanations.size(), 1u);
+  EXPECT_NE(changes.explanations[0].action.reason.find("called off: 100 of"), std::string::npos);
+  // The plan alone does not see it and would give all; it is not forgotten.
+  Danger(5);
+  plan.advice["shadow-1"].better_there = true;
+  Tick();
+  EXPECT_DOUBLE_EQ(shadow().split, 0.1);
+  // A primary that is ill leaves no choice.
+  Tick({}, {}, {{Command::Kind::kFailedOver, 0, fleet.accounts[0].id, "its primary has ended"}});
+  EXPECT_EQ(shadow().split, 1);
+}
+
+// What is at stake in the coming step does not wait for the next one of a migration.
+TEST_F(Lifecycle, AMigrationGoesAtOnceWhereTheNextStepIsAtStake) {
+  Share();
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && shadow().state != ShadowState::kPromoting; ++i) Tick();
+  ASSERT_LT(shadow().split, 1);
+  Danger(5);
+  plan.advice["shadow-1"].better_there = true;
+  Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kPromoting);
+  EXPECT_EQ(shadow().split, 1);
+}
+
+// The shadow did nothing wrong: it keeps its share, and may be given more at once.
+TEST_F(Lifecycle, AMigrationThatIsNoLongerOfUseLeavesTheSplit) {
+  Share();
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && shadow().state != ShadowState::kPromoting; ++i) Tick();
+  Tick();
+  const double split = shadow().split;
+  ASSERT_GE(split, 0.5);
+  plan.advice["shadow-1"].better_there = false;
+  const Changes changes = Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  EXPECT_EQ(shadow().split, split);
+  EXPECT_TRUE(changes.alerts.empty());
+  Danger(5);
+  Tick();
+  EXPECT_EQ(shadow().split, 1);
+}
+
+TEST_F(Lifecycle, AStatefulAccountIsHandedOverWithTheNextEpoch) {
+  fleet.accounts[0].stateful = true;
+  decisions.epochs = {{0, 4}};
+  Share();
+  Danger(5);
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && decisions.open.empty(); ++i) Tick();
+  ASSERT_EQ(decisions.open.at(0).action.kind, ActionKind::kPromote);
+  EXPECT_EQ(decisions.open[0].action.epoch, 5u);
+  EXPECT_EQ(decisions.epochs[0].epoch, 4u) << "until it is done";
+  Tick({Done()});
+  EXPECT_EQ(decisions.epochs[0].epoch, 5u);
+}
+
+TEST_F(Lifecycle, AMigrationWhosePrimaryDiesIsHandedOverAtOnce) {
+  fleet.accounts[0].stateful = true;
+  Share();
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && shadow().state != ShadowState::kPromoting; ++i) Tick();
+  ASSERT_LT(shadow().split, 1);
+  Tick({}, {}, {{Command::Kind::kFailedOver, 0, fleet.accounts[0].id, "its primary has ended"}});
+  EXPECT_EQ(shadow().split, 1);
+  ASSERT_EQ(decisions.open.size(), 1u);
+  EXPECT_EQ(decisions.open[0].action.kind, ActionKind::kPromote);
+  EXPECT_EQ(decisions.open[0].action.epoch, 0u) << "nobody is there to be fenced";
 }
 
 TEST_F(Lifecycle, APromotionThatFailsLeavesAShadowThatServes) {
@@ -545,7 +647,14 @@ TEST(LifecycleTable, EveryEdgeIsWalkedAndNoOther) {
     }
     const Rails rails = testing::RailsOf(fleet, guard, settings.mode);
     const std::vector<Resources> account_demand(fleet.accounts.size());
-    const Outlook outlook{moment, plan, demand, plan_settings, rails, account_demand};
+    std::vector<AccountMeasures> measures(4);
+    for (AccountMeasures& m : measures) {
+      m.known = chance(0.5);
+      m.primary = {.requests = 500, .p50_ms = 5, .p99_ms = 20};
+      m.shadow = {.requests = 500, .failed = chance(0.1) ? 100.0 : 0, .p50_ms = 5, .p99_ms = 20};
+    }
+    const Outlook outlook{moment, plan,     demand, plan_settings, rails, account_demand,
+                          {},     measures, 400};
     Advance(outlook, decisions, changes);
     Route(outlook, learn, decisions, changes);
     observe();

@@ -22,7 +22,7 @@ class Recorder : public TrafficRouter {
     ++updates_count_;
   }
   std::vector<Client> Clients() const override { return {}; }
-  Reach ReachOf(const std::string&) const override { return {}; }
+  Reach ReachOf(const std::string&) const override { return {5, 3}; }
   std::vector<std::string> Alerts() const override { return {}; }
 
   Route Get(const std::string& account) const {
@@ -74,7 +74,7 @@ class SteeringTest : public ::testing::Test {
   void Begin() {
     steering_->AgentSays(0, true, {primary_}, {});
     steering_->AgentSays(1, true, {Make("s", 1, true, 2)}, {});
-    steering_->Decided(fleet_, {shadow_});
+    steering_->Decided(fleet_, {shadow_}, {});
   }
   void PrimaryIs(InstanceState state) {
     primary_.state = state;
@@ -115,12 +115,12 @@ TEST_F(SteeringTest, CommittedSplitsAreHandedOnAndSameOnesAreNot) {
   Begin();
   EXPECT_EQ(router_.Get("acme").split, 0.2);
   const int before = router_.updates_count();
-  steering_->Decided(fleet_, {shadow_});
+  steering_->Decided(fleet_, {shadow_}, {});
   EXPECT_EQ(router_.updates_count(), before);
   shadow_.split = 0.5;
-  steering_->Decided(fleet_, {shadow_});
+  steering_->Decided(fleet_, {shadow_}, {});
   EXPECT_EQ(router_.Get("acme").split, 0.5);
-  steering_->Decided(fleet_, {});
+  steering_->Decided(fleet_, {}, {});
   EXPECT_EQ(router_.Get("acme").split, 0);
 }
 
@@ -192,6 +192,47 @@ TEST_F(SteeringTest, AShadowThatVanishedTakesNothingAndItsPrimaryAll) {
   EXPECT_EQ(router_.Get("acme").split, 0);
 }
 
+// Until it is handed over the shadow takes what it is given, and nobody else's traffic is lost.
+TEST_F(SteeringTest, AMigrationKeepsItsRouteUntilItIsHandedOver) {
+  Begin();
+  shadow_.state = ShadowState::kPromoting;
+  shadow_.split = 1;
+  steering_->Decided(fleet_, {shadow_}, {});
+  EXPECT_EQ(router_.Get("acme").split, 1);
+  EXPECT_EQ(router_.Get("acme").epoch, 1u);
+  // The agent has made it the primary; the plan has not heard of it.
+  Instance promoted = Make("s", 1, false, 2);
+  steering_->AgentSays(1, false, {promoted}, {});
+  EXPECT_EQ(router_.Get("acme").shadow.instance_id, "s");
+  EXPECT_EQ(router_.Get("acme").split, 1);
+  // The old one goes before the plan has heard of it.
+  steering_->AgentSays(0, false, {}, {"p"});
+  EXPECT_EQ(router_.Get("acme").primary.instance_id, "s");
+  EXPECT_EQ(router_.Get("acme").split, 0);
+  steering_->AgentSays(0, false, {primary_}, {});
+  auto moved = std::make_shared<Fleet>(*fleet_);
+  moved->accounts[0].cell = 1;
+  shadow_.state = ShadowState::kPromoted;
+  shadow_.split = 0;
+  steering_->Decided(moved, {shadow_}, {{0, 2}});
+  EXPECT_EQ(router_.Get("acme").primary.instance_id, "s");
+  EXPECT_EQ(router_.Get("acme").shadow.instance_id, "");
+  EXPECT_EQ(router_.Get("acme").epoch, 2u);
+}
+
+TEST_F(SteeringTest, CountsRoutesByWhereTheyLead) {
+  Begin();
+  EXPECT_EQ(steering_->Counts().shared, 1);
+  PrimaryIs(InstanceState::kExited);
+  EXPECT_EQ(steering_->Counts().shared, 0);
+  EXPECT_EQ(steering_->Counts().failed_over, 1);
+  EXPECT_EQ(steering_->Counts().failovers, 1u);
+  PrimaryIs(InstanceState::kRunning);
+  ExpectSplit(0.2);
+  EXPECT_EQ(steering_->Counts().failed_over, 0);
+  EXPECT_EQ(steering_->Counts().failovers, 1u);
+}
+
 TEST_F(SteeringTest, AnotherCellCannotRemoveAnInstance) {
   Begin();
   steering_->AgentSays(1, false, {}, {"p"});
@@ -208,6 +249,7 @@ TEST_F(SteeringTest, MeasuresAreWhatCameSinceTheLast) {
   primary_.load.read_ms = 3'000;
   primary_.load.requests_count = 111;
   primary_.load.errors_count = 1;
+  primary_.load.in_flight_count = 7;
   for (int i = 0; i < 10; ++i) primary_.load.latency.Add(500'000);
   PrimaryIs(InstanceState::kRunning);
   const auto measures = steering_->TakeMeasures();
@@ -218,6 +260,11 @@ TEST_F(SteeringTest, MeasuresAreWhatCameSinceTheLast) {
   EXPECT_EQ(measures[0].slow, 10);
   EXPECT_NEAR(measures[0].p50_ms, 500, 5);
   EXPECT_EQ(measures[0].seconds, 2);
+  EXPECT_EQ(measures[0].in_flight, 7);
+  EXPECT_EQ(measures[0].clients_behind, 0) << "nobody waits for them";
+  shadow_.split = 1;
+  steering_->Decided(fleet_, {shadow_}, {});
+  EXPECT_EQ(steering_->TakeMeasures()[0].clients_behind, 3);
 }
 
 }  // namespace

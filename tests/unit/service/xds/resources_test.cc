@@ -125,7 +125,8 @@ TEST(Resources, StatefulAccountsSplitByClustersAndRepeatNothing) {
 
 TEST(Resources, EnvoyGetsClustersByAccountAndOneRouteForAll) {
   const ResourceOptions options{"127.0.0.1:10000", "", 5'000};
-  const router::Route stateful = MakeRoute("7", 0.5, true);
+  router::Route stateful = MakeRoute("7", 0.5, true);
+  stateful.epoch = 3;
   const auto resources = ResourcesOf(MakeRoute("42", 0.1), options);
   EXPECT_THAT(WeightsIn(Get<ClusterLoadAssignment>(resources, Type::kEndpoints, "42")),
               UnorderedElementsAre(Pair(2001, 9'000), Pair(2002, 1'000)));
@@ -141,6 +142,9 @@ TEST(Resources, EnvoyGetsClustersByAccountAndOneRouteForAll) {
   EXPECT_EQ(routes.virtual_hosts(0).routes(0).match().headers(0).string_match().exact(), "7");
   EXPECT_EQ(routes.virtual_hosts(0).routes(0).route().weighted_clusters().clusters_size(), 2);
   EXPECT_EQ(routes.virtual_hosts(0).routes(1).route().cluster_header(), "x-foreshadow-account");
+  const auto& header = routes.virtual_hosts(0).routes(0).request_headers_to_add(0).header();
+  EXPECT_EQ(header.key(), "x-foreshadow-epoch");
+  EXPECT_EQ(header.value(), "3");
 }
 
 TEST(Resources, NothingForEnvoyWhereItDoesNotListen) {
