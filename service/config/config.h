@@ -34,10 +34,10 @@ struct Config {
   int32_t auto_promote_hours = 0;  // a candidate that is better after that long serves; 0 = never
   std::string journal_dir;         // of the record of every tick (service/journal); "" = none
   int64_t journal_bytes_max = int64_t{10} << 30;
-  std::string http_listen;   // of /metrics, /healthz and /readyz; "" = none
-  std::string xds_listen;    // of the xDS control plane; "" = none
+  std::string http_listen;     // of /metrics, /healthz and /readyz; "" = none
+  std::string xds_listen;      // of the xDS control plane; "" = none
   std::string haproxy_socket;  // of an HAProxy's runtime API; "" = none
-  std::string envoy_listen;  // IP:port that Envoys are told to listen on; "" = nothing for Envoy
+  std::string envoy_listen;    // IP:port that Envoys are told to listen on; "" = nothing for Envoy
   std::string sticky_header;
   int64_t health_interval_ms = 5'000;
   std::string log_level = "info";
