@@ -135,8 +135,8 @@ router::Reach Hub::ReachOf(const std::string& account) const {
       return stream->subscriber.Follows(type, name, snapshot_);
     };
     if (!follows(Type::kListener, ListenerName(account)) && !follows(Type::kCluster, account) &&
-        !follows(Type::kCluster, account + " primary") &&
-        !follows(Type::kCluster, account + " shadow")) {
+        !follows(Type::kCluster, account + " " + route->primary.instance_id) &&
+        !follows(Type::kCluster, account + " " + route->shadow.instance_id)) {
       continue;
     }
     ++reach.clients_count;

@@ -180,15 +180,20 @@ void SetAction(bool stateful, const ResourceOptions& options, RouteAction& actio
   action.add_hash_policy()->mutable_header()->set_header_name(options.sticky_header);
 }
 
+// Of one side of a stateful account. By the instance, not by its role: one that becomes the primary
+// keeps its cluster, and a client never draws one that is just being taken away.
+std::string ClusterOf(Plane plane, const std::string& account, const Side& side) {
+  return fmt::format("{} {}", ClusterOf(plane, account), side.instance_id);
+}
+
 // The clusters of a stateful account by the weights of the split.
 void SetWeighted(Plane plane, const Route& route, RouteAction& action) {
-  const std::string name = ClusterOf(plane, route.account);
   const Weights weights = WeightsOf(plane, route, kClusterWeightsSum);
   for (const auto& [side, weight] :
-       {std::pair{"primary", weights.primary}, std::pair{"shadow", weights.shadow}}) {
+       {std::pair{&route.primary, weights.primary}, std::pair{&route.shadow, weights.shadow}}) {
     if (weight == 0) continue;
     auto* cluster = action.mutable_weighted_clusters()->add_clusters();
-    cluster->set_name(fmt::format("{} {}", name, side));
+    cluster->set_name(ClusterOf(plane, route.account, *side));
     cluster->mutable_weight()->set_value(weight);
   }
 }
@@ -222,8 +227,12 @@ void AddClusters(Plane plane, const Route& route, const ResourceOptions& options
     add(name, true, weights.primary, weights.shadow);
     return;
   }
-  if (PortOf(plane, route.primary) != 0) add(name + " primary", false, 1, 0);
-  if (PortOf(plane, route.shadow) != 0) add(name + " shadow", false, 0, 1);
+  const auto add_side = [&](const Side& side, uint32_t primary, uint32_t shadow) {
+    if (PortOf(plane, side) == 0) return;
+    add(ClusterOf(plane, route.account, side), false, primary, shadow);
+  };
+  add_side(route.primary, 1, 0);
+  add_side(route.shadow, 0, 1);
 }
 
 void AddGrpcListener(const Route& route, const ResourceOptions& options,

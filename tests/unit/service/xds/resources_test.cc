@@ -114,13 +114,31 @@ TEST(Resources, StatefulAccountsSplitByClustersAndRepeatNothing) {
   for (const auto& cluster : action.weighted_clusters().clusters()) {
     weights[cluster.name()] = cluster.weight().value();
   }
-  EXPECT_THAT(weights,
-              UnorderedElementsAre(Pair("grpc 42 primary", 75), Pair("grpc 42 shadow", 25)));
+  EXPECT_THAT(weights, UnorderedElementsAre(Pair("grpc 42 instance-1001", 75),
+                                            Pair("grpc 42 instance-1002", 25)));
   EXPECT_EQ(action.retry_policy().retry_on().find("unavailable"), std::string::npos);
   EXPECT_EQ(action.retry_policy().retry_on().find("reset"), std::string::npos);
-  EXPECT_THAT(Names(resources, Type::kEndpoints), ElementsAre("grpc 42 primary", "grpc 42 shadow"));
-  const auto primary = Get<ClusterLoadAssignment>(resources, Type::kEndpoints, "grpc 42 primary");
+  EXPECT_THAT(Names(resources, Type::kEndpoints),
+              ElementsAre("grpc 42 instance-1001", "grpc 42 instance-1002"));
+  const auto primary =
+      Get<ClusterLoadAssignment>(resources, Type::kEndpoints, "grpc 42 instance-1001");
   EXPECT_EQ(WeightsIn(primary).count(1001), 1u);
+}
+
+// A hand-over takes nothing away that a client may still draw.
+TEST(Resources, AnInstanceThatBecomesThePrimaryKeepsItsCluster) {
+  const router::Route before = MakeRoute("42", 1, true);
+  router::Route after = before;
+  after.primary = before.shadow;
+  after.shadow = {};
+  after.split = 0;
+  const auto drawn = [](const router::Route& route) {
+    const auto routes =
+        Get<RouteConfiguration>(ResourcesOf(route, {}), Type::kRoute, "accounts/42");
+    return routes.virtual_hosts(0).routes(0).route().weighted_clusters().clusters(0).name();
+  };
+  EXPECT_EQ(drawn(before), "grpc 42 instance-1002");
+  EXPECT_EQ(drawn(after), drawn(before));
 }
 
 TEST(Resources, EnvoyGetsClustersByAccountAndOneRouteForAll) {

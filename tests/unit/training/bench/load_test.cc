@@ -53,6 +53,21 @@ TEST(Load, FailedCallsAreCountedAndNotTimed) {
   EXPECT_EQ(result.first_error, "odd");
 }
 
+TEST(Load, ARampMakesAsManyCallsAsItsMeanRate) {
+  LoadOptions options;
+  options.per_s = 500;
+  options.per_s_end = 1'500;
+  options.seconds = 0.2;
+  int64_t begun = 0;
+  const LoadResult result = RunOpenLoop(options, [&](int64_t, const AnswerTo& answer) {
+    ++begun;
+    answer({true, "", 0});
+  });
+  EXPECT_EQ(result.calls, 200);
+  EXPECT_EQ(begun, 200);
+  EXPECT_EQ(result.offered_per_s, 1'000);
+}
+
 TEST(Load, PercentilesAreOfTheNearestRank) {
   LoadResult result;
   EXPECT_TRUE(std::isnan(result.Percentile(50)));
