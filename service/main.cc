@@ -88,10 +88,12 @@ metrics::HttpPosts Posts(Engine& engine, receive::Receiver* receiver) {
 // Without a policy that can be read the rule decides, within the guard rails: a server that starts
 // is worth more than one that waits for a file.
 void LoadSplitPolicy(const std::string& model_dir, LearnSettings& learn) {
-  if (learn.policy != LearnPolicy::kQ) return;
+  // Loaded in any case: learn.policy may be changed while the server runs.
   auto policy = LoadQPolicy(model_dir + "/router");
   if (!policy.ok()) {
-    spdlog::error("learn.policy is q, but the rule decides: {}", policy.status().ToString());
+    if (learn.policy == LearnPolicy::kQ) {
+      spdlog::error("learn.policy is q, but the rule decides: {}", policy.status().ToString());
+    }
     return;
   }
   spdlog::info("split policy {} ({:016x}) of {}/router", policy->card().version,
