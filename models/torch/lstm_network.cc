@@ -5,11 +5,10 @@
 
 #include <cmath>
 #include <filesystem>
-#include <random>
 #include <utility>
 
-#include "absl/strings/str_cat.h"  // not fmt: torch brings another version of its headers
 #include "kernels/check.h"
+#include "models/torch/tensors.h"
 
 namespace foreshadow::models {
 namespace {
@@ -83,22 +82,10 @@ struct Net : torch::nn::Module {
   torch::nn::Linear head;
 };
 
-// Uniform within 1/sqrt(inputs) like torch's own, but from our generator, so that a seed means the
-// same weights whatever torch's does. Biases start at zero; the gaps of the head start narrow.
-void DrawWeights(Net& net, uint64_t seed) {
-  std::mt19937_64 random(seed);
+// Like torch's own, but biases start at zero and the gaps of the head narrow.
+void Draw(Net& net, uint64_t seed) {
+  DrawWeights(net, seed, [](float inputs) { return 1.0f / std::sqrt(inputs); });
   torch::NoGradGuard no_grad;
-  for (auto& item : net.named_parameters()) {
-    torch::Tensor& weight = item.value();
-    if (weight.dim() < 2) {
-      weight.zero_();
-      continue;
-    }
-    const float bound = 1.0f / std::sqrt(static_cast<float>(weight.size(1)));
-    std::uniform_real_distribution<float> uniform(-bound, bound);
-    auto* values = weight.data_ptr<float>();
-    for (int64_t i = 0; i < weight.numel(); ++i) values[i] = uniform(random);
-  }
   // Forget gates open at first, so that the state lasts (Jozefowicz et al. 2015, section 2.2).
   for (auto& item : net.lstm->named_parameters()) {
     if (item.key().rfind("bias_ih", 0) == 0) {
@@ -110,18 +97,13 @@ void DrawWeights(Net& net, uint64_t seed) {
   bias.narrow(1, Net::HeadRow(net.shape) - gaps, gaps).fill_(-1);
 }
 
-// A view of the caller's array, which torch only reads.
-torch::Tensor HostView(std::span<const float> values, torch::IntArrayRef sizes) {
-  return torch::from_blob(const_cast<float*>(values.data()), sizes, torch::kFloat32);
-}
-
-template <typename Function>
-auto Guarded(const char* what, Function function) -> decltype(function()) {
-  try {
-    return function();
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("torch: ", what, ": ", error.what()));
+// No tensor but these.
+absl::Status CopyInAll(const std::vector<Tensor>& from, const NamedTensors& to) {
+  if (from.size() > to.size()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("there are ", from.size(), " tensors: allowed are ", to.size()));
   }
+  return CopyIn(from, to);
 }
 
 }  // namespace
@@ -156,8 +138,7 @@ struct LstmNetwork::Impl {
   torch::Tensor Run(const LstmBatch& batch, State& state) const {
     const LstmShape& s = net->shape;
     const auto index = [&](std::span<const int64_t> values) {
-      return torch::from_blob(const_cast<int64_t*>(values.data()), {batch.sequences}, torch::kInt64)
-          .to(device);
+      return HostView(values, {batch.sequences}).to(device);
     };
     return net->forward(
         Lanes(batch, batch.features, {batch.steps, s.features, batch.width}).permute({0, 2, 1}),
@@ -223,59 +204,6 @@ struct LstmNetwork::Impl {
   }
 };
 
-namespace {
-
-Tensor CopyOut(const std::string& name, const torch::Tensor& tensor) {
-  const auto flat = tensor.detach().to(torch::kCPU).contiguous();
-  const float* data = flat.data_ptr<float>();
-  return {name, flat.sizes().vec(), std::vector<float>(data, data + flat.numel())};
-}
-
-// Copies the tensors in by name; each name must be there exactly once.
-absl::Status CopyIn(const std::vector<Tensor>& from,
-                    const std::vector<std::pair<std::string, torch::Tensor>>& to) {
-  torch::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : to) {
-    const auto found =
-        std::find_if(from.begin(), from.end(), [&name](const Tensor& t) { return t.name == name; });
-    if (found == from.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "' is missing"));
-    }
-    if (found->shape != tensor.sizes().vec() || std::ssize(found->values) != tensor.numel()) {
-      std::string sides;
-      for (const int64_t side : tensor.sizes()) absl::StrAppend(&sides, " ", side);
-      return absl::InvalidArgumentError(absl::StrCat("tensor '", name, "' has ",
-                                                     found->values.size(),
-                                                     " values: allowed is the shape", sides));
-    }
-    for (const float value : found->values) {
-      if (!std::isfinite(value)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("tensor '", name, "' holds ", value, ": allowed are finite numbers"));
-      }
-    }
-  }
-  if (from.size() != to.size()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("there are ", from.size(), " tensors: allowed are ", to.size()));
-  }
-  for (const auto& [name, tensor] : to) {
-    const auto found =
-        std::find_if(from.begin(), from.end(), [&name](const Tensor& t) { return t.name == name; });
-    torch::Tensor target = tensor;
-    target.copy_(HostView(found->values, tensor.sizes()));
-  }
-  return absl::OkStatus();
-}
-
-std::vector<std::pair<std::string, torch::Tensor>> NamedWeights(const Net& net) {
-  std::vector<std::pair<std::string, torch::Tensor>> named;
-  for (const auto& item : net.named_parameters()) named.emplace_back(item.key(), item.value());
-  return named;
-}
-
-}  // namespace
-
 LstmNetwork::LstmNetwork(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 LstmNetwork::~LstmNetwork() = default;
 
@@ -291,7 +219,7 @@ absl::StatusOr<std::unique_ptr<LstmNetwork>> LstmNetwork::Create(const LstmShape
     at::globalContext().setAllowTF32CuBLAS(true);
     at::globalContext().setAllowTF32CuDNN(true);
     auto impl = std::make_unique<Impl>(shape, device);
-    DrawWeights(*impl->net, seed);
+    Draw(*impl->net, seed);
     impl->net->to(impl->device);
     impl->net->eval();
     return std::unique_ptr<LstmNetwork>(new LstmNetwork(std::move(impl)));
@@ -348,51 +276,29 @@ absl::StatusOr<float> LstmNetwork::TrainStep(const LstmBatch& batch, const LstmT
 
 void LstmNetwork::BeginEpoch() { impl_->ended = {}; }
 
-std::vector<Tensor> LstmNetwork::Weights() const {
-  std::vector<Tensor> weights;
-  for (const auto& [name, tensor] : NamedWeights(*impl_->net)) {
-    weights.push_back(CopyOut(name, tensor));
-  }
-  return weights;
-}
+std::vector<Tensor> LstmNetwork::Weights() const { return CopyOut(NamedWeights(*impl_->net)); }
 
 absl::Status LstmNetwork::SetWeights(const std::vector<Tensor>& weights) {
   return Guarded("set weights",
-                 [&]() -> absl::Status { return CopyIn(weights, NamedWeights(*impl_->net)); });
+                 [&]() -> absl::Status { return CopyInAll(weights, NamedWeights(*impl_->net)); });
 }
 
 std::vector<Tensor> LstmNetwork::OptimizerState() const {
   std::vector<Tensor> state;
-  torch::optim::AdamW& optimizer = impl_->Optimizer();
-  for (const auto& [name, weight] : NamedWeights(*impl_->net)) {
-    const auto found = optimizer.state().find(weight.unsafeGetTensorImpl());
-    if (found == optimizer.state().end()) continue;
-    const auto& moments = static_cast<torch::optim::AdamWParamState&>(*found->second);
-    state.push_back(CopyOut(name + ".exp_avg", moments.exp_avg()));
-    state.push_back(CopyOut(name + ".exp_avg_sq", moments.exp_avg_sq()));
-    state.push_back({name + ".step", {1}, {static_cast<float>(moments.step())}});
-  }
+  CopyMomentsOut<torch::optim::AdamWParamState>(impl_->Optimizer(), NamedWeights(*impl_->net),
+                                                state);
   return state;
 }
 
 absl::Status LstmNetwork::SetOptimizerState(const std::vector<Tensor>& state) {
   return Guarded("set optimizer state", [&]() -> absl::Status {
-    std::vector<std::pair<std::string, torch::Tensor>> named;
-    for (const auto& [name, weight] : NamedWeights(*impl_->net)) {
-      named.emplace_back(name + ".exp_avg", torch::zeros_like(weight));
-      named.emplace_back(name + ".exp_avg_sq", torch::zeros_like(weight));
-      named.emplace_back(name + ".step", torch::zeros({1}));
+    const NamedTensors weights = NamedWeights(*impl_->net);
+    const NamedTensors room = RoomForMoments(weights);
+    const absl::Status status = CopyInAll(state, room);
+    if (status.ok()) {
+      TakeMoments<torch::optim::AdamWParamState>(weights, room, impl_->Optimizer());
     }
-    if (absl::Status status = CopyIn(state, named); !status.ok()) return status;
-    size_t next = 0;
-    for (const auto& [name, weight] : NamedWeights(*impl_->net)) {
-      auto moments = std::make_unique<torch::optim::AdamWParamState>();
-      moments->exp_avg(named[next++].second);
-      moments->exp_avg_sq(named[next++].second);
-      moments->step(static_cast<int64_t>(named[next++].second.item<float>()));
-      impl_->Optimizer().state()[weight.unsafeGetTensorImpl()] = std::move(moments);
-    }
-    return absl::OkStatus();
+    return status;
   });
 }
 

@@ -3,12 +3,11 @@
 #include <torch/torch.h>
 
 #include <cmath>
-#include <random>
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"  // not fmt: torch brings another version of its headers
 #include "kernels/check.h"
+#include "models/torch/tensors.h"
 
 namespace foreshadow::models {
 namespace {
@@ -33,68 +32,6 @@ struct Net : torch::nn::Module {
   torch::nn::Linear second;
   torch::nn::Linear heads;
 };
-
-// From our own generator, so that a seed means the same weights whatever torch's does.
-void DrawWeights(Net& net, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  torch::NoGradGuard no_grad;
-  for (auto& item : net.named_parameters()) {
-    torch::Tensor& weight = item.value();
-    if (weight.dim() < 2) {
-      weight.zero_();
-      continue;
-    }
-    const float bound = std::sqrt(3.0f / static_cast<float>(weight.size(1)));
-    std::uniform_real_distribution<float> uniform(-bound, bound);
-    auto* values = weight.data_ptr<float>();
-    for (int64_t i = 0; i < weight.numel(); ++i) values[i] = uniform(random);
-  }
-}
-
-torch::Tensor View(std::span<const float> values, torch::IntArrayRef sizes) {
-  return torch::from_blob(const_cast<float*>(values.data()), sizes, torch::kFloat32);
-}
-
-Tensor CopyOut(const std::string& name, const torch::Tensor& tensor) {
-  const auto flat = tensor.detach().contiguous();
-  const float* data = flat.data_ptr<float>();
-  return {name, flat.sizes().vec(), std::vector<float>(data, data + flat.numel())};
-}
-
-using Named = std::vector<std::pair<std::string, torch::Tensor>>;
-
-Named NamedWeights(const Net& net, const std::string& prefix) {
-  Named named;
-  for (const auto& item : net.named_parameters())
-    named.emplace_back(prefix + item.key(), item.value());
-  return named;
-}
-
-absl::Status CopyIn(const std::vector<Tensor>& from, const Named& to) {
-  torch::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : to) {
-    const auto found =
-        std::find_if(from.begin(), from.end(), [&](const Tensor& t) { return t.name == name; });
-    if (found == from.end()) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor ", name, " is missing"));
-    }
-    if (found->shape != tensor.sizes().vec()) {
-      return absl::InvalidArgumentError(absl::StrCat("tensor ", name, " has another shape"));
-    }
-    torch::Tensor target = tensor;
-    target.copy_(View(found->values, tensor.sizes()));
-  }
-  return absl::OkStatus();
-}
-
-template <typename Function>
-auto Guarded(const char* what, Function function) -> decltype(function()) {
-  try {
-    return function();
-  } catch (const std::exception& error) {
-    return absl::InternalError(absl::StrCat("torch: ", what, ": ", error.what()));
-  }
-}
 
 }  // namespace
 
@@ -132,7 +69,7 @@ absl::StatusOr<std::unique_ptr<QNetwork>> QNetwork::Create(const QShape& shape, 
   return Guarded("create", [&]() -> Result {
     at::set_num_threads(1);
     auto impl = std::make_unique<Impl>(shape);
-    DrawWeights(*impl->net, seed);
+    DrawWeights(*impl->net, seed, [](float inputs) { return std::sqrt(3.0f / inputs); });
     impl->Follow(1);
     return std::unique_ptr<QNetwork>(new QNetwork(std::move(impl)));
   });
@@ -142,11 +79,10 @@ absl::StatusOr<float> QNetwork::TrainStep(const QBatch& batch, double learning_r
                                           std::span<float> errors) {
   return Guarded("train", [&]() -> absl::StatusOr<float> {
     const QShape& s = impl_->shape;
-    const auto features = View(batch.features, {batch.rows, s.features});
-    const auto after = View(batch.features_after, {batch.rows, s.features});
-    const auto allowed_after = View(batch.allowed_after, {batch.rows, s.actions});
-    const auto actions = torch::from_blob(const_cast<int64_t*>(batch.actions.data()),
-                                          {batch.rows, 1}, torch::kInt64);
+    const auto features = HostView(batch.features, {batch.rows, s.features});
+    const auto after = HostView(batch.features_after, {batch.rows, s.features});
+    const auto allowed_after = HostView(batch.allowed_after, {batch.rows, s.actions});
+    const auto actions = HostView(batch.actions, {batch.rows, 1});
     torch::Tensor goal;
     {
       torch::NoGradGuard no_grad;
@@ -154,16 +90,17 @@ absl::StatusOr<float> QNetwork::TrainStep(const QBatch& batch, double learning_r
                               .masked_fill(allowed_after == 0, kForbidden)
                               .argmax(1, /*keepdim=*/true);
       const auto value = impl_->target->forward(after).gather(1, choice).squeeze(1);
-      goal = View(batch.rewards, {batch.rows}) + View(batch.discounts, {batch.rows}) * value;
+      goal =
+          HostView(batch.rewards, {batch.rows}) + HostView(batch.discounts, {batch.rows}) * value;
     }
     const auto all = impl_->net->forward(features);
     const auto taken = all.gather(1, actions).squeeze(1);
     auto loss = (torch::smooth_l1_loss(taken, goal, at::Reduction::None) *
-                 View(batch.weights, {batch.rows}))
+                 HostView(batch.weights, {batch.rows}))
                     .mean();
     if (batch.conservative > 0) {
       const auto open =
-          all.masked_fill(View(batch.allowed, {batch.rows, s.actions}) == 0, kForbidden);
+          all.masked_fill(HostView(batch.allowed, {batch.rows, s.actions}) == 0, kForbidden);
       loss = loss + batch.conservative * (open.logsumexp(1) - taken).mean();
     }
     torch::optim::Adam& optimizer = impl_->Optimizer();
@@ -182,55 +119,34 @@ absl::StatusOr<float> QNetwork::TrainStep(const QBatch& batch, double learning_r
   });
 }
 
-std::vector<Tensor> QNetwork::Weights() const {
-  std::vector<Tensor> tensors;
-  for (const auto& [name, weight] : NamedWeights(*impl_->net, "")) {
-    tensors.push_back(CopyOut(name, weight));
-  }
-  return tensors;
-}
+std::vector<Tensor> QNetwork::Weights() const { return CopyOut(NamedWeights(*impl_->net)); }
 
 absl::Status QNetwork::SetWeights(const std::vector<Tensor>& weights) {
   return Guarded("set weights", [&]() -> absl::Status {
-    const absl::Status status = CopyIn(weights, NamedWeights(*impl_->net, ""));
+    const absl::Status status = CopyIn(weights, NamedWeights(*impl_->net));
     if (status.ok()) impl_->Follow(1);
     return status;
   });
 }
 
 std::vector<Tensor> QNetwork::TrainingState() const {
-  std::vector<Tensor> tensors;
-  for (const auto& [name, weight] : NamedWeights(*impl_->target, "target.")) {
-    tensors.push_back(CopyOut(name, weight));
-  }
-  auto& states = impl_->Optimizer().state();
-  for (const auto& [name, weight] : NamedWeights(*impl_->net, "")) {
-    const auto found = states.find(weight.unsafeGetTensorImpl());
-    if (found == states.end()) continue;
-    const auto& moments = static_cast<const torch::optim::AdamParamState&>(*found->second);
-    tensors.push_back(CopyOut(name + ".exp_avg", moments.exp_avg()));
-    tensors.push_back(CopyOut(name + ".exp_avg_sq", moments.exp_avg_sq()));
-    tensors.push_back({name + ".step", {1}, {static_cast<float>(moments.step())}});
-  }
+  std::vector<Tensor> tensors = CopyOut(NamedWeights(*impl_->target, "target."));
+  CopyMomentsOut<torch::optim::AdamParamState>(impl_->Optimizer(), NamedWeights(*impl_->net),
+                                               tensors);
   return tensors;
 }
 
 absl::Status QNetwork::SetTrainingState(const std::vector<Tensor>& state) {
   return Guarded("resume", [&]() -> absl::Status {
-    absl::Status status = CopyIn(state, NamedWeights(*impl_->target, "target."));
-    if (!status.ok()) return status;
-    for (const auto& [name, weight] : NamedWeights(*impl_->net, "")) {
-      const Named moments = {{name + ".exp_avg", torch::zeros_like(weight)},
-                             {name + ".exp_avg_sq", torch::zeros_like(weight)},
-                             {name + ".step", torch::zeros({1})}};
-      if (status = CopyIn(state, moments); !status.ok()) return status;
-      auto adam = std::make_unique<torch::optim::AdamParamState>();
-      adam->exp_avg(moments[0].second);
-      adam->exp_avg_sq(moments[1].second);
-      adam->step(static_cast<int64_t>(moments[2].second.item<float>()));
-      impl_->Optimizer().state()[weight.unsafeGetTensorImpl()] = std::move(adam);
+    const NamedTensors weights = NamedWeights(*impl_->net);
+    const NamedTensors room = RoomForMoments(weights);
+    NamedTensors all = NamedWeights(*impl_->target, "target.");
+    all.insert(all.end(), room.begin(), room.end());
+    const absl::Status status = CopyIn(state, all);
+    if (status.ok()) {
+      TakeMoments<torch::optim::AdamParamState>(weights, room, impl_->Optimizer());
     }
-    return absl::OkStatus();
+    return status;
   });
 }
 

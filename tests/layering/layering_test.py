@@ -31,6 +31,8 @@ class Layering(unittest.TestCase):
             ("models/lstm/a.cc", "torch/torch.h"),
             ("models/torch/a.h", "ATen/ATen.h"),
             ("tests/unit/a.cc", "torch/torch.h"),
+            ("models/lstm/a.cc", "models/torch/tensors.h"),
+            ("models/torch/a.h", "models/torch/tensors.h"),
         }:
             with self.subTest(name=name, include=include):
                 faults, _ = check({name: f'#pragma once\n#  include "{include}"\n'})
@@ -40,7 +42,8 @@ class Layering(unittest.TestCase):
     def test_allowed(self):
         files = {
             "models/a.h": '#include "kernels/ops.h"\n#include <vector>\n',
-            "models/torch/a.cc": "#include <torch/torch.h>\n",
+            "models/torch/a.cc": "#include <torch/torch.h>\n#include \"models/torch/tensors.h\"\n",
+            "models/torch/tensors.h": "#include <torch/torch.h>\n",
             "service/main.cc": '#include "service/rpc/server.h"\n',
             "service/rpc/a.cc": '#include "foreshadow/v1/common.pb.h"\n',
             "training/a.cc": '// #include "tests/a.h"\n#include "service/tick/tick.h"\n',
