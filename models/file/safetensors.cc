@@ -1,9 +1,12 @@
 #include "models/file/safetensors.h"
 
 #include <fcntl.h>
-#include <fmt/core.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <openssl/sha.h>
 #include <unistd.h>
 
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -87,6 +90,12 @@ absl::StatusOr<TensorFile> ParseHeader(const std::string& path, const ordered_js
   return file;
 }
 
+std::string Sha256Of(const std::string& bytes) {
+  std::array<unsigned char, SHA256_DIGEST_LENGTH> digest;
+  SHA256(reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size(), digest.data());
+  return fmt::format("{:02x}", fmt::join(digest, ""));
+}
+
 absl::Status SystemError(const std::string& path, const std::string& what) {
   return absl::UnavailableError(fmt::format("{}: cannot {}: {}", path, what, strerror(errno)));
 }
@@ -118,9 +127,20 @@ absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t bytes
   return bytes;
 }
 
-absl::StatusOr<TensorFile> ReadSafetensors(const std::string& path) {
+bool IsSha256(std::string_view text) {
+  constexpr size_t kDigits = 2 * SHA256_DIGEST_LENGTH;
+  return text.size() == kDigits && text.find_first_not_of("0123456789abcdef") == text.npos;
+}
+
+absl::StatusOr<TensorFile> ReadSafetensors(const std::string& path, std::string_view sha256) {
   const auto bytes = ReadWholeFile(path, kLengthBytes + kHeaderBytesMax + kWeightBytesMax);
   if (!bytes.ok()) return bytes.status();
+  if (!sha256.empty()) {
+    const std::string found = Sha256Of(*bytes);
+    if (found != sha256) {
+      return Damaged(path, fmt::format("its SHA-256 is {}, that of the card {}", found, sha256));
+    }
+  }
   if (std::ssize(*bytes) < kLengthBytes) return Damaged(path, "shorter than its length field");
   uint64_t length = 0;
   std::memcpy(&length, bytes->data(), kLengthBytes);
@@ -156,7 +176,7 @@ absl::Status ReplaceFile(const std::string& path, const std::string& bytes) {
   return status;
 }
 
-absl::Status WriteSafetensors(const std::string& path, const TensorFile& file) {
+absl::StatusOr<std::string> WriteSafetensors(const std::string& path, const TensorFile& file) {
   ordered_json header = ordered_json::object();
   if (!file.metadata.empty()) header["__metadata__"] = file.metadata;
   int64_t offset = 0;
@@ -181,7 +201,8 @@ absl::Status WriteSafetensors(const std::string& path, const TensorFile& file) {
     bytes.append(reinterpret_cast<const char*>(tensor.values.data()),
                  tensor.values.size() * sizeof(float));
   }
-  return ReplaceFile(path, bytes);
+  if (absl::Status status = ReplaceFile(path, bytes); !status.ok()) return status;
+  return Sha256Of(bytes);
 }
 
 }  // namespace foreshadow::models

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -30,12 +31,17 @@ inline constexpr int64_t kWeightBytesMax = 1LL << 30;  // a model of ours has a 
 // Number of values of a shape, or -1 if it has a negative side or overflows kWeightBytesMax.
 int64_t CountValues(const std::vector<int64_t>& shape);
 
-// NOT_FOUND if there is no such file, DATA_LOSS with the place if it is not a whole, valid file.
-absl::StatusOr<TensorFile> ReadSafetensors(const std::string& path);
+// NOT_FOUND if there is no such file, DATA_LOSS with the place if it is not a whole, valid file, or
+// with both sums if `sha256` is given and is not that of its bytes.
+absl::StatusOr<TensorFile> ReadSafetensors(const std::string& path, std::string_view sha256 = "");
 
 // Replaces the file in one step: a reader sees the old or the new one, and a crash leaves one of
-// them. UNAVAILABLE with the system's reason if it cannot be written.
-absl::Status WriteSafetensors(const std::string& path, const TensorFile& file);
+// them. Returns the SHA-256 of its bytes. UNAVAILABLE with the system's reason if it cannot be
+// written.
+absl::StatusOr<std::string> WriteSafetensors(const std::string& path, const TensorFile& file);
+
+// Whether a text can be a sum as these two take and give it: 64 hexadecimal digits, small ones.
+bool IsSha256(std::string_view text);
 
 // The same replacement for any text.
 absl::Status ReplaceFile(const std::string& path, const std::string& bytes);

@@ -62,6 +62,17 @@ absl::Status ReadNames(const ordered_json& json, const char* field,
   return absl::OkStatus();
 }
 
+// Absent from older cards.
+absl::Status ReadSha256(const ordered_json& json, const char* field, std::string& sha256) {
+  if (!json.contains(field) || json[field] == "") return absl::OkStatus();
+  if (!json[field].is_string() || !IsSha256(json[field].get_ref<const std::string&>())) {
+    return absl::InvalidArgumentError(
+        fmt::format("{} is {}: allowed are 64 hexadecimal digits", field, json[field].dump()));
+  }
+  sha256 = json[field].get<std::string>();
+  return absl::OkStatus();
+}
+
 ordered_json TrainingToJson(const TrainingRecord& training) {
   return {{"trace", training.trace},
           {"fingerprint", training.fingerprint},
@@ -143,6 +154,7 @@ std::string CardToJson(const LstmCard& card) {
                              {"signals", Strings(kSignalNames)},
                              {"applications", Strings(card.applications)},
                              {"quantile_levels", Levels()},
+                             {"weights_sha256", card.weights_sha256},
                              {"training", TrainingToJson(card.training)},
                              {"scores", card.scores}};
   return json.dump(2) + "\n";
@@ -170,6 +182,7 @@ absl::StatusOr<LstmCard> CardFromJson(const std::string& text) {
       ReadInt(json, "layers", 1, 8, card.layers),
       ReadInt(json, "dense", 1, kHiddenMax, card.dense),
       ReadNames(json, "applications", card.applications),
+      ReadSha256(json, "weights_sha256", card.weights_sha256),
   };
   for (const absl::Status& check : checks) {
     if (!check.ok()) return check;

@@ -39,6 +39,7 @@ struct LstmCard {
   int dense = 64;
   std::vector<std::string> applications;  // that it has an embedding of, besides "unknown"
   int registry_version = 0;               // known to the folder that it lies in, not to the file
+  std::string weights_sha256;             // of weights.safetensors; "" = not known: an older card
   TrainingRecord training;
   std::map<std::string, double> scores;  // on the validation part, metric.signal.steps
 

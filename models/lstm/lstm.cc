@@ -99,14 +99,14 @@ absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& fo
   auto card = LoadLstmCard(folder);
   if (!card.ok()) return card.status();
   card->registry_version = version;
-  const auto file = ReadSafetensors(WeightsPath(folder));
+  const auto file = ReadSafetensors(WeightsPath(folder), card->weights_sha256);
   if (!file.ok()) return file.status();
   auto lstm = MakeLstm(*card, file->tensors, threads);
   if (!lstm.ok()) return InFile(WeightsPath(folder), lstm.status());
   return lstm;
 }
 
-absl::Status SaveLstm(const std::string& folder, const LstmCard& card,
+absl::Status SaveLstm(const std::string& folder, LstmCard& card,
                       const std::vector<Tensor>& weights) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
@@ -114,8 +114,9 @@ absl::Status SaveLstm(const std::string& folder, const LstmCard& card,
     return absl::UnavailableError(fmt::format("{}: cannot make it: {}", folder, error.message()));
   }
   const TensorFile file{weights, {{"format", "pt"}}};
-  const absl::Status status = WriteSafetensors(WeightsPath(folder), file);
-  if (!status.ok()) return status;
+  auto sha256 = WriteSafetensors(WeightsPath(folder), file);
+  if (!sha256.ok()) return sha256.status();
+  card.weights_sha256 = *std::move(sha256);
   return SaveLstmCard(folder, card);
 }
 

@@ -12,7 +12,8 @@
 namespace foreshadow::models {
 
 // A folder with card.json and weights.safetensors. NOT_FOUND when there is no card, else the error
-// names the file and the field. `threads` of the machine serve one Forecast, 0 = one per core.
+// names the file and the field; DATA_LOSS where the weights are not those that the card is of.
+// `threads` of the machine serve one Forecast, 0 = one per core.
 //
 // Answers at the sampling interval it was trained at only. A series without a sample gets
 // kNoHistory; one with fewer than kSamplesMin, or silent for an hour, kCannot. `version` is the
@@ -25,8 +26,9 @@ absl::StatusOr<std::shared_ptr<const Forecaster>> MakeLstm(const LstmCard& card,
                                                            const std::vector<Tensor>& weights,
                                                            int threads);
 
-// Writes both files, the weights first, and makes the folder if need be.
-absl::Status SaveLstm(const std::string& folder, const LstmCard& card,
+// Writes both files, the weights first, and makes the folder if need be. The card gets the sum of
+// the weights.
+absl::Status SaveLstm(const std::string& folder, LstmCard& card,
                       const std::vector<Tensor>& weights);
 
 // The card alone, when only its record changes.

@@ -82,6 +82,7 @@ std::string QCardToJson(const QCard& card) {
                              {"feature_min", card.feature_min},
                              {"feature_max", card.feature_max},
                              {"costs", Costs()},
+                             {"weights_sha256", card.weights_sha256},
                              {"seed", card.seed},
                              {"episodes", card.episodes},
                              {"steps", card.steps},
@@ -113,6 +114,14 @@ absl::StatusOr<QCard> QCardFromJson(const std::string& text) {
   if (card.hidden != hidden) {
     return absl::InvalidArgumentError(
         fmt::format("hidden is {}: allowed are whole numbers", hidden));
+  }
+  if (json.contains("weights_sha256") && json["weights_sha256"] != "") {
+    Note(json, "weights_sha256", card.weights_sha256);
+    if (!models::IsSha256(card.weights_sha256)) {
+      return absl::InvalidArgumentError(
+          fmt::format("weights_sha256 is {}: allowed are 64 hexadecimal digits",
+                      json["weights_sha256"].dump()));
+    }
   }
   Note(json, "policy", card.version);
   Note(json, "seed", card.seed);

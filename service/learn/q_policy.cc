@@ -114,22 +114,23 @@ absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {
   if (!text.ok()) return named("card.json", text.status());
   auto card = QCardFromJson(*text);
   if (!card.ok()) return named("card.json", card.status());
-  const auto file = models::ReadSafetensors(folder + "/weights.safetensors");
-  if (!file.ok()) return named("weights.safetensors", file.status());
+  const auto file = models::ReadSafetensors(folder + "/weights.safetensors", card->weights_sha256);
+  if (!file.ok()) return file.status();  // which names the file
   auto policy = QPolicy::Create(*std::move(card), file->tensors);
   if (!policy.ok()) return named("weights.safetensors", policy.status());
   return policy;
 }
 
-absl::Status SaveQPolicy(const std::string& folder, const QCard& card,
+absl::Status SaveQPolicy(const std::string& folder, QCard& card,
                          const std::vector<Tensor>& tensors) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return absl::UnavailableError(fmt::format("{}: {}", folder, error.message()));
   models::TensorFile file;
   file.tensors = tensors;
-  absl::Status status = models::WriteSafetensors(folder + "/weights.safetensors", file);
-  if (!status.ok()) return status;
+  auto sha256 = models::WriteSafetensors(folder + "/weights.safetensors", file);
+  if (!sha256.ok()) return sha256.status();
+  card.weights_sha256 = *std::move(sha256);
   return models::ReplaceFile(folder + "/card.json", QCardToJson(card));
 }
 

@@ -28,6 +28,7 @@ struct QCard {
   // Of each feature, that it has seen: outside them the plain rule decides.
   SplitFeatures feature_min{};
   SplitFeatures feature_max{};
+  std::string weights_sha256;  // of weights.safetensors; "" = not known: an older card
   uint64_t seed = 0;
   int64_t episodes = 0;
   int64_t steps = 0;
@@ -63,9 +64,10 @@ std::string QCardToJson(const QCard& card);
 // range, or of other features or actions than this program's.
 absl::StatusOr<QCard> QCardFromJson(const std::string& text);
 
-// Errors name the file.
+// Errors name the file; DATA_LOSS where the weights are not those that the card is of.
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder);
-absl::Status SaveQPolicy(const std::string& folder, const QCard& card,
+// The card gets the sum of the weights.
+absl::Status SaveQPolicy(const std::string& folder, QCard& card,
                          const std::vector<models::Tensor>& tensors);
 
 }  // namespace foreshadow

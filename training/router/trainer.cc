@@ -164,7 +164,7 @@ absl::Status SaveCheckpoint(const RouterTrainOptions& o, const models::QNetwork&
       {"random", random.str()},
       {"log", standing.log}};
   file.metadata["standing"] = json.dump();
-  return models::WriteSafetensors(CheckpointPath(o.out), file);
+  return models::WriteSafetensors(CheckpointPath(o.out), file).status();
 }
 
 // Leaves everything at the start when there is no checkpoint.

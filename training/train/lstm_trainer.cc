@@ -162,7 +162,7 @@ absl::Status SaveCheckpoint(const LstmTrainOptions& o, const std::string& key,
   Append("weights/", network.Weights(), file.tensors);
   Append("optimizer/", network.OptimizerState(), file.tensors);
   Append("best/", standing.best_weights, file.tensors);
-  return models::WriteSafetensors(CheckpointPath(o.out), file);
+  return models::WriteSafetensors(CheckpointPath(o.out), file).status();
 }
 
 // Leaves `standing` at the start when there is no checkpoint.

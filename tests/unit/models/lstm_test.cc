@@ -405,6 +405,28 @@ TEST_F(LstmFiles, CutAnywhereAreRefused) {
   EXPECT_THAT(Error(), HasSubstr("weights.safetensors"));
 }
 
+TEST_F(LstmFiles, WithOneByteChangedAreRefusedByTheirSum) {
+  const std::string path = folder_ + "/weights.safetensors";
+  const std::string whole = *ReadWholeFile(path, 1 << 24);
+  const auto card = LoadLstmCard(folder_);
+  ASSERT_TRUE(card.ok());
+  ASSERT_TRUE(IsSha256(card->weights_sha256));
+  std::string changed = whole;
+  changed[whole.size() - 3] ^= 1;  // the last digits of a weight: still a whole, valid file
+  Overwrite(path, changed);
+  const absl::Status status = LoadLstm(folder_, 1).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()),
+              testing::AllOf(HasSubstr(path), HasSubstr("that of the card " + card->weights_sha256),
+                             testing::ContainsRegex("SHA-256 is [0-9a-f]{64},")));
+  // A card from before there were sums takes any.
+  EditCard(card->weights_sha256, "");
+  EXPECT_TRUE(LoadLstm(folder_, 1).ok());
+  EditCard("\"weights_sha256\": \"\"", "\"weights_sha256\": \"abc\"");
+  EXPECT_THAT(Error(),
+              testing::AllOf(HasSubstr("card.json"), HasSubstr("weights_sha256 is \"abc\"")));
+}
+
 TEST_F(LstmFiles, WithChangedHeaderBytesNeverCrash) {
   const std::string path = folder_ + "/weights.safetensors";
   const std::string whole = *ReadWholeFile(path, 1 << 24);

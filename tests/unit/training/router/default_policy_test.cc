@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <string>
 
 #include "training/router/study.h"
 
@@ -28,6 +30,22 @@ TEST(DefaultPolicy, HasAFifthLessTailThanRampAndAimdAndNoMoreFailures) {
     EXPECT_GT(row.p99_ratio.value, 1.25) << rule;  // 20 % less is 1 / 0.8
     EXPECT_GT(row.failed_more.value, 0) << rule;
   }
+}
+
+// The card's sum was made by sha256sum; one byte of the weights is changed.
+TEST(DefaultPolicy, WithOneByteChangedIsRefused) {
+  const std::string folder = testing::TempDir() + "changed_policy";
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(FORESHADOW_SOURCE_DIR "/models/default/router", folder);
+  ASSERT_TRUE(LoadQPolicy(folder).ok());
+  const std::string path = folder + "/weights.safetensors";
+  std::string bytes = *models::ReadWholeFile(path, 1 << 24);
+  bytes[bytes.size() - 3] ^= 1;
+  ASSERT_TRUE(models::ReplaceFile(path, bytes).ok());
+  const absl::Status status = LoadQPolicy(folder).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(status.message().find(path + ": its SHA-256 is "), absl::string_view::npos) << status;
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace
