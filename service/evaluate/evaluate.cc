@@ -10,6 +10,7 @@
 
 #include "models/empirical.h"
 #include "models/mixture/mixture.h"
+#include "service/forecast/forecast.h"
 
 namespace foreshadow {
 namespace {
@@ -19,13 +20,17 @@ using nlohmann::ordered_json;
 
 constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
 
+float Newest(const models::History& history, int64_t s) {
+  return history.values.at(history.values.steps - 1, s);
+}
+
 // The resources of accounts spread evenly over those that have a sample of one in the newest step.
-std::vector<int64_t> Choose(const WindowView& window, std::span<const float> naive_scale) {
+std::vector<int64_t> Choose(const models::History& history, std::span<const float> naive_scale) {
   const auto counts = [&](int64_t s) {
-    return s % kSignals < kResources && naive_scale[s] > 0 && !std::isnan(window.at(0, s));
+    return s % kSignals < kResources && naive_scale[s] > 0 && !std::isnan(Newest(history, s));
   };
   std::vector<int64_t> accounts;
-  for (int64_t s = 0; s < window.values.series; ++s) {
+  for (int64_t s = 0; s < history.values.series; ++s) {
     const int64_t account = s / kSignals;
     if (counts(s) && (accounts.empty() || accounts.back() != account)) accounts.push_back(account);
   }
@@ -41,32 +46,19 @@ std::vector<int64_t> Choose(const WindowView& window, std::span<const float> nai
   return series;
 }
 
-// The chosen series in arrays of their own.
-struct Chosen {
-  std::vector<float> values;
-  std::vector<SignalKind> signals;
-  std::vector<int32_t> periods;
-  models::History history;
-};
-
-void Gather(const WindowView& window, std::span<const int32_t> periods,
-            const std::vector<int64_t>& series, Chosen& out) {
-  const auto count = std::ssize(series);
-  out.values.resize(static_cast<size_t>(window.values.steps * count));
-  for (int64_t step = 0; step < window.values.steps; ++step) {
-    for (int64_t i = 0; i < count; ++i) {
-      out.values[step * count + i] = window.values.at(step, series[i]);
+// With the series that drive them, ascending.
+std::vector<int64_t> WithDrivers(const models::History& history,
+                                 const std::vector<int64_t>& series) {
+  std::vector<int64_t> all = series;
+  for (const int64_t s : series) {
+    if (!history.drivers.empty() && history.drivers[s].series >= 0) {
+      all.push_back(history.drivers[s].series);
     }
   }
-  for (const int64_t s : series) {
-    out.signals.push_back(static_cast<SignalKind>(s % kSignals));
-    out.periods.push_back(periods[s]);
-  }
-  out.history = {window.end_ms,
-                 window.step_ms,
-                 {out.values.data(), window.values.steps, count, count},
-                 out.signals,
-                 out.periods};
+  std::ranges::sort(all);
+  const auto twice = std::ranges::unique(all);
+  all.erase(twice.begin(), twice.end());
+  return all;
 }
 
 void Score(double actual, double scale, int signal, std::span<const float> quantiles,
@@ -79,13 +71,13 @@ void Score(double actual, double scale, int signal, std::span<const float> quant
 }
 
 // Scores all forecasts of the newest step; a tick is one value of the difference.
-void ScoreTick(const WindowView& window, std::span<const float> naive_scale,
+void ScoreTick(const models::History& history, std::span<const float> naive_scale,
                const EvaluationMemory& memory, int steps, Evaluation& e) {
   const double before = e.of_candidate.scaled_pinball_sum - e.of_against.scaled_pinball_sum;
   const uint64_t scored_before = e.scored;
   const auto distances = models::JudgedSteps(steps);
   for (const EvaluationMemory::Made& made : memory.made) {
-    const int64_t ahead = (window.end_ms - made.made_at_ms) / window.step_ms;
+    const int64_t ahead = (history.end_ms - made.made_at_ms) / history.step_ms;
     const auto distance = std::ranges::find(distances, ahead);
     if (distance == distances.end()) continue;
     const float* row = made.rows.data() +
@@ -94,7 +86,7 @@ void ScoreTick(const WindowView& window, std::span<const float> naive_scale,
       const std::span candidate(row, size_t{kQuantiles});
       const std::span against(row + kQuantiles, size_t{kQuantiles});
       row += 2 * kQuantiles;
-      const float actual = window.at(0, s);
+      const float actual = Newest(history, s);
       if (std::isnan(actual) || !(naive_scale[s] > 0) || std::isnan(against[0])) continue;
       if (std::isnan(candidate[0])) {
         ++e.unanswered;
@@ -111,8 +103,8 @@ void ScoreTick(const WindowView& window, std::span<const float> naive_scale,
   const double now = e.of_candidate.scaled_pinball_sum - e.of_against.scaled_pinball_sum;
   Add((now - before) / static_cast<double>(e.scored - scored_before), e.difference);
   ++e.ticks;
-  e.until_ms = window.end_ms;
-  if (e.since_ms == 0) e.since_ms = window.end_ms;
+  e.until_ms = history.end_ms;
+  if (e.since_ms == 0) e.since_ms = history.end_ms;
 }
 
 absl::Status Forecast(const models::Forecaster& model, const models::History& history, int steps,
@@ -124,20 +116,22 @@ absl::Status Forecast(const models::Forecaster& model, const models::History& hi
 }
 
 // Both models' answers to what is chosen now.
-absl::Status Make(const WindowView& window, std::span<const int32_t> periods,
-                  std::span<const float> naive_scale, const models::Forecaster& against,
-                  const models::Forecaster& candidate, int steps, EvaluationMemory::Made& made) {
-  made.made_at_ms = window.end_ms;
-  made.series = Choose(window, naive_scale);
+absl::Status Make(const models::History& history, std::span<const float> naive_scale,
+                  const models::Forecaster& against, const models::Forecaster& candidate, int steps,
+                  EvaluationMemory::Made& made) {
+  made.made_at_ms = history.end_ms;
+  made.series = Choose(history, naive_scale);
   if (made.series.empty()) return absl::OkStatus();
-  Chosen chosen;
-  Gather(window, periods, made.series, chosen);
+  const std::vector<int64_t> asked = WithDrivers(history, made.series);
+  ChosenSeries chosen;
+  Gather(history, asked, chosen);
   std::array<models::QuantileBlock, 2> blocks;
   absl::Status status = Forecast(candidate, chosen.history, steps, blocks[0]);
   if (status.ok()) status = Forecast(against, chosen.history, steps, blocks[1]);
   if (!status.ok()) return status;
   for (const int distance : models::JudgedSteps(steps)) {
-    for (int64_t i = 0; i < std::ssize(made.series); ++i) {
+    for (int64_t i = 0; i < std::ssize(asked); ++i) {
+      if (!std::ranges::binary_search(made.series, asked[i])) continue;
       for (const models::QuantileBlock& block : blocks) {
         const auto row = block.at(i, distance - 1);
         for (int q = 0; q < kQuantiles; ++q) {
@@ -158,12 +152,11 @@ ordered_json ToJson(const EvaluationFigures& figures) {
 
 }  // namespace
 
-void Evaluate(const WindowView& window, std::span<const int32_t> periods,
-              std::span<const float> naive_scale, const ModelList& models,
-              const models::Forecaster& candidate, EvaluationMemory& memory, Evaluation& evaluation,
-              std::vector<std::string>& alerts) {
-  const int steps = HorizonSteps(window.step_ms);
-  const auto answers = [&](const auto& m) { return m->MaxSteps(window.step_ms) >= steps; };
+void Evaluate(const models::History& history, std::span<const float> naive_scale,
+              const ModelList& models, const models::Forecaster& candidate,
+              EvaluationMemory& memory, Evaluation& evaluation, std::vector<std::string>& alerts) {
+  const int steps = HorizonSteps(history.step_ms);
+  const auto answers = [&](const auto& m) { return m->MaxSteps(history.step_ms) >= steps; };
   const auto against = std::ranges::find_if(models, answers);
   if (against == models.end()) return;
   const std::string label = models::Label(candidate);
@@ -176,9 +169,9 @@ void Evaluate(const WindowView& window, std::span<const int32_t> periods,
     evaluation.difference.batch_count = steps;
     memory = {};
   }
-  ScoreTick(window, naive_scale, memory, steps, evaluation);
+  ScoreTick(history, naive_scale, memory, steps, evaluation);
   EvaluationMemory::Made made;
-  const absl::Status status = Make(window, periods, naive_scale, **against, candidate, steps, made);
+  const absl::Status status = Make(history, naive_scale, **against, candidate, steps, made);
   if (!status.ok()) {
     alerts.push_back(
         fmt::format("candidate {} is not evaluated: {}", label, std::string(status.message())));

@@ -12,13 +12,12 @@
 #include "absl/status/status.h"
 #include "models/forecaster.h"
 #include "service/evaluate/evaluation.h"
-#include "service/history/window.h"
 #include "service/tick/tick.h"
 
 namespace foreshadow {
 
-// What bounds the cost of a candidate: two forecasts of their four resources a tick, 1,000 series
-// each, and 100 KB of them kept a tick, for an hour.
+// What bounds the cost of a candidate: two forecasts of their four resources a tick and of what
+// drives them, 1,250 series each, and 100 KB of them kept a tick, for an hour.
 inline constexpr int64_t kEvaluatedAccountsMax = 250;
 // A verdict rests on that many batches of an hour or more: a whole day, as losses have daily
 // patterns, and enough of them for their variance.
@@ -36,13 +35,13 @@ struct EvaluationMemory {
   std::deque<Made> made;  // newest first
 };
 
-// Scores what waits, then has both forecast anew. `models` as they serve, best first; `periods` and
-// `naive_scale` as analysis knows them. Another candidate, or another model to compare with, starts
+// Scores what waits, then has both forecast anew. `history` is what the serving models are told of
+// all accounts' series (service/forecast InputOf), `models` as they serve, best first,
+// `naive_scale` as analysis knows it. Another candidate, or another model to compare with, starts
 // afresh. A candidate that cannot is named in `alerts`.
-void Evaluate(const WindowView& window, std::span<const int32_t> periods,
-              std::span<const float> naive_scale, const ModelList& models,
-              const models::Forecaster& candidate, EvaluationMemory& memory, Evaluation& evaluation,
-              std::vector<std::string>& alerts);
+void Evaluate(const models::History& history, std::span<const float> naive_scale,
+              const ModelList& models, const models::Forecaster& candidate,
+              EvaluationMemory& memory, Evaluation& evaluation, std::vector<std::string>& alerts);
 
 enum class Verdict : uint8_t {
   kTooEarly,

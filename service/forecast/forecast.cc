@@ -97,25 +97,9 @@ void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& hist
   if (count == history.values.series) {
     return RunModels(history, steps, models, wanted, blocks, alerts);
   }
-  std::vector<float> values(static_cast<size_t>(history.values.steps * count));
-  const std::vector<SignalKind> signals = Pick(history.signals, chosen);
-  const std::vector<int32_t> periods = Pick(history.periods, chosen);
-  const std::vector<int32_t> applications = Pick(history.applications, chosen);
-  const std::vector<models::Driver> drivers = PickDrivers(history, chosen);
-  for (int64_t step = 0; step < history.values.steps; ++step) {
-    for (int64_t i = 0; i < count; ++i) {
-      values[step * count + i] = history.values.at(step, chosen[i]);
-    }
-  }
-  const models::History dense{history.end_ms,
-                              history.step_ms,
-                              {values.data(), history.values.steps, count, count},
-                              signals,
-                              periods,
-                              applications,
-                              history.application_names,
-                              drivers};
-  RunModels(dense, steps, models, wanted, blocks, alerts);
+  ChosenSeries dense;
+  Gather(history, chosen, dense);
+  RunModels(dense.history, steps, models, wanted, blocks, alerts);
   for (size_t m = 0; m < models.size(); ++m) {
     models::QuantileBlock& block = blocks[m];
     if (!wanted[m] || block.series == 0) continue;
@@ -223,6 +207,41 @@ std::vector<models::Driver> DriversOf(const PatternMemory& patterns, int64_t ser
 
 }  // namespace
 
+ForecastInput InputOf(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
+                      std::vector<std::string>& application_names) {
+  const int64_t series = window.values.series;
+  ForecastInput input;
+  input.signals.resize(static_cast<size_t>(series));
+  for (int64_t s = 0; s < series; ++s) input.signals[s] = static_cast<SignalKind>(s % kSignals);
+  input.applications = ApplicationsOf(fleet, series, application_names);
+  input.drivers = DriversOf(patterns, series);
+  input.history = {window.end_ms,         window.step_ms,     window.values,     input.signals,
+                   patterns.period_steps, input.applications, application_names, input.drivers};
+  return input;
+}
+
+void Gather(const models::History& all, const std::vector<int64_t>& chosen, ChosenSeries& out) {
+  const auto count = std::ssize(chosen);
+  out.values.resize(static_cast<size_t>(all.values.steps * count));
+  for (int64_t step = 0; step < all.values.steps; ++step) {
+    for (int64_t i = 0; i < count; ++i) {
+      out.values[step * count + i] = all.values.at(step, chosen[i]);
+    }
+  }
+  out.signals = Pick(all.signals, chosen);
+  out.periods = Pick(all.periods, chosen);
+  out.applications = Pick(all.applications, chosen);
+  out.drivers = PickDrivers(all, chosen);
+  out.history = {all.end_ms,
+                 all.step_ms,
+                 {out.values.data(), all.values.steps, count, count},
+                 out.signals,
+                 out.periods,
+                 out.applications,
+                 all.application_names,
+                 out.drivers};
+}
+
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,
                              std::vector<std::string>& alerts) {
   // A mixture that has judged nothing takes the first model that answers, so each of the others is
@@ -243,18 +262,11 @@ ForecastTable ForecastSeries(const models::History& history, int steps, const Mo
 ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
                        const ModelList& models, ForecastMemory& memory,
                        std::vector<std::string>& alerts) {
-  const int64_t series = window.values.series;
-  std::vector<SignalKind> signals(static_cast<size_t>(series));
-  for (int64_t s = 0; s < series; ++s) signals[s] = static_cast<SignalKind>(s % kSignals);
-  const std::vector<int32_t> applications = ApplicationsOf(fleet, series, memory.application_names);
-  const std::vector<models::Driver> drivers = DriversOf(patterns, series);
-  const models::History history{
-      window.end_ms, window.step_ms,           window.values, signals, patterns.period_steps,
-      applications,  memory.application_names, drivers};
+  const ForecastInput input = InputOf(window, fleet, patterns, memory.application_names);
   ObserveNew(window, memory);
   const int steps = HorizonSteps(window.step_ms);
-  RunAll(history, steps, models, memory.carried, memory.blocks, alerts);
-  ForecastTable table = MixAll(history, steps, models, memory.mixture, memory.blocks);
+  RunAll(input.history, steps, models, memory.carried, memory.blocks, alerts);
+  ForecastTable table = MixAll(input.history, steps, models, memory.mixture, memory.blocks);
   memory.made.push_front({window.end_ms, FirstSteps(table.block)});
   if (memory.made.size() > kScoredSteps + 1) memory.made.pop_back();
   return table;

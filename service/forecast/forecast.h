@@ -33,9 +33,36 @@ struct ForecastMemory {
   std::deque<Made> made;  // newest first
 };
 
+// What models are told of the series: one input for those that serve and for a candidate.
+struct ForecastInput {
+  std::vector<SignalKind> signals;      // [series]
+  std::vector<int32_t> applications;    // [series]
+  std::vector<models::Driver> drivers;  // [series]
+  models::History history;              // points into these and what InputOf was given: no copies
+};
+
+// Each account's application by its index among `application_names`, which grow by those not yet
+// among them, and the periods and leads that analysis has found. All arguments must outlive it.
+ForecastInput InputOf(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
+                      std::vector<std::string>& application_names);
+
+// Some of a history's series in arrays of their own.
+struct ChosenSeries {
+  std::vector<float> values;
+  std::vector<SignalKind> signals;
+  std::vector<int32_t> periods;
+  std::vector<int32_t> applications;
+  std::vector<models::Driver> drivers;
+  models::History history;
+};
+
+// `chosen` ascends; a driver that is not among them is left out. `all` must outlive the result,
+// which is not to be copied: its history points into it.
+void Gather(const models::History& all, const std::vector<int64_t>& chosen, ChosenSeries& out);
+
 // Learns from the samples that came since the last call, forecasts all series, remembers what is to
 // be judged later, and never fails: a model that cannot is passed over and named in `alerts`. The
-// models are told each account's application, and the periods and leads that analysis has found.
+// models are told what InputOf says.
 ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
                        const ModelList& models, ForecastMemory& memory,
                        std::vector<std::string>& alerts);

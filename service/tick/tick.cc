@@ -245,8 +245,10 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   WatchDrift(losses, now_ms, step_ms, settings.monitor.drift_false_alarm_days, next.drift,
              changes.alerts);
   if (candidate != nullptr) {
-    Evaluate(window, state.patterns.period_steps, state.patterns.naive_scale, models, *candidate,
-             state.candidate, next.evaluation, changes.alerts);
+    const ForecastInput input =
+        InputOf(window, fleet, state.patterns, state.forecasts.application_names);
+    Evaluate(input.history, state.patterns.naive_scale, models, *candidate, state.candidate,
+             next.evaluation, changes.alerts);
   } else {
     next.evaluation = {};
   }

@@ -10,6 +10,7 @@
 #include <random>
 
 #include "models/empirical.h"
+#include "service/forecast/forecast.h"
 #include "tests/unit/service/fleets.h"
 
 namespace foreshadow {
@@ -132,7 +133,8 @@ struct Scene {
   explicit Scene(int64_t accounts_count) : accounts(accounts_count) {
     window.Grow(accounts * kSignals);
     naive_scale.assign(static_cast<size_t>(accounts * kSignals), 0.5f);
-    periods.assign(naive_scale.size(), 0);
+    patterns.period_steps.assign(naive_scale.size(), 0);
+    fleet.accounts.resize(static_cast<size_t>(accounts));
   }
 
   void Tick(const ModelList& models, const models::Forecaster& candidate) {
@@ -147,7 +149,13 @@ struct Scene {
       }
     }
     window.Write(samples);
-    Evaluate(window.view(), periods, naive_scale, models, candidate, memory, evaluation, alerts);
+    Evaluate(models, candidate);
+  }
+
+  void Evaluate(const ModelList& models, const models::Forecaster& candidate) {
+    const WindowView view = window.view();
+    const ForecastInput input = InputOf(view, fleet, patterns, application_names);
+    foreshadow::Evaluate(input.history, naive_scale, models, candidate, memory, evaluation, alerts);
   }
 
   int64_t accounts;
@@ -155,7 +163,9 @@ struct Scene {
   std::mt19937_64 random{4};
   Window window{kStep, 500};
   std::vector<float> naive_scale;
-  std::vector<int32_t> periods;
+  Fleet fleet;
+  PatternMemory patterns;
+  std::vector<std::string> application_names;
   EvaluationMemory memory;
   Evaluation evaluation;
   std::vector<std::string> alerts;
@@ -309,13 +319,83 @@ TEST(Evaluate, MissingSamplesAreNotScored) {
   for (int i = 0; i < 5; ++i) scene.Tick(Serving(0), candidate);
   const uint64_t scored = scene.evaluation.scored;
   scene.window.AdvanceTo(++scene.tick * kStep);
-  Evaluate(scene.window.view(), scene.periods, scene.naive_scale, Serving(0), candidate,
-           scene.memory, scene.evaluation, scene.alerts);
+  scene.Evaluate(Serving(0), candidate);
   EXPECT_EQ(scene.evaluation.scored, scored);
   EXPECT_TRUE(scene.memory.made.front().series.empty());
   scene.Tick(Serving(0), candidate);
   EXPECT_GT(scene.evaluation.scored, scored);
   EXPECT_FALSE(std::isnan(scene.evaluation.of_candidate.scaled_pinball_sum));
+}
+
+// Writes down what it is told of each series that it is asked for.
+class Sees : public Says {
+ public:
+  using Says::Says;
+  absl::Status Forecast(const models::History& history, int steps,
+                        models::QuantileBlock& out) const override {
+    told.clear();
+    for (int64_t s = 0; s < history.values.series; ++s) {
+      const int32_t application = history.applications[s];
+      const models::Driver& driver = history.drivers[s];
+      const auto newest = [&](int64_t series) {
+        return history.values.at(history.values.steps - 1, series);
+      };
+      told.push_back({history.signals[s], history.periods[s], newest(s),
+                      application < 0 ? "" : history.application_names[application],
+                      driver.lead_steps, driver.correlation,
+                      driver.series < 0 ? NAN : newest(driver.series)});
+    }
+    return Says::Forecast(history, steps, out);
+  }
+  struct Told {
+    SignalKind signal;
+    int32_t period;
+    float newest;
+    std::string application;
+    int32_t lead;
+    float correlation;
+    float newest_of_driver;
+  };
+  mutable std::vector<Told> told;
+};
+
+// The server's own input, series by series: a model is judged by what it will be given.
+TEST(Evaluate, ACandidateIsToldWhatTheServingModelsAreTold) {
+  Scene scene(3);
+  scene.fleet.accounts[0].application = "web";
+  scene.fleet.accounts[2].application = "batch";
+  scene.patterns.series->resize(3 * kSignals);
+  const int64_t led = SeriesOf(1, SignalKind::kNetwork);
+  SeriesPattern& pattern = (*scene.patterns.series)[led];
+  pattern.lag_steps = 4;
+  pattern.lag_correlation = 0.75f;
+  pattern.lag_p_value = 1e-6f;
+  scene.patterns.period_steps[led] = 288;
+  scene.naive_scale[SeriesOf(2, SignalKind::kMemory)] = 0;  // at rest: not asked for
+  const Sees candidate(2, 0, 1.0f);
+  const auto serving = std::make_shared<Sees>(1, 0.0f, 1.0f);
+  for (int i = 0; i < 3; ++i) scene.Tick({serving}, candidate);
+
+  const WindowView view = scene.window.view();
+  for (const Sees* model : {&candidate, static_cast<const Sees*>(serving.get())}) {
+    ASSERT_EQ(std::ssize(model->told), 3 * kResources - 1 + 1) << "one at rest, one that drives";
+    int found = 0;
+    for (const Sees::Told& told : model->told) {
+      for (int64_t s = 0; s < 3 * kSignals; ++s) {
+        if (view.at(0, s) != told.newest) continue;
+        ++found;
+        EXPECT_EQ(told.signal, static_cast<SignalKind>(s % kSignals));
+        EXPECT_EQ(told.application, scene.fleet.accounts[s / kSignals].application);
+        EXPECT_EQ(told.period, s == led ? 288 : 0);
+        EXPECT_EQ(told.lead, s == led ? 4 : 0);
+        EXPECT_EQ(told.correlation, s == led ? 0.75f : 0.0f);
+        if (s != led) continue;
+        EXPECT_EQ(told.newest_of_driver, view.at(0, SeriesOf(1, SignalKind::kMutationRate)));
+      }
+    }
+    EXPECT_EQ(found, 3 * kResources);
+  }
+  EXPECT_EQ(scene.evaluation.scored, 2u * (3 * kResources - 1)) << "the driver is not scored";
 }
 
 TEST(MayPromote, OnlyWhatWasEvaluatedAgainstWhatServesAndIsNotWorse) {
