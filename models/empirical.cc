@@ -94,20 +94,73 @@ void ErrorsAhead(std::span<const float> errors, std::span<const float> weights, 
   }
 }
 
-void WriteFromErrors(std::span<const float> points, std::span<const float> errors,
-                     std::span<const float> weights, float magnitude, std::vector<float>& scratch,
-                     int64_t series, QuantileBlock& out) {
-  std::vector<float> spread(points.size());
-  double variance = 0;
-  for (size_t step = 0; step < points.size(); ++step) {
-    variance += static_cast<double>(weights[step]) * weights[step];
-    spread[step] = static_cast<float>(std::sqrt(variance));
-  }
-  const auto errors_at = [&](int distance) -> std::span<float> {
-    ErrorsAhead(errors, weights, distance, scratch);
-    return scratch;
+Offsets AgedOffsets(std::span<float> errors, float magnitude) {
+  const auto count = std::ssize(errors);
+  if (count < kErrorsMin) return ErrorOffsets(errors, magnitude);
+  struct Aged {
+    float error;
+    float weight;
   };
-  WriteByDistance(points, spread, magnitude, errors_at, series, out);
+  std::vector<Aged> sorted(errors.size());
+  const double fades = std::exp2(-1.0 / kErrorHalfLife);
+  double weight = 1;
+  double total = 0;
+  double squares = 0;
+  constexpr float kMost = std::numeric_limits<float>::max();
+  for (int64_t i = count; i-- > 0; weight *= fades) {
+    sorted[i] = {std::clamp(errors[i], -kMost, kMost), static_cast<float>(weight)};
+    total += weight;
+    squares += weight * weight;
+  }
+  std::ranges::sort(sorted, {}, &Aged::error);
+  // An error stands at the middle of its share; levels move outwards as the (n + 1) p rule has it.
+  const double worth = total * total / squares;
+  const auto place = [&](double before, const Aged& at) {
+    return (before + 0.5 * at.weight) / total;
+  };
+  Offsets offsets{};
+  double before = 0;  // weight of the errors below i
+  int64_t i = 0;
+  for (int q = 0; q < kQuantiles; ++q) {
+    const double wanted = ((worth + 1) * double{kQuantileLevels[q]} - 0.5) / worth;
+    while (i + 1 < count && place(before + sorted[i].weight, sorted[i + 1]) <= wanted) {
+      before += sorted[i++].weight;
+    }
+    const double low = place(before, sorted[i]);
+    const int64_t above = std::min(i + 1, count - 1);
+    const double high = place(before + sorted[i].weight, sorted[above]);
+    const double share = above == i ? 0 : std::clamp((wanted - low) / (high - low), 0.0, 1.0);
+    const double at = (1 - share) * double{sorted[i].error} + share * double{sorted[above].error};
+    if (q < kMedian) offsets[q] = static_cast<float>(std::min(at, 0.0));
+    if (q > kMedian) offsets[q] = static_cast<float>(std::max(at, 0.0));
+  }
+  return offsets;
+}
+
+void WriteFromErrors(std::span<const float> points, std::span<const float> errors,
+                     std::span<const float> weights, int parameters, float magnitude,
+                     std::vector<float>& scratch, int64_t series, QuantileBlock& out) {
+  std::vector<float> spread(points.size());
+  double squares = 0;
+  for (size_t step = 0; step < points.size(); ++step) {
+    squares += static_cast<double>(weights[step]) * weights[step];
+    spread[step] = static_cast<float>(std::sqrt(squares));
+  }
+  const auto n = static_cast<double>(
+      std::ranges::count_if(errors, [](float error) { return !std::isnan(error); }));
+  const double k = std::min<double>(parameters, n / 4);  // fewer samples say nothing of it
+  const auto unseen = static_cast<float>(n > 0 ? std::sqrt((n + k) / (n - k)) : 1);
+  std::vector<AtDistance> measured;
+  for (const int distance : MeasuredDistances(static_cast<int>(points.size()))) {
+    ErrorsAhead(errors, weights, distance, scratch);
+    for (float& error : scratch) error *= unseen;
+    const Offsets offsets = AgedOffsets(scratch, magnitude);
+    AtDistance& at = measured.emplace_back();
+    at.distance = distance;
+    at.errors = static_cast<int>(scratch.size());
+    std::ranges::copy(offsets, at.offsets.begin());
+  }
+  WriteRows(points, spread, measured, out.at(series, 0).data());
 }
 
 double MeanPinball(double actual, std::span<const float> quantiles) {

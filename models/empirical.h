@@ -38,11 +38,21 @@ void WriteByDistance(std::span<const float> points, std::span<const float> sprea
 void ErrorsAhead(std::span<const float> errors, std::span<const float> weights, int distance,
                  std::vector<float>& out);
 
-// WriteByDistance for such a model; spread is that of independent errors. `errors` are those of one
-// step, oldest first; `scratch` is overwritten.
+// The offsets that errors speak for that are not exchangeable, oldest first: one counts half as
+// much as one kErrorHalfLife later (Barber, Candes, Ramdas and Tibshirani 2023, "Conformal
+// prediction beyond exchangeability", section 3.1), and the (n + 1) p rule is that of as many as
+// their weights are worth (Kish 1965). With equal weights it is ErrorOffsets, to which fewer than
+// kErrorsMin errors are left.
+inline constexpr int kErrorHalfLife = 72;  // 6 h of 5 min; worth some 200 errors of one age
+Offsets AgedOffsets(std::span<float> errors, float magnitude);
+
+// What such a model's errors make of its points: AgedOffsets of each distance. The errors are those
+// of the samples that the model was fitted to with `parameters` coefficients: what it has not seen
+// will be off by more, by Akaike's sqrt((n + k) / (n - k)) (1969, "Fitting autoregressive models
+// for prediction"). `errors` are those of one step, oldest first; `scratch` is overwritten.
 void WriteFromErrors(std::span<const float> points, std::span<const float> errors,
-                     std::span<const float> weights, float magnitude, std::vector<float>& scratch,
-                     int64_t series, QuantileBlock& out);
+                     std::span<const float> weights, int parameters, float magnitude,
+                     std::vector<float>& scratch, int64_t series, QuantileBlock& out);
 
 // Mean over the levels of the pinball loss of quantiles (Koenker and Bassett 1978).
 double MeanPinball(double actual, std::span<const float> quantiles);

@@ -154,10 +154,10 @@ class Arima : public Forecaster {
     if (!choice.found) return WriteWalk(past, s, scratch, out);
     scratch.fitter.Forecast(choice.fit, scratch.prepared, scratch.samples, out.steps,
                             scratch.forecast);
-    Write(s, scratch, out);
+    Write(s, choice.fit.order.Parameters(), scratch, out);
   }
 
-  static void Write(int64_t s, Scratch& scratch, QuantileBlock& out) {
+  static void Write(int64_t s, int parameters, Scratch& scratch, QuantileBlock& out) {
     const ArimaForecast& f = scratch.forecast;
     // A phase's season is a mean over n seasons: errors within them have the share 1 - 1/n of the
     // variance, those behind them 1 + 1/n.
@@ -177,7 +177,7 @@ class Arima : public Forecaster {
       }
       scratch.points.push_back(static_cast<float>(std::clamp(point, -3e38, 3e38)));
     }
-    WriteFromErrors(scratch.points, scratch.errors, scratch.weights, scratch.points[0],
+    WriteFromErrors(scratch.points, scratch.errors, scratch.weights, parameters, scratch.points[0],
                     scratch.ahead, s, out);
   }
 
@@ -194,8 +194,8 @@ class Arima : public Forecaster {
     scratch.points.assign(static_cast<size_t>(out.steps), before);
     scratch.weights.assign(scratch.points.size(), 1);
     const size_t count = std::min(kErrorsMax, scratch.errors.size());
-    WriteFromErrors(scratch.points, std::span(scratch.errors).last(count), scratch.weights, before,
-                    scratch.ahead, s, out);
+    WriteFromErrors(scratch.points, std::span(scratch.errors).last(count), scratch.weights,
+                    /*parameters=*/0, before, scratch.ahead, s, out);
     out.status[s] = ForecastStatus::kFellBack;
   }
 

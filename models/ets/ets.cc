@@ -115,7 +115,7 @@ class Ets : public Forecaster {
       const double point = ForecastEts(fit.params, fit.state, step + 1);
       scratch.points[step] = static_cast<float>(std::clamp(point, -3e38, 3e38));
     }
-    WriteFromErrors(scratch.points, scratch.errors, scratch.weights,
+    WriteFromErrors(scratch.points, scratch.errors, scratch.weights, ParametersOf(fit.kind),
                     static_cast<float>(fit.state.level), scratch.ahead, s, out);
   }
 

@@ -99,11 +99,14 @@ void WeightsEts(const EtsParams& p, const EtsState& state, std::span<float> out)
   }
 }
 
+int ParametersOf(EtsKind kind) {
+  return kind == EtsKind::kSimple ? 1 : kind == EtsKind::kSeasonal ? 2 : 3;
+}
+
 double EtsFit::Aic() const {
   const auto seen = std::ranges::count_if(errors, [](double e) { return !std::isnan(e); });
   const auto n = static_cast<double>(std::max<int64_t>(seen, 1));
-  const double parameters = kind == EtsKind::kSimple ? 1 : kind == EtsKind::kSeasonal ? 2 : 3;
-  return n * std::log(std::max(squared_error / n, 1e-300)) + 2 * parameters;
+  return n * std::log(std::max(squared_error / n, 1e-300)) + 2 * ParametersOf(kind);
 }
 
 EtsFit FitEts(EtsKind kind, std::span<const double> samples, int64_t scored,

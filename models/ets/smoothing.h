@@ -37,6 +37,8 @@ void WeightsEts(const EtsParams& params, const EtsState& state, std::span<float>
 
 enum class EtsKind : uint8_t { kSimple, kDampedTrend, kSeasonal };
 
+int ParametersOf(EtsKind kind);  // that a fit chooses
+
 struct EtsFit {
   EtsKind kind = EtsKind::kSimple;
   EtsParams params;

@@ -108,6 +108,37 @@ TEST(ErrorOffsets, FollowTheOrderStatistics) {
   }
 }
 
+// Without ageing to speak of they are the plain order statistics.
+TEST(AgedOffsets, OfErrorsOfOneAgeAreErrorOffsets) {
+  std::vector<float> errors = {-6, 5, -4, 3, -2, 1, 0.5f, 9};
+  std::vector<float> sorted = errors;
+  const Offsets aged = AgedOffsets(errors, 1);
+  const Offsets plain = ErrorOffsets(sorted, 1);
+  // Eight errors within an hour: their weights differ by 7 % at most.
+  for (int q = 0; q < kQuantiles; ++q) EXPECT_NEAR(aged[q], plain[q], 0.35) << q;
+}
+
+// Errors whose size doubles over and over: what is held must be what is said, of those that come.
+TEST(AgedOffsets, FollowErrorsThatGrow) {
+  std::mt19937_64 random(4);
+  std::normal_distribution<float> noise;
+  int aged = 0, plain = 0;
+  constexpr int kRuns = 4'000;
+  for (int run = 0; run < kRuns; ++run) {
+    std::vector<float> errors(400);
+    for (size_t t = 0; t < errors.size(); ++t) {
+      errors[t] = std::exp2(static_cast<float>(t) / 200) * noise(random);
+    }
+    const float next = 4 * noise(random);
+    const Offsets a = AgedOffsets(errors, 1);
+    aged += next >= a[kLow80] && next <= a[kHigh80];
+    const Offsets p = ErrorOffsets(errors, 1);
+    plain += next >= p[kLow80] && next <= p[kHigh80];
+  }
+  EXPECT_GT(aged, 0.72 * kRuns);
+  EXPECT_LT(plain, 0.66 * kRuns);
+}
+
 TEST(ErrorOffsets, LeanOnTheLaplaceLawWithoutErrors) {
   const Offsets offsets = ErrorOffsets({}, 8);
   EXPECT_FLOAT_EQ(offsets[0], 2 * std::log(0.1f));
