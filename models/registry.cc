@@ -55,8 +55,8 @@ std::vector<std::shared_ptr<const Forecaster>> RankModels(
   return models;
 }
 
-std::vector<std::shared_ptr<const Forecaster>> FittedModels() {
-  return {MakeEts(/*threads=*/0), MakeProphet(/*threads=*/0), MakeArima(/*threads=*/0)};
+std::vector<std::shared_ptr<const Forecaster>> FittedModels(const ProphetExtras& extras) {
+  return {MakeEts(/*threads=*/0), MakeProphet(/*threads=*/0, extras), MakeArima(/*threads=*/0)};
 }
 
 RankedModels LoadModels(const std::string& folder) {
@@ -86,9 +86,10 @@ std::string InstalledModels() {
 }
 
 absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,
-                                                            const std::string& folder) {
+                                                            const std::string& folder,
+                                                            const ProphetExtras& extras) {
   RankedModels ranked = LoadModels(folder);
-  for (auto& model : FittedModels()) ranked.models.push_back(std::move(model));
+  for (auto& model : FittedModels(extras)) ranked.models.push_back(std::move(model));
   std::vector<std::string> names;
   for (const auto& model : ranked.models) {
     if (model->name() == name) return model;

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "models/forecaster.h"
+#include "models/prophet/extras.h"
 #include "models/versions/versions.h"
 
 namespace foreshadow::models {
@@ -27,7 +28,7 @@ std::vector<std::shared_ptr<const Forecaster>> RankModels(
     std::shared_ptr<const Forecaster> trained);
 
 // Those that are fitted to each series when they are asked: too dear for every tick.
-std::vector<std::shared_ptr<const Forecaster>> FittedModels();
+std::vector<std::shared_ptr<const Forecaster>> FittedModels(const ProphetExtras& extras = {});
 
 // The only trained model so far is the LSTM; its folder in the registry.
 std::string TrainedFolder(const std::string& folder);
@@ -45,8 +46,9 @@ absl::StatusOr<int> AddModel(const std::string& folder, const std::string& from,
 // none.
 std::string InstalledModels();
 
-// One model by name; INVALID_ARGUMENT lists the names there are.
+// One model by name; `extras` are for "prophet". INVALID_ARGUMENT lists the names there are.
 absl::StatusOr<std::shared_ptr<const Forecaster>> MakeModel(const std::string& name,
-                                                            const std::string& folder);
+                                                            const std::string& folder,
+                                                            const ProphetExtras& extras = {});
 
 }  // namespace foreshadow::models

@@ -8,24 +8,13 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "models/prophet/extras.h"
 
 namespace foreshadow::models {
-
-inline constexpr double kProphetScale = 10;  // Prophet's prior deviation of an effect
 
 struct ProphetSeason {
   double period_ms = 0;
   int order = 0;  // harmonics, two columns each
-  double scale = kProphetScale;
-};
-
-// Calendar: one effect in all its windows [begin_ms, end_ms), Unix time.
-struct ProphetEvent {
-  struct Window {
-    int64_t begin_ms = 0;
-    int64_t end_ms = 0;
-  };
-  std::vector<Window> windows = {};
   double scale = kProphetScale;
 };
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <span>
+#include <utility>
 #include <vector>
 
+#include "kernels/check.h"
 #include "models/empirical.h"
 #include "models/parallel.h"
 #include "models/prophet/design.h"
@@ -31,6 +33,8 @@ struct Kind {
   int64_t first = 0;      // row of the first sample
   int64_t period = 0;     // steps, 0 = none but day and week
   bool seasonal = false;  // samples enough for seasons
+  int32_t driver = -1;    // series whose samples are a regressor, -1 = none
+  int32_t lead = 0;       // steps by which it comes before
 
   auto operator<=>(const Kind&) const = default;
 };
@@ -62,7 +66,25 @@ float MedianOf(std::vector<float>& errors) {
   return *middle;
 }
 
-ProphetDesign DesignFor(const Kind& kind, const History& history, int steps) {
+// The driver's samples a lead before each row; where there is none the one before it is carried on.
+ProphetRegressor RegressorOf(const Kind& kind, const History& history, const ProphetGrid& grid) {
+  std::vector<double> values(static_cast<size_t>(grid.past + grid.ahead), std::nan(""));
+  double known = std::nan("");
+  for (int64_t row = 0; row < std::ssize(values); ++row) {
+    const int64_t source = kind.first + row - kind.lead;
+    if (source >= 0 && source < history.values.steps) {
+      const float sample = history.values.at(source, kind.driver);
+      if (std::isfinite(sample)) known = sample;
+    }
+    values[row] = known;
+  }
+  const auto first = std::ranges::find_if(values, [](double x) { return !std::isnan(x); });
+  std::fill(values.begin(), first, first == values.end() ? 0 : *first);
+  return {.values = std::move(values)};
+}
+
+ProphetDesign DesignFor(const Kind& kind, const History& history, int steps,
+                        const std::vector<ProphetEvent>& events) {
   const int64_t past = history.values.steps - kind.first;
   const ProphetGrid grid{history.end_ms - (past - 1) * history.step_ms, history.step_ms, past,
                          steps};
@@ -74,6 +96,8 @@ ProphetDesign DesignFor(const Kind& kind, const History& history, int steps) {
     AddSeason(kWeekMs, kWeekOrder, grid, options);
     if (kind.period > 1) AddSeason(kind.period * grid.step_ms, kDayOrder, grid, options);
   }
+  options.events = events;
+  if (kind.driver >= 0) options.regressors.push_back(RegressorOf(kind, history, grid));
   return *MakeProphetDesign(grid, options);  // all is within its bounds
 }
 
@@ -81,10 +105,11 @@ ProphetDesign DesignFor(const Kind& kind, const History& history, int steps) {
 class Worker {
  public:
   // Series of one kind.
-  void Run(const History& history, std::span<const Candidate> candidates, QuantileBlock& out) {
+  void Run(const History& history, const ProphetExtras& extras,
+           std::span<const Candidate> candidates, QuantileBlock& out) {
     const Kind& kind = candidates.front().kind;
     if (!has_design_ || kind != kind_) {
-      design_ = DesignFor(kind, history, out.steps);
+      design_ = DesignFor(kind, history, out.steps, extras.events);
       kind_ = kind;
       has_design_ = true;
     }
@@ -135,7 +160,10 @@ class Worker {
 
 class ProphetModel : public Forecaster {
  public:
-  explicit ProphetModel(int threads) : threads_(ThreadCount(threads)) {}
+  ProphetModel(int threads, ProphetExtras extras)
+      : threads_(ThreadCount(threads)), extras_(std::move(extras)) {
+    FORESHADOW_CHECK(std::ssize(extras_.events) <= kProphetEventsMax);
+  }
 
   std::string_view name() const override { return "prophet"; }
   int MaxSteps(int64_t step_ms) const override { return step_ms > 0 ? kStepsMax : 0; }
@@ -150,8 +178,8 @@ class ProphetModel : public Forecaster {
                 while (first < last) {
                   int64_t end = first + 1;
                   while (end < last && candidates[end].kind == candidates[first].kind) ++end;
-                  workers[worker].Run(history, std::span(candidates).subspan(first, end - first),
-                                      out);
+                  workers[worker].Run(history, extras_,
+                                      std::span(candidates).subspan(first, end - first), out);
                   first = end;
                 }
               });
@@ -160,7 +188,7 @@ class ProphetModel : public Forecaster {
 
  private:
   // The series that can be fitted, those of one kind side by side; the others get their status.
-  static std::vector<Candidate> Candidates(const History& history, QuantileBlock& out) {
+  std::vector<Candidate> Candidates(const History& history, QuantileBlock& out) const {
     const int64_t rows = history.values.steps;
     std::vector<Candidate> candidates;
     for (int64_t s = 0; s < out.series; ++s) {
@@ -180,7 +208,13 @@ class ProphetModel : public Forecaster {
       } else {
         // Twice as many samples as a design may have columns, lest it fits what it cannot see.
         constexpr int64_t kColumns = 2 + 2 * (2 * kDayOrder + kWeekOrder) + kChanges;
-        candidates.push_back({{first, history.periods[s], count >= 2 * kColumns}, s});
+        const int64_t columns = kColumns + std::ssize(extras_.events) + (extras_.drivers ? 1 : 0);
+        Kind kind{first, history.periods[s], count >= 2 * columns};
+        if (extras_.drivers && !history.drivers.empty() && history.drivers[s].series >= 0) {
+          kind.driver = history.drivers[s].series;
+          kind.lead = history.drivers[s].lead_steps;
+        }
+        candidates.push_back({kind, s});
       }
     }
     std::ranges::stable_sort(candidates, {}, &Candidate::kind);
@@ -188,12 +222,13 @@ class ProphetModel : public Forecaster {
   }
 
   int threads_;
+  ProphetExtras extras_;
 };
 
 }  // namespace
 
-std::shared_ptr<const Forecaster> MakeProphet(int threads) {
-  return std::make_shared<ProphetModel>(threads);
+std::shared_ptr<const Forecaster> MakeProphet(int threads, ProphetExtras extras) {
+  return std::make_shared<ProphetModel>(threads, std::move(extras));
 }
 
 }  // namespace foreshadow::models

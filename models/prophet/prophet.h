@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "models/forecaster.h"
+#include "models/prophet/extras.h"
 
 namespace foreshadow::models {
 
@@ -13,6 +14,6 @@ namespace foreshadow::models {
 // last fifth of its history, each by a fit that had not seen it, widened with the distance by the
 // bends that may come. A series without a sample gets kNoHistory, one with fewer than ten or silent
 // for more than a day kCannot. `threads` serve one Forecast, 0 = one per core.
-std::shared_ptr<const Forecaster> MakeProphet(int threads);
+std::shared_ptr<const Forecaster> MakeProphet(int threads, ProphetExtras extras = {});
 
 }  // namespace foreshadow::models

@@ -1,4 +1,5 @@
 // The commands of `foreshadow` that need no server, as a shell sees them: output, exit code, words.
+#include <fmt/core.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +8,9 @@
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <sstream>
+#include <utility>
 
 #include "absl/strings/str_split.h"
 #include "tests/integration/process.h"
@@ -212,6 +215,69 @@ TEST_F(Commands, ForecastGivesAscendingQuantilesOfEachStep) {
     EXPECT_GE(value.get<double>(), before);
     before = value.get<double>();
   }
+}
+
+// 40 more in an hour of each of two days, and in the hour that comes.
+TEST_F(Commands, ForecastOfProphetTakesEvents) {
+  std::string series = "timestamp,a\n";
+  for (int h = 0; h < 96; ++h) {
+    const double value = 100 + h % 3 * 0.01 + (h == 30 || h == 70 ? 40 : 0);
+    series += fmt::format("{},{}\n", h * 3'600'000LL, value);
+  }
+  const std::string input = Put("in.csv", series);
+  const auto at = [](int h) { return h * 3'600'000LL; };
+  const std::string events =
+      Put("events.csv", fmt::format("name,start,end\nsale,{},{}\nsale,{},{}\nsale,{},{}\n", at(30),
+                                    at(31), at(70), at(71), at(96), at(97)));
+  const auto median = [](const Outcome& run) {
+    const auto all = nlohmann::json::parse(run.output.substr(run.output.find('{')));
+    return all["series"][0]["steps"][0]["quantiles"][3].get<double>();
+  };
+  const Outcome with = Run({"forecast", "--model", "prophet", "--json", "--events", events, input});
+  ASSERT_EQ(with.code, 0) << with.output;
+  EXPECT_NEAR(median(with), 140, 3);
+  const Outcome without = Run({"forecast", "--model", "prophet", "--json", input});
+  EXPECT_LT(median(without), 115);
+
+  const Outcome other = Run({"forecast", "--events", events, input});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.output, HasSubstr("only --model prophet takes it"));
+  for (const auto& [text, what] :
+       {std::pair("name,begin,end\n", "header is name,begin,end"),
+        {"name,start,end\nsale,5,5\n", "end is 5: it must be after start"},
+        {"name,start,end\n,5,6\n", "name is empty"},
+        {"name,start,end\n", "no event"}}) {
+    const std::string bad = Put("bad.csv", text);
+    const Outcome run = Run({"forecast", "--model", "prophet", "--events", bad, input});
+    EXPECT_EQ(run.code, 1) << run.output;
+    EXPECT_THAT(run.output, AllOf(HasSubstr("bad.csv"), HasSubstr(what)));
+  }
+}
+
+// y(t) = 50 + 3 (m(t - 2) - 20) at 5 min: the first step ahead is known.
+TEST_F(Commands, ForecastOfProphetTakesMutationRates) {
+  std::string series = "timestamp,a,b\n", rates = "timestamp,a\n";
+  std::mt19937_64 random(3);
+  std::normal_distribution<double> noise(20, 3);
+  double before = 20, now = 20, rate = 20;
+  for (int t = 0; t < 600; ++t) {
+    rate = noise(random);
+    series += fmt::format("{},{:.4f},5\n", t * 300'000LL, 50 + 3 * (before - 20));
+    rates += fmt::format("{},{:.4f}\n", t * 300'000LL, rate);
+    before = std::exchange(now, rate);
+  }
+  const std::string input = Put("in.csv", series);
+  const Outcome run = Run({"forecast", "--model", "prophet", "--json", "--mutation-rate",
+                           Put("rates.csv", rates), input});
+  ASSERT_EQ(run.code, 0) << run.output;
+  const auto all = nlohmann::json::parse(run.output.substr(run.output.find('{')));
+  ASSERT_EQ(all["series"].size(), 2u) << "the rates themselves are not told";
+  EXPECT_NEAR(all["series"][0]["steps"][0]["quantiles"][3].get<double>(), 50 + 3 * (before - 20),
+              1.5);
+  const Outcome wrong = Run({"forecast", "--model", "prophet", "--mutation-rate",
+                             Put("other.csv", "timestamp,z\n0,1\n300000,2\n"), input});
+  EXPECT_EQ(wrong.code, 1);
+  EXPECT_THAT(wrong.output, AllOf(HasSubstr("other.csv"), HasSubstr("column 'z'")));
 }
 
 TEST_F(Commands, ForecastNamesWhatIsWrong) {

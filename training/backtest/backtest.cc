@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <any>
 #include <cmath>
 #include <limits>
 
@@ -188,6 +189,7 @@ absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterLi
   std::vector<models::Driver> drivers;  // sought anew each day
   int64_t drivers_found = std::numeric_limits<int64_t>::min();
   std::vector<QuantileBlock> blocks(result.models.size());
+  std::vector<std::any> carried(forecasters.size());
   for (int64_t origin = first; origin <= last; origin += stride) {
     const int64_t begin = std::max<int64_t>(0, origin - options.window_steps);
     if ((origin - 1) * set.step_ms / kDayMs != drivers_found) {
@@ -203,8 +205,10 @@ absl::StatusOr<BacktestResult> Backtest(const SeriesSet& set, const ForecasterLi
                                   set.application_names,
                                   drivers};
     for (size_t m = 0; m < forecasters.size(); ++m) {
+      const models::Forecaster& model = *forecasters[m];
       const absl::Status status =
-          forecasters[m]->Forecast(history, options.horizon_steps, blocks[m]);
+          options.carried ? model.Continue(history, options.horizon_steps, carried[m], blocks[m])
+                          : model.Forecast(history, options.horizon_steps, blocks[m]);
       if (!status.ok()) return status;
     }
     if (options.mix) {

@@ -25,6 +25,9 @@ struct BacktestOptions {
   int window_steps = 2'016;     // of history that the models see
   bool mix = false;             // also score "auto", the mixture of the models given
   int mix_warm_up_steps = 288;  // before first_step, from which the mixture learns unscored
+  // Models that carry a state go on from origin to origin as on a server, instead of seeing each
+  // window anew.
+  bool carried = false;
   // The points to score: of the origins from first_step on every so many-th, and of the series
   // those that are not 0 here (empty = all). Models see all series, the mixture all origins.
   int score_every = 1;

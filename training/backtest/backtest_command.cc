@@ -16,6 +16,7 @@
 #include "training/backtest/print.h"
 #include "training/command.h"
 #include "training/io/csv.h"
+#include "training/io/events.h"
 #include "training/io/gnuplot.h"
 #include "training/train/progress_bar.h"
 #include "training/train/series_set.h"
@@ -32,21 +33,40 @@ struct Arguments {
   std::string only;
   std::string forecasts;
   std::string plot;
+  std::string events;
+  bool mutation_rate = false;
   BacktestOptions options;
   bool json = false;
 };
+
+// What the additive model is to know beside the samples.
+absl::StatusOr<models::ProphetExtras> ReadExtras(const Arguments& a) {
+  if (a.events.empty() && !a.mutation_rate) return models::ProphetExtras();
+  if (std::ranges::find(a.models, "prophet") == a.models.end()) {
+    return UsageError(fmt::format("{}: only the model prophet takes it, which --models must name",
+                                  a.events.empty() ? "--mutation-rate" : "--events"));
+  }
+  models::ProphetExtras extras{.drivers = a.mutation_rate};
+  if (a.events.empty()) return extras;
+  auto events = ReadEvents(a.events);
+  if (!events.ok()) return events.status();
+  extras.events = *std::move(events);
+  return extras;
+}
 
 // The models asked for, and whether "auto", the mixture of them all, is among them. Without a list,
 // all that there are; what cannot be loaded is told then, and is an error where it was asked for by
 // name. Alone, "auto" mixes all.
 absl::StatusOr<ForecasterList> ChooseModels(const Arguments& a, bool& mix) {
   ForecasterList chosen;
+  const auto extras = ReadExtras(a);
+  if (!extras.ok()) return extras.status();
   for (const std::string& name : a.models) {
     if (name == "auto") {
       mix = true;
       continue;
     }
-    auto model = models::MakeModel(name, a.folder);
+    auto model = models::MakeModel(name, a.folder, *extras);
     if (!model.ok()) return model.status();
     chosen.push_back(*std::move(model));
   }
@@ -183,11 +203,20 @@ void AddBacktest(CLI::App& app) {
       .add_option("--only", arguments->only,
                   "Score these series alone: CSV without header, a line ACCOUNT,SIGNAL each")
       ->check(CLI::ExistingFile);
+  command.add_flag("--carried", arguments->options.carried,
+                   "Models go on from origin to origin, as on a server, instead of seeing each "
+                   "window anew");
   command.add_option("--horizon", arguments->options.horizon_steps, "Steps; 0 = an hour")
       ->capture_default_str();
   command
       .add_option("--window", arguments->options.window_steps, "Steps of history for the models")
       ->capture_default_str();
+  command
+      .add_option("--events", arguments->events,
+                  "For prophet: calendar events, CSV with the header name,start,end")
+      ->check(CLI::ExistingFile);
+  command.add_flag("--mutation-rate", arguments->mutation_rate,
+                   "For prophet: the account's mutation rate, where it leads, is a regressor");
   command.add_option("--forecasts", arguments->forecasts,
                      "Write the forecasts scored and what came to this CSV, gzipped if it ends in "
                      ".gz");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -13,6 +14,9 @@
 #include "service/forecast/forecast.h"
 #include "training/command.h"
 #include "training/io/csv.h"
+#include "training/io/events.h"
+#include "training/train/drivers.h"
+#include "training/train/series_set.h"
 
 namespace foreshadow::training {
 namespace {
@@ -26,6 +30,8 @@ struct Options {
   std::string signal = "cpu";
   int64_t horizon_min = 60;
   int64_t step_s = 0;
+  std::string events;
+  std::string mutation_rate;
   bool json = false;
 };
 
@@ -45,7 +51,13 @@ absl::StatusOr<ModelList> ReadModels(const Options& options) {
     for (const std::string& note : ranked.notes) fmt::print(stderr, "{}\n", note);
     return std::move(ranked.models);
   }
-  auto model = models::MakeModel(options.model, options.model_dir);
+  models::ProphetExtras extras{.drivers = !options.mutation_rate.empty()};
+  if (!options.events.empty()) {
+    auto events = ReadEvents(options.events);
+    if (!events.ok()) return events.status();
+    extras.events = *std::move(events);
+  }
+  auto model = models::MakeModel(options.model, options.model_dir, extras);
   if (!model.ok()) return UsageError("--model: " + std::string(model.status().message()));
   return ModelList{*std::move(model)};
 }
@@ -108,11 +120,59 @@ void PrintJson(const WideTable& table, const ForecastTable& forecast) {
   fmt::print("{}\n", all.dump());
 }
 
+// The table's series and, behind them, the mutation rates of some, by the name of their column.
+absl::StatusOr<SeriesSet> Combine(const WideTable& table, SignalKind signal, int64_t step_ms,
+                                  const WideTable& rates, const std::string& rates_path) {
+  const auto wrong = [&](const std::string& what) {
+    return absl::InvalidArgumentError(fmt::format("{}: {}", rates_path, what));
+  };
+  if (rates.step_ms != table.step_ms) {
+    return wrong(fmt::format("a step is {} ms: it must be {}, as that of the series", rates.step_ms,
+                             table.step_ms));
+  }
+  if (rates.step_ms == 0 && rates.steps != table.steps) {
+    return wrong(fmt::format("{} rows: without times they must be {}, as those of the series",
+                             rates.steps, table.steps));
+  }
+  const int64_t ahead_ms = rates.start_ms - table.start_ms;
+  if (ahead_ms % step_ms != 0) {
+    return wrong(fmt::format("its times lie {} ms off those of the series: they must be the same",
+                             ahead_ms % step_ms));
+  }
+  SeriesSet set{.start_ms = table.start_ms, .step_ms = step_ms, .steps = table.steps};
+  set.accounts = table.names;
+  set.accounts.insert(set.accounts.end(), rates.names.begin(), rates.names.end());
+  set.signals.assign(table.names.size(), signal);
+  set.signals.resize(set.accounts.size(), SignalKind::kMutationRate);
+  for (const std::string& name : rates.names) {
+    if (std::ranges::find(table.names, name) == table.names.end()) {
+      return wrong(fmt::format("column '{}': it must be a column of the series", name));
+    }
+  }
+  set.values.assign(static_cast<size_t>(set.steps * set.series()),
+                    std::numeric_limits<float>::quiet_NaN());
+  for (int64_t t = 0; t < table.steps; ++t) {
+    float* row = &set.values[t * set.series()];
+    std::copy_n(&table.values[t * table.series()], table.series(), row);
+    const int64_t from = t - ahead_ms / step_ms;
+    if (from < 0 || from >= rates.steps) continue;
+    std::copy_n(&rates.values[from * rates.series()], rates.series(), row + table.series());
+  }
+  return set;
+}
+
 absl::Status Run(const Options& options) {
   const auto table = ReadWideCsv(options.input, {.allow_negative = false});
   if (!table.ok()) return table.status();
   const auto signal = ReadSignal(options.signal);
   if (!signal.ok()) return signal.status();
+  if (!options.events.empty() && options.model != "prophet") {
+    return UsageError(
+        fmt::format("--events: only --model prophet takes it, not {}", options.model));
+  }
+  if (!options.mutation_rate.empty() && *signal == SignalKind::kMutationRate) {
+    return UsageError("--mutation-rate: the series must be of another --signal");
+  }
   const int64_t step_ms = table->step_ms > 0 ? table->step_ms : 1'000 * options.step_s;
   if (step_ms == 0) {
     return UsageError(fmt::format(
@@ -126,11 +186,26 @@ absl::Status Run(const Options& options) {
   }
   const auto models = ReadModels(options);
   if (!models.ok()) return models.status();
-  const std::vector<SignalKind> signals(static_cast<size_t>(table->series()), *signal);
+  WideTable rates{.step_ms = table->step_ms};
+  if (!options.mutation_rate.empty()) {
+    auto read = ReadWideCsv(options.mutation_rate, {.allow_negative = false});
+    if (!read.ok()) return read.status();
+    rates = *std::move(read);
+  } else {
+    rates.steps = table->steps;
+    rates.start_ms = table->start_ms;
+  }
+  const auto set = Combine(*table, *signal, step_ms, rates, options.mutation_rate);
+  if (!set.ok()) return set.status();
   const std::vector<int32_t> periods =
-      StrongestPeriods(table->view(), AnalyzeSettings().period_significance);
-  const models::History history{table->start_ms + (table->steps - 1) * step_ms, step_ms,
-                                table->view(), signals, periods};
+      StrongestPeriods(set->Slice(0, set->steps), AnalyzeSettings().period_significance);
+  const std::vector<models::Driver> drivers = FindDrivers(*set, set->steps);
+  const models::History history{.end_ms = set->TimeMs(set->steps - 1),
+                                .step_ms = step_ms,
+                                .values = set->Slice(0, set->steps),
+                                .signals = set->signals,
+                                .periods = periods,
+                                .drivers = drivers};
   std::vector<std::string> alerts;
   const ForecastTable forecast = ForecastSeries(history, static_cast<int>(steps), *models, alerts);
   for (const std::string& alert : alerts) fmt::print(stderr, "{}\n", alert);
@@ -159,6 +234,15 @@ void AddForecast(CLI::App& app) {
       ->capture_default_str();
   command->add_option("--step-seconds", o->step_s, "Sampling interval, if there are no timestamps")
       ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--events", o->events,
+                   "For prophet: calendar events, CSV with the header name,start,end")
+      ->check(CLI::ExistingFile);
+  command
+      ->add_option("--mutation-rate", o->mutation_rate,
+                   "Wide CSV of the columns' mutation rates, for lstm and prophet: what it leads, "
+                   "it helps to forecast")
+      ->check(CLI::ExistingFile);
   command->add_flag("--json", o->json, "Print JSON");
   SetRun(*command, [o] {
     if (o->model_dir.empty()) o->model_dir = models::InstalledModels();

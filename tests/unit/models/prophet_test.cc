@@ -396,6 +396,79 @@ TEST(Prophet, EventHasItsEffectInItsWindowOnly) {
   EXPECT_NEAR(PredictProphet(design, fit, 2'019) - PredictProphet(design, fit, 2'020), 40, 3);
 }
 
+// A history of 5-min samples that ends as the first series' rows do.
+struct Told {
+  std::vector<float> values;
+  std::vector<SignalKind> signals;
+  std::vector<int32_t> periods;
+  std::vector<Driver> drivers;
+  History history;
+  Told(int64_t series, int64_t steps)
+      : values(static_cast<size_t>(series * steps)),
+        signals(static_cast<size_t>(series)),
+        periods(signals.size()),
+        drivers(signals.size()) {
+    history = {.end_ms = steps * 300'000,
+               .step_ms = 300'000,
+               .values = {values.data(), steps, series, series},
+               .signals = signals,
+               .periods = periods,
+               .drivers = drivers};
+  }
+  float& at(int64_t step, int64_t s) { return values[step * std::ssize(signals) + s]; }
+};
+
+// A level, and 40 more in two windows that were and one that comes: closed form.
+TEST(ProphetModel, KnowsTheEffectOfAnEventThatComes) {
+  constexpr int64_t kSteps = 2'016;
+  Told told(1, kSteps);
+  std::mt19937_64 random(8);
+  std::normal_distribution<float> noise(0, 0.5f);
+  ProphetEvent sale;
+  for (const int64_t first : {300, 1'200, 2'018}) {
+    sale.windows.push_back({(first + 1) * 300'000, (first + 31) * 300'000});
+  }
+  for (int64_t t = 0; t < kSteps; ++t) {
+    const bool inside = (t >= 300 && t < 330) || (t >= 1'200 && t < 1'230);
+    told.at(t, 0) = 100 + (inside ? 40.0f : 0) + noise(random);
+  }
+  QuantileBlock with, without;
+  ASSERT_TRUE(MakeProphet(1, {.events = {sale}})->Forecast(told.history, 12, with).ok());
+  ASSERT_TRUE(MakeProphet(1)->Forecast(told.history, 12, without).ok());
+  for (int step = 0; step < 12; ++step) {
+    EXPECT_NEAR(with.at(0, step)[kMedian], step < 2 ? 100 : 140, 1.5) << step;
+    EXPECT_LT(without.at(0, step)[kMedian], 110) << step;
+  }
+}
+
+// y(t) = 50 + 3 (m(t - 8) - 20): the next eight steps are known, behind them m is carried on.
+TEST(ProphetModel, TakesADriverAsARegressorALeadBefore) {
+  constexpr int64_t kSteps = 1'000, kLead = 8;
+  Told told(2, kSteps);
+  std::mt19937_64 random(9);
+  std::normal_distribution<float> noise;
+  for (int64_t t = 0; t < kSteps; ++t) {
+    told.at(t, 1) = 20 + 4 * noise(random);
+    const float before = t < kLead ? 20 : told.at(t - kLead, 1);
+    told.at(t, 0) = 50 + 3 * (before - 20) + 0.1f * noise(random);
+  }
+  told.at(kSteps - 3, 1) = kMissing;  // the one before it stands for it
+  told.drivers[0] = {.series = 1, .lead_steps = kLead, .correlation = 1};
+  QuantileBlock out;
+  ASSERT_TRUE(MakeProphet(1, {.drivers = true})->Forecast(told.history, 12, out).ok());
+  for (int step = 0; step < 12; ++step) {
+    int64_t source = std::min<int64_t>(kSteps + step - kLead, kSteps - 1);
+    if (source == kSteps - 3) --source;
+    EXPECT_NEAR(out.at(0, step)[kMedian], 50 + 3 * (told.at(source, 1) - 20), 0.8) << step;
+  }
+  QuantileBlock plain;
+  ASSERT_TRUE(MakeProphet(1)->Forecast(told.history, 12, plain).ok());
+  const auto width = [](const QuantileBlock& b) {
+    return b.at(0, 0)[kHigh80] - b.at(0, 0)[kLow80];
+  };
+  EXPECT_LT(width(out), 0.1f * width(plain));
+}
+
 TEST(Prophet, DesignNamesTheWrongField) {
   const ProphetGrid grid{0, 300'000, 100, 10};
   const auto message = [&](const ProphetGrid& of, const ProphetOptions& options) {

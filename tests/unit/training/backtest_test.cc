@@ -189,6 +189,41 @@ TEST(Backtest, ScoresTheSeriesAndOriginsAskedFor) {
               HasSubstr("scored is 1: allowed is 0 or a flag for each of the 4 series"));
 }
 
+// Says how many calls its state has seen; 0 without one.
+class Counts : public Ten {
+ public:
+  absl::Status Continue(const models::History& history, int steps, std::any& carried,
+                        QuantileBlock& out) const override {
+    if (!carried.has_value()) carried = 0;
+    const int calls = ++std::any_cast<int&>(carried);
+    absl::Status status = Forecast(history, steps, out);
+    std::ranges::fill(out.values, static_cast<float>(calls));
+    return status;
+  }
+};
+
+TEST(Backtest, CarriesEachModelsStateFromOriginToOrigin) {
+  const SeriesSet set = Columns({{4, 8, 6, 8, 13, 6, 5, 9}});
+  BacktestOptions options;
+  options.first_step = 4;
+  options.horizon_steps = 1;
+  options.stride_steps = 1;
+  for (const bool carried : {false, true}) {
+    options.carried = carried;
+    std::vector<float> said;
+    const auto result = Backtest(set, {std::make_shared<Counts>(), std::make_shared<Counts>()},
+                                 options, kSilent, [&said](const OriginForecasts& made) {
+                                   for (const auto& block : made.blocks) {
+                                     said.push_back(block.at(0, 0)[0]);
+                                   }
+                                   return absl::OkStatus();
+                                 });
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(said, carried ? (std::vector<float>{1, 1, 2, 2, 3, 3, 4, 4})
+                            : std::vector<float>(8, 10.0f));
+  }
+}
+
 TEST(Backtest, EndsWithTheErrorOfTheSink) {
   BacktestOptions options;
   options.first_step = 60;
