@@ -121,7 +121,7 @@ absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {
   return policy;
 }
 
-absl::Status SaveQPolicy(const std::string& folder, QCard& card,
+absl::Status SaveQPolicy(const std::string& folder, const QCard& card,
                          const std::vector<Tensor>& tensors) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
@@ -130,8 +130,9 @@ absl::Status SaveQPolicy(const std::string& folder, QCard& card,
   file.tensors = tensors;
   auto sha256 = models::WriteSafetensors(folder + "/weights.safetensors", file);
   if (!sha256.ok()) return sha256.status();
-  card.weights_sha256 = *std::move(sha256);
-  return models::ReplaceFile(folder + "/card.json", QCardToJson(card));
+  QCard kept = card;
+  kept.weights_sha256 = *std::move(sha256);
+  return models::ReplaceFile(folder + "/card.json", QCardToJson(kept));
 }
 
 }  // namespace foreshadow

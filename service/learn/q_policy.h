@@ -66,8 +66,8 @@ absl::StatusOr<QCard> QCardFromJson(const std::string& text);
 
 // Errors name the file; DATA_LOSS where the weights are not those that the card is of.
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder);
-// The card gets the sum of the weights.
-absl::Status SaveQPolicy(const std::string& folder, QCard& card,
+// The card in the folder holds the sum of these weights, whatever `card` says.
+absl::Status SaveQPolicy(const std::string& folder, const QCard& card,
                          const std::vector<models::Tensor>& tensors);
 
 }  // namespace foreshadow

@@ -139,7 +139,10 @@ absl::StatusOr<SeriesSet> Combine(const WideTable& table, SignalKind signal, int
     return wrong(fmt::format("its times lie {} ms off those of the series: they must be the same",
                              ahead_ms % step_ms));
   }
-  SeriesSet set{.start_ms = table.start_ms, .step_ms = step_ms, .steps = table.steps};
+  SeriesSet set;
+  set.start_ms = table.start_ms;
+  set.step_ms = step_ms;
+  set.steps = table.steps;
   set.accounts = table.names;
   set.accounts.insert(set.accounts.end(), rates.names.begin(), rates.names.end());
   set.signals.assign(table.names.size(), signal);
@@ -155,7 +158,7 @@ absl::StatusOr<SeriesSet> Combine(const WideTable& table, SignalKind signal, int
     float* row = &set.values[t * set.series()];
     std::copy_n(&table.values[t * table.series()], table.series(), row);
     const int64_t from = t - ahead_ms / step_ms;
-    if (from < 0 || from >= rates.steps) continue;
+    if (rates.series() == 0 || from < 0 || from >= rates.steps) continue;
     std::copy_n(&rates.values[from * rates.series()], rates.series(), row + table.series());
   }
   return set;
@@ -186,14 +189,14 @@ absl::Status Run(const Options& options) {
   }
   const auto models = ReadModels(options);
   if (!models.ok()) return models.status();
-  WideTable rates{.step_ms = table->step_ms};
+  WideTable rates;  // none
+  rates.steps = table->steps;
+  rates.start_ms = table->start_ms;
+  rates.step_ms = table->step_ms;
   if (!options.mutation_rate.empty()) {
     auto read = ReadWideCsv(options.mutation_rate, {.allow_negative = false});
     if (!read.ok()) return read.status();
     rates = *std::move(read);
-  } else {
-    rates.steps = table->steps;
-    rates.start_ms = table->start_ms;
   }
   const auto set = Combine(*table, *signal, step_ms, rates, options.mutation_rate);
   if (!set.ok()) return set.status();

@@ -412,7 +412,8 @@ TEST_F(LstmFiles, WithOneByteChangedAreRefusedByTheirSum) {
   ASSERT_TRUE(card.ok());
   ASSERT_TRUE(IsSha256(card->weights_sha256));
   std::string changed = whole;
-  changed[whole.size() - 3] ^= 1;  // the last digits of a weight: still a whole, valid file
+  char& byte = changed[whole.size() - 3];  // of a weight: still a whole, valid file
+  byte = static_cast<char>(byte ^ 1);
   Overwrite(path, changed);
   const absl::Status status = LoadLstm(folder_, 1).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);

@@ -40,7 +40,8 @@ TEST(DefaultPolicy, WithOneByteChangedIsRefused) {
   ASSERT_TRUE(LoadQPolicy(folder).ok());
   const std::string path = folder + "/weights.safetensors";
   std::string bytes = *models::ReadWholeFile(path, 1 << 24);
-  bytes[bytes.size() - 3] ^= 1;
+  char& byte = bytes[bytes.size() - 3];
+  byte = static_cast<char>(byte ^ 1);
   ASSERT_TRUE(models::ReplaceFile(path, bytes).ok());
   const absl::Status status = LoadQPolicy(folder).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
