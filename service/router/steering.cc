@@ -93,13 +93,15 @@ void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Sha
     TakeFleet(std::move(fleet), touched);
     std::set<std::string> has_shadow;
     for (const Shadow& shadow : shadows) {
-      if (!MayServe(shadow.state)) continue;
+      // Until its agent says that it is the primary, all traffic stays with what was the shadow.
+      const bool promoted = shadow.state == ShadowState::kPromoted;
+      if (!promoted && !MayServe(shadow.state)) continue;
       const std::string& id = fleet_->accounts[shadow.account].id;
       AccountState& state = accounts_[id];
       has_shadow.insert(id);
       state.shadow = shadow.instance_id;
-      state.split = shadow.split;  // 0 while it is paused
-      state.failed_over_decided = shadow.failed_over;
+      state.split = promoted ? 1 : shadow.split;  // 0 while it is paused
+      state.failed_over_decided = promoted || shadow.failed_over;
       touched.insert(id);
     }
     for (const RouteEpoch& of : epochs) {

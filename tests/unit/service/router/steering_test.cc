@@ -220,6 +220,25 @@ TEST_F(SteeringTest, AMigrationKeepsItsRouteUntilItIsHandedOver) {
   EXPECT_EQ(router_.Get("acme").epoch, 2u);
 }
 
+// The plan may hear of it before the cell's agent has told: no call goes to the old primary again.
+TEST_F(SteeringTest, APromotionThatItsAgentHasNotToldKeepsItsRoute) {
+  Begin();
+  shadow_.state = ShadowState::kPromoting;
+  shadow_.split = 1;
+  steering_->Decided(fleet_, {shadow_}, {});
+  auto moved = std::make_shared<Fleet>(*fleet_);
+  moved->accounts[0].cell = 1;
+  shadow_.state = ShadowState::kPromoted;
+  shadow_.split = 0;
+  steering_->Decided(moved, {shadow_}, {{0, 2}});
+  EXPECT_EQ(router_.Get("acme").shadow.instance_id, "s");
+  EXPECT_EQ(router_.Get("acme").split, 1);
+  steering_->AgentSays(1, false, {Make("s", 1, false, 2)}, {});
+  EXPECT_EQ(router_.Get("acme").primary.instance_id, "s");
+  EXPECT_EQ(router_.Get("acme").shadow.instance_id, "");
+  EXPECT_TRUE(commands().empty());
+}
+
 TEST_F(SteeringTest, CountsRoutesByWhereTheyLead) {
   Begin();
   EXPECT_EQ(steering_->Counts().shared, 1);
