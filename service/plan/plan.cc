@@ -505,8 +505,7 @@ bool Reacts(const Planner& p, int32_t cell) {
 // Never less than one who only looks at the present would do: relieves such cells, with every
 // shadow there is and is planned at its largest split, as if what is there now were to last.
 Plan React(Planner p) {
-  if (p.in.demand.empty()) return std::move(p.plan);
-  const std::vector<CellDemand> demand = DemandOfCells(p.in.fleet, p.in.demand, p.in.shadows);
+  const std::vector<CellDemand>& demand = p.in.cell_demand;
   std::vector<int32_t> cells;
   for (int32_t c = 0; c < std::ssize(demand); ++c) {
     if (Exceeds(demand[c].with, p.in.fleet.cells[c].capacity) && Reacts(p, c)) cells.push_back(c);
@@ -566,9 +565,8 @@ Plan MakePlan(const PlanInput& in) {
   p.room = RoomNow(in, p.forecasts);
   p.accounts_of = AccountsOf(in.fleet);
   p.jumps.resize(in.fleet.cells.size());
-  if (!in.demand.empty()) {
-    p.jumps = JumpBars(in.rails, DemandOfCells(in.fleet, in.demand, in.shadows),
-                       p.plan.forecasts_without);
+  if (!in.cell_demand.empty()) {
+    p.jumps = JumpBars(in.rails, in.cell_demand, p.plan.forecasts_without);
   }
   std::vector<int32_t> endangered;
   for (const CellRisk& risk : p.plan.risks) {

@@ -45,9 +45,10 @@ struct PlanInput {
   const RiskCalibration& calibration;
   const PlanSettings& settings;
   const Rails& rails;
-  const std::vector<Resources>& demand;  // [account] now; empty = not known
-  double split_max = 1;                  // what a shadow may come to take
-  bool may_create = true;                // false: paused; risks and advice only
+  const std::vector<CellDemand>& cell_demand;  // [cell] now; empty = not known
+  const std::vector<Resources>& demand;        // [account] now; empty = not known
+  double split_max = 1;                        // what a shadow may come to take
+  bool may_create = true;                      // false: paused; risks and advice only
   int64_t now_ms = 0;
   int64_t step_ms = 0;
   int lead_steps = 2;    // until a shadow that is decided now serves

@@ -14,7 +14,7 @@ constexpr double kRounding = 1e-9;
 constexpr double kDrainedCores = 1e-6;  // 0 would be unlimited
 
 void Raise(Bar& bar, Urgency least, std::string why) {
-  if (least > bar.least) bar = {least, std::move(why)};
+  bar = Higher(std::move(bar), {least, std::move(why)});
 }
 
 const CellRule* RuleOf(const Rails& rails, int32_t cell) {
@@ -36,16 +36,17 @@ double Fill(double left, double rate, double minutes, double step_minutes) {
 void Settle(const RailsInput& in, RailsMemory& memory, Rails& rails,
             std::vector<std::string>& alerts) {
   const int64_t missed = in.last_tick_ms == 0 ? 0 : (in.now_ms - in.last_tick_ms) / in.step_ms - 1;
+  const auto unsettle = [&](std::string why) {
+    memory.unsettled_ms = in.now_ms;
+    memory.unsettled_why = std::move(why);
+  };
   if (in.started && in.last_tick_ms != 0) {
-    memory.unsettled_ms = in.now_ms;
-    memory.unsettled_why = "the server has started";
+    unsettle("the server has started");
   } else if (missed > 1) {
-    memory.unsettled_ms = in.now_ms;
-    memory.unsettled_why = fmt::format("{} ticks were missed", missed);
+    unsettle(fmt::format("{} ticks were missed", missed));
   }
   if (in.silent_share > in.settings.silent_share_max) {
-    memory.unsettled_ms = in.now_ms;
-    memory.unsettled_why = "telemetry was missing";
+    unsettle("telemetry was missing");
     Raise(
         rails.all, Urgency::kNever,
         fmt::format("telemetry is missing of more accounts than guard.silent_share_max = {:.0f} %",

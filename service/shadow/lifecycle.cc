@@ -212,12 +212,10 @@ void FailOver(const Moment& in, const Command& command, Decisions& decisions, Ch
   }
 }
 
-// The shadow whose creation waits for approval; nothing if that action does not wait.
-Shadow* WaitingFor(Decisions& decisions, uint64_t action_id) {
-  for (const Explanation& e : decisions.open) {
-    if (e.action.id == action_id && e.action.state == ActionState::kWaiting) {
-      return Find(decisions, e.action.instance_id);
-    }
+// The action, if it waits for approval.
+Explanation* Waiting(Decisions& decisions, uint64_t action_id) {
+  for (Explanation& e : decisions.open) {
+    if (e.action.id == action_id && e.action.state == ActionState::kWaiting) return &e;
   }
   return nullptr;
 }
@@ -243,18 +241,19 @@ void TakeCommands(const Moment& in, const Inbox& inbox, Decisions& decisions, Ch
         Take({command.key, command.value, command.reason, in.now_ms}, decisions.changes);
         break;
       case Command::Kind::kReject:
-        if (Shadow* shadow = WaitingFor(decisions, command.action_id); shadow != nullptr) {
+        if (Explanation* e = Waiting(decisions, command.action_id); e != nullptr) {
+          Shadow* shadow = Find(decisions, e->action.instance_id);
+          if (shadow == nullptr) break;
           const std::string why = command.reason.empty() ? "" : ": " + command.reason;
           Withdraw(in.now_ms, "rejected" + why, *shadow, decisions, changes);
         }
         break;
       case Command::Kind::kApprove:
-        for (Explanation& e : decisions.open) {
-          Shadow* shadow = Find(decisions, e.action.instance_id);
-          if (e.action.id != command.action_id || e.action.state != ActionState::kWaiting) continue;
-          e.action.state = ActionState::kIntended;
+        if (Explanation* e = Waiting(decisions, command.action_id); e != nullptr) {
+          Shadow* shadow = Find(decisions, e->action.instance_id);
+          e->action.state = ActionState::kIntended;
           if (shadow != nullptr) Enter(*shadow, ShadowState::kCreating, in.now_ms);
-          changes.explanations.push_back(e);
+          changes.explanations.push_back(*e);
         }
         break;
     }

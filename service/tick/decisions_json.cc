@@ -8,6 +8,13 @@
 #include <unordered_map>
 
 namespace foreshadow {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration, weights, information)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Migration, from, step_since_ms, drain_since_ms, measured,
+                                   requests, failed, primary_requests, primary_failed,
+                                   primary_p99_ms, aborted_ms, reason)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SettingChange, key, value, reason, changed_ms)
+
 namespace {
 
 using nlohmann::json;
@@ -193,36 +200,6 @@ SplitMemory SplitMemoryFrom(const json& j) {
   return m;
 }
 
-json ToJson(const Migration& m) {
-  return {{"from", m.from},
-          {"step_since_ms", m.step_since_ms},
-          {"drain_since_ms", m.drain_since_ms},
-          {"measured", m.measured},
-          {"requests", m.requests},
-          {"failed", m.failed},
-          {"primary_requests", m.primary_requests},
-          {"primary_failed", m.primary_failed},
-          {"primary_p99_ms", m.primary_p99_ms},
-          {"aborted_ms", m.aborted_ms},
-          {"reason", m.reason}};
-}
-
-Migration MigrationFrom(const json& j) {
-  Migration m;
-  j.at("from").get_to(m.from);
-  j.at("step_since_ms").get_to(m.step_since_ms);
-  j.at("drain_since_ms").get_to(m.drain_since_ms);
-  j.at("measured").get_to(m.measured);
-  j.at("requests").get_to(m.requests);
-  j.at("failed").get_to(m.failed);
-  j.at("primary_requests").get_to(m.primary_requests);
-  j.at("primary_failed").get_to(m.primary_failed);
-  j.at("primary_p99_ms").get_to(m.primary_p99_ms);
-  j.at("aborted_ms").get_to(m.aborted_ms);
-  j.at("reason").get_to(m.reason);
-  return m;
-}
-
 json ToJson(const Shadow& s, const Fleet& fleet) {
   return {{"instance_id", s.instance_id},
           {"account", fleet.accounts[s.account].id},
@@ -238,7 +215,7 @@ json ToJson(const Shadow& s, const Fleet& fleet) {
           {"moved_ms", s.moved_ms},
           {"reserved", s.reserved},
           {"learned", ToJson(s.learned)},
-          {"migration", ToJson(s.migration)}};
+          {"migration", s.migration}};
 }
 
 Shadow ShadowFrom(const json& j, const Ids& ids) {
@@ -257,7 +234,7 @@ Shadow ShadowFrom(const json& j, const Ids& ids) {
   s.moved_ms = j.value("moved_ms", int64_t{0});  // not in what older versions wrote
   j.at("reserved").get_to(s.reserved);
   if (j.contains("learned")) s.learned = SplitMemoryFrom(j.at("learned"));  // not in older ones
-  if (j.contains("migration")) s.migration = MigrationFrom(j.at("migration"));
+  if (j.contains("migration")) j.at("migration").get_to(s.migration);
   return s;
 }
 
@@ -402,17 +379,6 @@ std::vector<Origin> OriginsFrom(const json& j, const Ids& ids) {
   return origins;
 }
 
-json ToJson(const Calibration& c) {
-  return {{"weights", c.weights}, {"information", c.information}};
-}
-
-Calibration CalibrationFrom(const json& j) {
-  Calibration c;
-  j.at("weights").get_to(c.weights);
-  j.at("information").get_to(c.information);
-  return c;
-}
-
 json ToJson(const RailsMemory& rails, const Fleet& fleet) {
   json cool_downs = json::object();
   for (const CoolDown& c : rails.cool_downs) cool_downs[fleet.accounts[c.account].id] = c.until_ms;
@@ -443,24 +409,6 @@ RailsMemory RailsFrom(const json& j, const Ids& ids) {
   }
   std::ranges::sort(rails.cool_downs, {}, &CoolDown::account);
   return rails;
-}
-
-json ToJson(const std::vector<SettingChange>& changes) {
-  json all = json::array();
-  for (const SettingChange& c : changes) {
-    all.push_back(
-        {{"key", c.key}, {"value", c.value}, {"reason", c.reason}, {"changed_ms", c.changed_ms}});
-  }
-  return all;
-}
-
-std::vector<SettingChange> ChangesFrom(const json& j) {
-  std::vector<SettingChange> changes;
-  for (const json& c : j) {
-    changes.push_back({c.at("key").get<std::string>(), c.at("value").get<std::string>(),
-                       c.at("reason").get<std::string>(), c.at("changed_ms").get<int64_t>()});
-  }
-  return changes;
 }
 
 json EpochsToJson(const std::vector<RouteEpoch>& epochs, const Fleet& fleet) {
@@ -536,9 +484,9 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   d.create_took_ms = j.value("create_took_ms", 0.0);
   d.origins = OriginsFrom(j.value("origins", json::object()), ids);
   if (j.contains("rails")) d.rails = RailsFrom(j.at("rails"), ids);
-  if (j.contains("within_15")) d.within_15 = CalibrationFrom(j.at("within_15"));
-  if (j.contains("within_60")) d.within_60 = CalibrationFrom(j.at("within_60"));
-  d.changes = ChangesFrom(j.value("changes", json::array()));
+  if (j.contains("within_15")) j.at("within_15").get_to(d.within_15);
+  if (j.contains("within_60")) j.at("within_60").get_to(d.within_60);
+  d.changes = j.value("changes", std::vector<SettingChange>());
   d.epochs = EpochsFrom(j.value("epochs", json::object()), ids);
   j.at("last_tick_ms").get_to(d.last_tick_ms);
   j.at("paused").get_to(d.paused);
@@ -566,9 +514,9 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"create_took_ms", decisions.create_took_ms},
               {"origins", OriginsToJson(decisions.origins, fleet)},
               {"rails", ToJson(decisions.rails, fleet)},
-              {"changes", ToJson(decisions.changes)},
-              {"within_15", ToJson(decisions.within_15)},
-              {"within_60", ToJson(decisions.within_60)},
+              {"changes", decisions.changes},
+              {"within_15", decisions.within_15},
+              {"within_60", decisions.within_60},
               {"epochs", EpochsToJson(decisions.epochs, fleet)},
               {"last_tick_ms", decisions.last_tick_ms},
               {"paused", decisions.paused}}

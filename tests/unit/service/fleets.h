@@ -74,8 +74,10 @@ struct Scene {
 
   Plan Make() const { return Make(RailsOf(fleet, guard)); }
   Plan Make(const Rails& rails) const {
-    return MakePlan({fleet, reachable, table, shadows, errors, calibration, settings, rails, demand,
-                     split_max, true, 600'000, 300'000});
+    std::vector<CellDemand> cell_demand;
+    if (!demand.empty()) cell_demand = DemandOfCells(fleet, demand, shadows);
+    return MakePlan({fleet, reachable, table, shadows, errors, calibration, settings, rails,
+                     cell_demand, demand, split_max, true, 600'000, 300'000});
   }
 };
 
