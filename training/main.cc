@@ -5,6 +5,7 @@
 #include "training/bench/bench.h"
 #include "training/client/call_load.h"
 #include "training/client/commands.h"
+#include "training/cloudsim/cloudsim_command.h"
 #include "training/command.h"
 #include "training/decompose/decompose.h"
 #include "training/demo/demo.h"
@@ -40,6 +41,7 @@ int main(int argc, char** argv) {
   foreshadow::training::router::AddEvaluate(app);
   foreshadow::training::AddModelCommand(app);
   foreshadow::training::AddSimulate(app);
+  foreshadow::training::cloudsim::AddCloudsim(app);
   foreshadow::training::AddReplayCommand(app);
   foreshadow::training::AddBench(app);
 

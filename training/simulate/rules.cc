@@ -14,7 +14,7 @@ constexpr double kSafetyLr = 1.2;
 constexpr double kSafetyMad = 2.5;
 constexpr double kSafetyIqr = 1.5;
 constexpr double kThresholdLeast = 0.1;  // a wild history would ask for an empty cell
-constexpr double kThresholdEarly = 0.7;  // of CloudSim's fall-back
+constexpr double kThresholdEarly = 0.7;  // until there is a history: CloudSim's fall-back
 constexpr size_t kHistory = 30;
 constexpr size_t kHistoryMin = 12;
 constexpr size_t kRegressed = 10;
@@ -104,11 +104,19 @@ class Adaptive : public Rule {
 
 class Regression : public Rule {
  public:
+  explicit Regression(bool weighted) : weighted_(weighted) {}
   void Predict(const RuleView& view, size_t, int steps, Path& path) override {
     const auto recent = Last(view.home, kRegressed);
-    const double next = recent.size() < kRegressed ? recent.back() : LocalRegression(recent, 1);
+    if (recent.size() < kRegressed) {
+      Level(view, kThresholdEarly, view.with.back() > kThresholdEarly * view.capacity, steps, path);
+      return;
+    }
+    const double next = weighted_ ? LocalRegression(recent, 1) : PlainRegression(recent, 1);
     std::fill_n(path.begin(), steps, kSafetyLr * std::max(0.0, next));
   }
+
+ private:
+  bool weighted_;
 };
 
 class Linear : public Rule {
@@ -215,6 +223,30 @@ class Sigma : public Rule {
   Base base_;
 };
 
+// The line through the values, each weighted by its place (0 is the newest), `ahead` past the
+// newest.
+double Regressed(std::span<const double> values, double ahead, auto weight_at) {
+  const auto n = static_cast<double>(values.size());
+  double w = 0;
+  double wx = 0;
+  double wy = 0;
+  double wxx = 0;
+  double wxy = 0;
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double x = static_cast<double>(i) - (n - 1);
+    const double weight = weight_at(x);
+    w += weight;
+    wx += weight * x;
+    wy += weight * values[i];
+    wxx += weight * x * x;
+    wxy += weight * x * values[i];
+  }
+  const double determinant = w * wxx - wx * wx;
+  if (determinant <= 0) return wy / w;
+  const double slope = (w * wxy - wx * wy) / determinant;
+  return (wy - slope * wx) / w + slope * ahead;
+}
+
 }  // namespace
 
 double MedianOf(std::vector<double> values) { return QuantileOf(std::move(values), 0.5); }
@@ -230,24 +262,11 @@ double QuantileOf(std::vector<double> values, double level) {
 double LocalRegression(std::span<const double> values, double ahead) {
   // Tricube weights that fall from the newest value to the oldest (Cleveland 1979).
   const auto n = static_cast<double>(values.size());
-  double w = 0;
-  double wx = 0;
-  double wy = 0;
-  double wxx = 0;
-  double wxy = 0;
-  for (size_t i = 0; i < values.size(); ++i) {
-    const double x = static_cast<double>(i) - (n - 1);  // 0 is the newest
-    const double weight = std::pow(1 - std::pow(-x / n, 3), 3);
-    w += weight;
-    wx += weight * x;
-    wy += weight * values[i];
-    wxx += weight * x * x;
-    wxy += weight * x * values[i];
-  }
-  const double determinant = w * wxx - wx * wx;
-  if (determinant <= 0) return wy / w;
-  const double slope = (w * wxy - wx * wy) / determinant;
-  return (wy - slope * wx) / w + slope * ahead;
+  return Regressed(values, ahead, [n](double x) { return std::pow(1 - std::pow(-x / n, 3), 3); });
+}
+
+double PlainRegression(std::span<const double> values, double ahead) {
+  return Regressed(values, ahead, [](double) { return 1.0; });
 }
 
 std::unique_ptr<Rule> MakeRule(std::string_view name) {
@@ -256,7 +275,8 @@ std::unique_ptr<Rule> MakeRule(std::string_view name) {
   if (name == "hpa") return std::make_unique<HpaRule>();
   if (name == "mad") return std::make_unique<Adaptive>(true);
   if (name == "iqr") return std::make_unique<Adaptive>(false);
-  if (name == "lr") return std::make_unique<Regression>();
+  if (name == "lr") return std::make_unique<Regression>(true);
+  if (name == "lr-plain") return std::make_unique<Regression>(false);
   if (name == "linear") return std::make_unique<Linear>();
   if (name == "holt-winters") return std::make_unique<HoltWinters>();
   if (name == "mean-sigma") return std::make_unique<Sigma>(Base::kHourMean);
