@@ -75,6 +75,9 @@ std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecas
                                         const std::vector<Shadow>& shadows,
                                         std::span<const double> splits);
 
+// Its instance is in its target, paused or running.
+bool Exists(const Shadow& shadow);
+
 // It runs, and takes its split.
 bool Serves(const Shadow& shadow);
 

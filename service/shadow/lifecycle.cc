@@ -167,11 +167,10 @@ void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Chang
              report.instances.end();
     };
     for (Shadow& shadow : decisions.shadows) {
-      const bool created =
-          shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kSharing ||
-          shadow.state == ShadowState::kIdle ||
-          // While it is promoted it is no longer listed as a shadow.
-          (shadow.state == ShadowState::kPromoting && !HasOpenAction(decisions, shadow));
+      // While it is promoted it is no longer listed as a shadow.
+      const bool promoted_now =
+          shadow.state == ShadowState::kPromoting && HasOpenAction(decisions, shadow);
+      const bool created = Exists(shadow) && !promoted_now;
       // A report may be older than the newest change: only what stood for a step can be missed.
       const bool settled = in.now_ms - shadow.since_ms > in.step_ms;
       if (shadow.target != report.cell || !created || !settled || listed(shadow.instance_id)) {
@@ -196,10 +195,7 @@ void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Chang
 void FailOver(const Moment& in, const Command& command, Decisions& decisions, Changes& changes) {
   for (Shadow& shadow : decisions.shadows) {
     if (in.fleet.accounts[shadow.account].id != command.account) continue;
-    const bool runs = shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kIdle ||
-                      shadow.state == ShadowState::kSharing ||
-                      shadow.state == ShadowState::kPromoting;
-    if (!runs) continue;
+    if (!Exists(shadow)) continue;
     if (!Serves(shadow)) Enter(shadow, ShadowState::kSharing, in.now_ms);
     shadow.failed_over = true;
     shadow.split = shadow.wanted_split = 1;

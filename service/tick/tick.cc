@@ -106,10 +106,7 @@ std::vector<CellView> ViewCells(const Fleet& fleet, const std::vector<CellDemand
 
 void CountShadowHours(const std::vector<Shadow>& shadows, int64_t step_ms, Scores& scores) {
   for (const Shadow& shadow : shadows) {
-    const bool exists =
-        shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kSharing ||
-        shadow.state == ShadowState::kIdle || shadow.state == ShadowState::kPromoting;
-    if (exists) scores.shadow_hours += static_cast<double>(step_ms) / 3'600'000;
+    if (Exists(shadow)) scores.shadow_hours += static_cast<double>(step_ms) / 3'600'000;
   }
 }
 

@@ -5,17 +5,14 @@
 #include <numeric>
 #include <utility>
 
+#include "service/plan/demand.h"
+
 namespace foreshadow::training {
 namespace {
 
 constexpr int kCpu = 0;
 constexpr double kStable = 0.99;  // utilisation up to which the queue is taken as in balance
 constexpr double kGib = 1'073'741'824.0;
-
-bool Exists(const Shadow& s) {
-  return s.state == ShadowState::kWarm || s.state == ShadowState::kSharing ||
-         s.state == ShadowState::kIdle || s.state == ShadowState::kPromoting;
-}
 
 // Of sorted values.
 double Percentile(std::vector<double>& values, double level) {
