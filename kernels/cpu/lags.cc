@@ -168,14 +168,18 @@ void LagsOfLanes(const LagArgs& args, int64_t first, int64_t count, const float*
   const WideColumns follower = ReadColumns(packed_follower, steps, scratch.follower,
                                            scratch.follower_there, scratch.follower_gaps, status);
 
-  double leader_memory[kWideLanesMax], follower_memory[kWideLanesMax];
-  Memory(leader, steps, scratch.own, leader_memory);
-  Memory(follower, steps, scratch.own, follower_memory);
-  const int64_t lags = LagCount(args);
-  SumSides(leader, follower, steps, 0, lags, scratch.sums);
-  SumShifted(
-      leader.values, follower.values, steps, lags, [](int64_t lag) { return lag; },
-      [&](int64_t lag) { return LagSumAt(scratch.sums, lag, kXY); });
+  // Most fleets have signals that nobody measures: there is nothing to sum then.
+  const bool any = std::find(status, status + count, SeriesStatus::kOk) != status + count;
+  const int64_t lags = any ? LagCount(args) : 0;
+  double leader_memory[kWideLanesMax] = {}, follower_memory[kWideLanesMax] = {};
+  if (any) {
+    Memory(leader, steps, scratch.own, leader_memory);
+    Memory(follower, steps, scratch.own, follower_memory);
+    SumSides(leader, follower, steps, 0, lags, scratch.sums);
+    SumShifted(
+        leader.values, follower.values, steps, lags, [](int64_t lag) { return lag; },
+        [&](int64_t lag) { return LagSumAt(scratch.sums, lag, kXY); });
+  }
 
   HWY_ALIGN double leader_square[kWideLanesMax], follower_square[kWideLanesMax];
   hn::Store(leader.square, d, leader_square);

@@ -49,10 +49,12 @@ struct Matrix {
   StepMajor<float> view() { return {values.data(), steps, series, series}; }
 };
 
-void CopyColumn(StepMajor<const float> from, int64_t from_series, StepMajor<float> to,
-                int64_t to_series) {
+// Columns of a batch, side by side; row by row, as both lie in memory.
+void Gather(StepMajor<const float> from, std::span<const int64_t> columns, StepMajor<float> to) {
   for (int64_t step = 0; step < from.steps; ++step) {
-    to.at(step, to_series) = from.at(step, from_series);
+    for (size_t i = 0; i < columns.size(); ++i) {
+      to.at(step, static_cast<int64_t>(i)) = from.at(step, columns[i]);
+    }
   }
 }
 
@@ -104,7 +106,7 @@ void Decompose(Block& b, int32_t period, std::span<const int64_t> members) {
   Matrix seasonal(b.observed.steps, n);
   Matrix trend(b.observed.steps, n);
   Matrix remainder(b.observed.steps, n);
-  for (int64_t i = 0; i < n; ++i) CopyColumn(b.observed, members[i], observed.view(), i);
+  Gather(b.observed, members, observed.view());
   std::vector<SeriesStatus> status(members.size());
   kernels::StlArgs args;
   args.params.period = period;
@@ -116,8 +118,10 @@ void Decompose(Block& b, int32_t period, std::span<const int64_t> members) {
   args.status = status;
   args.workspace = b.scratch.Aligned(b.ops.stl_workspace_bytes(args.params, b.observed.steps, n));
   b.ops.stl(args);
+  std::vector<int64_t> done;  // of members
   for (int64_t i = 0; i < n; ++i) {
     if (status[i] != SeriesStatus::kOk) continue;
+    done.push_back(i);
     SeriesPattern& pattern = b.patterns[members[i]];
     const int64_t last = b.observed.steps - 1;
     const int64_t span = std::min<int64_t>(period, last);
@@ -125,20 +129,25 @@ void Decompose(Block& b, int32_t period, std::span<const int64_t> members) {
         (trend.view().at(last, i) - trend.view().at(last - span, i)) / static_cast<float>(span);
     pattern.seasonal_strength =
         static_cast<float>(kernels::SeasonalStrength(seasonal.view(), remainder.view(), i));
-    CopyColumn(remainder.view(), i, b.residual.view(), members[i]);
-    for (int64_t step = 0; step < b.observed.steps; ++step) {
+  }
+  for (int64_t step = 0; step < b.observed.steps; ++step) {
+    for (const int64_t i : done) {
+      b.residual.view().at(step, members[i]) = remainder.view().at(step, i);
       b.level.view().at(step, members[i]) -= seasonal.view().at(step, i);
     }
   }
 }
 
 void DecomposeAll(Block& b) {
+  for (int64_t step = 0; step < b.observed.steps; ++step) {
+    const float* row = &b.observed.at(step, 0);
+    std::copy_n(row, b.observed.series, &b.residual.view().at(step, 0));
+    std::copy_n(row, b.observed.series, &b.level.view().at(step, 0));
+  }
   std::map<int32_t, std::vector<int64_t>> by_period;
   for (int64_t s = 0; s < b.observed.series; ++s) {
     b.patterns[s].trend_per_step = 0;
     b.patterns[s].seasonal_strength = 0;
-    CopyColumn(b.observed, s, b.residual.view(), s);
-    CopyColumn(b.observed, s, b.level.view(), s);
     if (b.period_steps[s] > 0) by_period[b.period_steps[s]].push_back(s);
   }
   for (const auto& [period, members] : by_period) Decompose(b, period, members);
@@ -207,14 +216,16 @@ void FindLags(Block& b) {
   const int64_t pairs = accounts * kResources;
   Matrix leader(b.observed.steps, pairs);
   Matrix follower(b.observed.steps, pairs);
+  std::vector<int64_t> leaders;
+  std::vector<int64_t> followers;
   for (int64_t a = 0; a < accounts; ++a) {
     for (int r = 0; r < kResources; ++r) {
-      CopyColumn(b.residual.view(), SeriesOf(a, SignalKind::kMutationRate), leader.view(),
-                 a * kResources + r);
-      CopyColumn(b.residual.view(), SeriesOf(a, static_cast<SignalKind>(r)), follower.view(),
-                 a * kResources + r);
+      leaders.push_back(SeriesOf(a, SignalKind::kMutationRate));
+      followers.push_back(SeriesOf(a, static_cast<SignalKind>(r)));
     }
   }
+  Gather(b.residual.view(), leaders, leader.view());
+  Gather(b.residual.view(), followers, follower.view());
   const auto n = static_cast<size_t>(pairs);
   std::vector<int32_t> lag(n);
   std::vector<float> correlation(n);

@@ -182,6 +182,32 @@ TEST_P(Lags, ChanceIsThatOfFishersZ) {
   EXPECT_EQ(EffectiveShare(0.9, std::nan("")), 1);
 }
 
+// Whole vectors of series without a leader, as in fleets that measure no mutation rate, beside
+// others: each series comes to what it comes to by itself.
+TEST_P(Lags, SeriesThatNobodyMeasuresChangeNoOther) {
+  constexpr int64_t kSeries = 70;
+  Batch leader = Noise(120, kSeries, 0.4f, 3);
+  Batch follower = Noise(120, kSeries, 0.4f, 4);
+  const auto measured = [](int64_t s) { return s < 3 || s == 66; };
+  for (int64_t s = 0; s < kSeries; ++s) {
+    for (int64_t i = 0; i < 120 && !measured(s); ++i) leader.at(i, s) = kNan;
+  }
+  Found found = Find(leader, follower);
+  for (int64_t s = 0; s < kSeries; ++s) {
+    ASSERT_EQ(found.status[s], measured(s) ? SeriesStatus::kOk : SeriesStatus::kNoData);
+    EXPECT_EQ(found.effective_pairs.at(0, s) > 0, measured(s));
+    if (!measured(s)) continue;
+    Batch own_leader(120, 1), own_follower(120, 1);
+    for (int64_t i = 0; i < 120; ++i) {
+      own_leader.at(i, 0) = leader.at(i, s);
+      own_follower.at(i, 0) = follower.at(i, s);
+    }
+    const Found own = Find(own_leader, own_follower);
+    EXPECT_EQ(found.lag[s], own.lag[0]);
+    EXPECT_FLOAT_EQ(found.correlation[s], own.correlation[0]);
+  }
+}
+
 TEST_P(Lags, BadSeriesAreNamed) {
   Batch leader(100, 5, 1);
   Batch follower(100, 5);
