@@ -86,8 +86,7 @@ class Adaptive : public Rule {
     if (recent.size() >= kHistoryMin) {
       std::vector<double> used(recent.begin(), recent.end());
       for (double& u : used) u /= view.capacity;
-      threshold = 1 - (mad_ ? kSafetyMad * Mad(used)
-                            : kSafetyIqr * (QuantileOf(used, 0.75) - QuantileOf(used, 0.25)));
+      threshold = 1 - (mad_ ? kSafetyMad * Mad(used) : kSafetyIqr * Iqr(used));
     }
     threshold = std::max(threshold, kThresholdLeast);
     Level(view, threshold, view.with.back() > threshold * view.capacity, steps, path);
@@ -98,6 +97,12 @@ class Adaptive : public Rule {
     const double median = MedianOf(values);
     for (double& v : values) v = std::abs(v - median);
     return MedianOf(std::move(values));
+  }
+  // Between the order statistics that are nearest to the quartiles, as in CloudSim.
+  static double Iqr(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    const double n = static_cast<double>(values.size() + 1);
+    return values[std::lround(0.75 * n) - 1] - values[std::lround(0.25 * n) - 1];
   }
   bool mad_;
 };

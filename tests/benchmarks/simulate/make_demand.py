@@ -8,6 +8,8 @@ percent of the machine. Writes to OUT:
 
   planetlab-DAY.csv.gz   every day. A machine is one of CloudSim's four types in turn, as CloudSim
                          deals them: 2500, 2000, 1000 or 500 MIPS; a core is 2500 of them.
+  planetlab-10-days.csv.gz  for speed alone: 1,000 machines, the days joined by position, round after
+                         round until there are ten; each round's machines are shifted
   bitbrains-tune.csv.gz  14 days of the machines whose row is not a multiple of 5
   bitbrains-test.csv.gz  the last 11 days (7 to warm up, 4 to score) of those whose row is: no model
                          has learned from these machines, nor from these 4 days
@@ -30,6 +32,10 @@ MIPS = (2500, 2000, 1000, 500)
 UNSEEN_EVERY = 5
 TUNE_STEPS = 14 * DAY
 TEST_STEPS = 11 * DAY
+JOINED = 1_000
+JOINED_DAYS = 10
+JOINED_SHIFT = 37
+JOINED_START_MS = 1_299_110_400_000  # 2011-03-03
 HEADER = "timestamp,cell,account,application,cpu,memory,network,storage,mutation_rate\n"
 
 
@@ -67,6 +73,19 @@ def planetlab(data, out):
             cores = MIPS[i % len(MIPS)] / MIPS[0]
             accounts[f"vm-{i + 1}"] = ([number(p, cores / 100) for p in percents], None, None)
         write(out / f"planetlab-{day}.csv.gz", int(start.timestamp() * 1000), 0, DAY, accounts)
+
+
+def planetlab_joined(data, out):
+    days = [list(read_matrix(path).values())
+            for path in sorted((data / "planetlab").glob("*.csv.gz"))]
+    machines = {f"vm-{i + 1}": ([], None, None) for i in range(JOINED)}
+    for day in range(JOINED_DAYS):
+        rows = days[day % len(days)]
+        for i, (cpu, _, _) in enumerate(machines.values()):
+            cores = MIPS[i % len(MIPS)] / MIPS[0]
+            row = rows[(i + day // len(days) * JOINED_SHIFT) % len(rows)]
+            cpu += [number(p, cores / 100) for p in row]
+    write(out / "planetlab-10-days.csv.gz", JOINED_START_MS, 0, JOINED_DAYS * DAY, machines)
 
 
 def cores_by_step(path, steps):
@@ -108,6 +127,7 @@ def main():
     data, out = map(pathlib.Path, sys.argv[1:])
     out.mkdir(parents=True, exist_ok=True)
     planetlab(data, out)
+    planetlab_joined(data, out)
     bitbrains(data, out)
 
 
