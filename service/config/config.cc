@@ -668,27 +668,23 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& n
   return Parse(text, name, [](const toml::value& file) { return Read(file); });
 }
 
-absl::StatusOr<Settings> ChangeSettings(const std::string& text, const std::string& name,
-                                        const Settings& settings) {
-  return Parse(text, name, [&](const toml::value& file) {
-    Config config;
-    config.settings = settings;
-    std::vector<Section> sections = Sections(config);
-    std::erase_if(sections, [](const Section& s) { return !WhileRunning(s.name); });
-    for (const auto& [section, value] : file.as_table()) {
-      toml::value table = value;
-      if (section == "guard") ReadRules(table, config.settings.guard);
-      ReadSection(table, section, Find(sections, section, {}).keys);
-    }
-    CheckTogether(config.settings);
-    return config.settings;
-  });
-}
-
 namespace {
 
-absl::StatusOr<Settings> Changed(const Config& config, const SettingChange& change,
-                                 const Settings& settings) {
+Settings ReadSettings(const toml::value& file, const Settings& settings) {
+  Config config;
+  config.settings = settings;
+  std::vector<Section> sections = Sections(config);
+  std::erase_if(sections, [](const Section& s) { return !WhileRunning(s.name); });
+  for (const auto& [section, value] : file.as_table()) {
+    toml::value table = value;
+    if (section == "guard") ReadRules(table, config.settings.guard);
+    ReadSection(table, section, Find(sections, section, {}).keys);
+  }
+  return config.settings;
+}
+
+// Not held against other keys yet: a later change may make them fit together.
+absl::StatusOr<Settings> Changed(const SettingChange& change, const Settings& settings) {
   const std::string text = change.key + " = ";
   // What came over the wire is one key and its value, not a file.
   const auto is_control = [](unsigned char c) { return std::iscntrl(c) != 0; };
@@ -701,11 +697,19 @@ absl::StatusOr<Settings> Changed(const Config& config, const SettingChange& chan
     return absl::InvalidArgumentError(
         fmt::format("{} cannot be changed while the server runs", change.key));
   }
-  auto changed = ChangeSettings(text + change.value, "change", settings);
+  const auto read = [&](const toml::value& file) { return ReadSettings(file, settings); };
+  auto changed = Parse(text + change.value, "change", read);
   if (!changed.ok()) {
-    auto word = ChangeSettings(text + Quoted(change.value), "change", settings);
+    auto word = Parse(text + Quoted(change.value), "change", read);
     if (word.ok()) changed = std::move(word);
   }
+  return changed;
+}
+
+// What is wrong by itself, a cell that is not there among it.
+absl::StatusOr<Settings> Changed(const Config& config, const SettingChange& change,
+                                 const Settings& settings) {
+  auto changed = Changed(change, settings);
   if (!changed.ok()) return changed;
   try {
     CheckCells(changed->guard, config.cells);
@@ -715,7 +719,26 @@ absl::StatusOr<Settings> Changed(const Config& config, const SettingChange& chan
   return changed;
 }
 
+absl::StatusOr<Settings> Together(Settings settings) {
+  try {
+    CheckTogether(settings);
+  } catch (const Bad& bad) {
+    return absl::InvalidArgumentError(bad.what);
+  }
+  return settings;
+}
+
 }  // namespace
+
+absl::StatusOr<Settings> ChangeSettings(const std::vector<SettingChange>& changes,
+                                        Settings settings) {
+  for (const SettingChange& change : changes) {
+    auto changed = Changed(change, settings);
+    if (!changed.ok()) return changed;
+    settings = *std::move(changed);
+  }
+  return Together(std::move(settings));
+}
 
 absl::StatusOr<Settings> SettingsInForce(const Config& config,
                                          const std::vector<SettingChange>& changes) {
@@ -725,21 +748,30 @@ absl::StatusOr<Settings> SettingsInForce(const Config& config,
     if (!changed.ok()) return changed;
     settings = *std::move(changed);
   }
-  return settings;
+  return Together(std::move(settings));
 }
 
 std::vector<std::string> DropImpossible(const Config& config, std::vector<SettingChange>& changes) {
   std::vector<std::string> dropped;
-  Settings settings = config.settings;
+  Settings so_far = config.settings;
   std::erase_if(changes, [&](const SettingChange& change) {
-    auto changed = Changed(config, change, settings);
+    auto changed = Changed(config, change, so_far);
     if (changed.ok()) {
-      settings = *std::move(changed);
+      so_far = *std::move(changed);
       return false;
     }
     dropped.push_back(std::string(changed.status().message()));
     return true;
   });
+  // What does not fit together goes, the newest first.
+  while (!changes.empty()) {
+    const auto settings = SettingsInForce(config, changes);
+    if (settings.ok()) break;
+    const auto newest = std::ranges::max_element(changes, {}, &SettingChange::changed_ms);
+    dropped.push_back(fmt::format("{} = {}: {}", newest->key, newest->value,
+                                  std::string(settings.status().message())));
+    changes.erase(newest);
+  }
   return dropped;
 }
 

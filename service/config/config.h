@@ -67,17 +67,18 @@ absl::StatusOr<Config> ParseConfig(const std::string& text, const std::string& n
 
 // The text of a configuration, every key of it: ParseConfig gives back the same one.
 std::string ConfigToToml(const Config& config);
-// The settings with the changes of a text such as "plan.risk_threshold = 0.5": keys of the sections
-// analyze, plan, shadow, guard, learn and monitor. INVALID_ARGUMENT likewise; then nothing is
-// changed.
-absl::StatusOr<Settings> ChangeSettings(const std::string& text, const std::string& name,
-                                        const Settings& settings);
+// The settings with changes of keys of the sections analyze, plan, shadow, guard, learn and
+// monitor, read one after the other and then held against each other. A value that is a word may
+// come without its quotes. INVALID_ARGUMENT names the first key that cannot be.
+absl::StatusOr<Settings> ChangeSettings(const std::vector<SettingChange>& changes,
+                                        Settings settings);
 
-// The configuration's settings with what operators changed since, in its order. A value that is a
-// word may come without its quotes. INVALID_ARGUMENT names the first key that cannot be.
+// The configuration's settings with what operators changed since; the configuration's cells are
+// known here.
 absl::StatusOr<Settings> SettingsInForce(const Config& config,
                                          const std::vector<SettingChange>& changes);
-// Takes out of `changes` what no longer can be, and says what.
+// Takes out of `changes` what no longer can be, of those that do not fit together the newest, and
+// says what.
 std::vector<std::string> DropImpossible(const Config& config, std::vector<SettingChange>& changes);
 
 // The keys that may be changed while the server runs, and their values as in the file.

@@ -146,7 +146,7 @@ Rails SetRails(const RailsInput& in, RailsMemory& memory, std::vector<std::strin
   FillBudgets(in, memory, rails);
   FollowOverloads(in, memory, rails);
   std::erase_if(memory.cool_downs, [&](const CoolDown& c) { return c.until_ms <= in.now_ms; });
-  for (const CoolDown& c : memory.cool_downs) rails.cooling_until_ms[c.account] = c.until_ms;
+  for (const CoolDown& c : memory.cool_downs) rails.cooling[c.account] = c;
   return rails;
 }
 
@@ -197,11 +197,13 @@ Mode ModeOf(const Rails& rails, int32_t account, int32_t target) {
 Bar BarOf(const Rails& rails, int32_t account, int32_t target) {
   Bar bar = Higher(rails.all, rails.cells[rails.fleet.accounts[account].cell]);
   if (target >= 0) bar = Higher(std::move(bar), rails.cells[target]);
-  const auto it = rails.cooling_until_ms.find(account);
-  if (it != rails.cooling_until_ms.end()) {
-    Raise(bar, Urgency::kNow,
-          fmt::format("it had a shadow of late: guard.cool_down_ms = {} is over in {} min",
-                      rails.settings.cool_down_ms, (it->second - rails.now_ms) / 60'000));
+  const auto it = rails.cooling.find(account);
+  if (it != rails.cooling.end()) {
+    const CoolDown& c = it->second;
+    Raise(bar, c.moved ? Urgency::kOverloaded : Urgency::kNow,
+          fmt::format("it {} of late: guard.cool_down_ms = {} is over in {} min",
+                      c.moved ? "was moved" : "had a shadow", rails.settings.cool_down_ms,
+                      (c.until_ms - rails.now_ms) / 60'000));
   }
   return bar;
 }
@@ -259,10 +261,11 @@ void CoolDownGone(const std::vector<Shadow>& before, const std::vector<Shadow>& 
     if (std::ranges::any_of(after, same)) continue;
     const auto it =
         std::ranges::lower_bound(memory.cool_downs, shadow.account, {}, &CoolDown::account);
+    const CoolDown cool_down{shadow.account, until_ms, shadow.state == ShadowState::kPromoted};
     if (it != memory.cool_downs.end() && it->account == shadow.account) {
-      it->until_ms = until_ms;
+      *it = cool_down;
     } else {
-      memory.cool_downs.insert(it, {shadow.account, until_ms});
+      memory.cool_downs.insert(it, cool_down);
     }
   }
 }

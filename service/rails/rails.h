@@ -32,11 +32,11 @@ struct Rails {
   Mode mode = Mode::kRecommend;
   int64_t now_ms = 0;
   Bar all = {};
-  std::vector<Bar> cells = {};                                 // [cell]
-  std::unordered_map<int32_t, int64_t> cooling_until_ms = {};  // account
-  int32_t creations_max = 0;                                   // now
-  bool drifted = false;                    // the forecasts of all cells are in doubt
-  std::vector<bool> overloaded_long = {};  // [cell] for guard.react_after_ms
+  std::vector<Bar> cells = {};                         // [cell]
+  std::unordered_map<int32_t, CoolDown> cooling = {};  // account
+  int32_t creations_max = 0;                           // now
+  bool drifted = false;                                // the forecasts of all cells are in doubt
+  std::vector<bool> overloaded_long = {};              // [cell] for guard.react_after_ms
 };
 
 struct RailsInput {

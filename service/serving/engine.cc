@@ -117,16 +117,25 @@ absl::Status Engine::Load() {
 
   auto commands = store_.ReadCommands();
   if (!commands.ok()) return commands.status();
-  for (const auto& [number, command] : *commands) {
-    inbox_.commands.push_back(command);
-    commands_count_ = number;
-    if (command.kind == Command::Kind::kSet) {
-      Take({command.key, command.value, command.reason, 0}, changes_);
-    }
-  }
   auto settings = SettingsInForce(config_, changes_);
   if (!settings.ok()) return settings.status();
   settings_ = *std::move(settings);
+  for (const auto& [number, command] : *commands) {
+    commands_count_ = number;
+    if (command.kind == Command::Kind::kSet) {
+      std::vector<SettingChange> changes = changes_;
+      Take({command.key, command.value, command.reason, 0}, changes);
+      settings = SettingsInForce(config_, changes);
+      if (!settings.ok()) {
+        spdlog::warn("a setting told before the start no longer can be, dropped: {}",
+                     std::string(settings.status().message()));
+        continue;
+      }
+      changes_ = std::move(changes);
+      settings_ = *std::move(settings);
+    }
+    inbox_.commands.push_back(command);
+  }
   return absl::OkStatus();
 }
 

@@ -381,7 +381,9 @@ std::vector<Origin> OriginsFrom(const json& j, const Ids& ids) {
 
 json ToJson(const RailsMemory& rails, const Fleet& fleet) {
   json cool_downs = json::object();
-  for (const CoolDown& c : rails.cool_downs) cool_downs[fleet.accounts[c.account].id] = c.until_ms;
+  for (const CoolDown& c : rails.cool_downs) {
+    cool_downs[fleet.accounts[c.account].id] = {{"until_ms", c.until_ms}, {"moved", c.moved}};
+  }
   json overloaded = json::object();
   for (size_t c = 0; c < rails.overloaded_since_ms.size(); ++c) {
     const int64_t since_ms = rails.overloaded_since_ms[c];
@@ -398,9 +400,11 @@ RailsMemory RailsFrom(const json& j, const Ids& ids) {
   j.at("unsettled_why").get_to(rails.unsettled_why);
   j.at("creations_left").get_to(rails.creations_left);
   j.at("cores_left").get_to(rails.cores_left);
-  for (const auto& [account, until_ms] : j.at("cool_downs").items()) {
+  for (const auto& [account, cool_down] : j.at("cool_downs").items()) {
     const auto a = ids.accounts.find(account);
-    if (a != ids.accounts.end()) rails.cool_downs.push_back({a->second, until_ms.get<int64_t>()});
+    if (a == ids.accounts.end()) continue;
+    rails.cool_downs.push_back(
+        {a->second, cool_down.at("until_ms").get<int64_t>(), cool_down.at("moved").get<bool>()});
   }
   rails.overloaded_since_ms.resize(ids.fleet.cells.size());
   for (const auto& [cell, since_ms] : j.at("overloaded_since_ms").items()) {

@@ -29,7 +29,7 @@ struct AnalyzeSettings {
 };
 
 struct PlanSettings {
-  double risk_threshold = 0.25;  // act when overload is at least this probable
+  double risk_threshold = 0.4;   // act when overload is at least this probable
   double risk_target = 0.05;     // relieve until it is at most this probable
   double target_risk_max = 0.3;  // a cell as likely to run out takes no new shadow
   double target_headroom = 2;    // share of a target's capacity that it is expected to use
@@ -39,7 +39,7 @@ struct PlanSettings {
   double traffic_cost = 1;       // a core-hour served by a shadow
   double gib_cost = 1 / 7.5;     // a GiB held for a shadow for an hour
   double move_cost = 0.5;        // traffic that begins to go elsewhere
-  double gain_min = 0.1;         // below it nothing moves
+  double gain_min = 0.5;         // below it nothing moves
 };
 
 enum class Mode : uint8_t {
@@ -54,7 +54,7 @@ struct ShadowSettings {
   Mode mode = Mode::kRecommend;
   int64_t resume_lead_ms = 30 * 60'000;    // a warm shadow is resumed when overload is that near
   int64_t idle_ms = 30 * 60'000;           // idle that long: decommissioned
-  int64_t promote_after_ms = 45 * 60'000;  // serving so long, where its account is better off:
+  int64_t promote_after_ms = 15 * 60'000;  // serving so long, where its account is better off:
                                            // moved for good; 0 = never
   int32_t attempts_max = 5;                // of one action
 };
@@ -115,7 +115,7 @@ struct RailSettings {
   int64_t settle_ms = 300'000;       // after a start or a gap only what is urgent is begun
   int64_t gap_ms = 600'000;          // an account is silent without a sample for so long
   double silent_share_max = 0.5;     // of accounts: more is a gap, in which nothing is begun
-  int64_t cool_down_ms = 1'800'000;  // an account that had a shadow gets none so soon again
+  int64_t cool_down_ms = 3'600'000;  // an account that had a shadow gets none so soon again
   int64_t react_after_ms = 900'000;  // overloaded so long: relieved whatever is foreseen
   double jump_max = 1;               // of a cell's capacity, from now to the next step
   double doubt_share = 0.1;          // of creations, while the forecasts have drifted

@@ -201,6 +201,11 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("forecast");
 
   // 5 plan
+  const auto cool_down = [&] {
+    CoolDownGone(state.decisions.shadows, next.shadows, now_ms + settings.guard.cool_down_ms,
+                 next.rails);
+  };
+  cool_down();
   const Rails rails = SetRails(
       {.fleet = fleet,
        .settings = settings.guard,
@@ -227,8 +232,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
                         settings.migrate, measures, settings.monitor.slo_ms};
   Advance(outlook, next, changes);
   next.rails.creations_left -= static_cast<double>(plan.reliefs.size());
-  CoolDownGone(state.decisions.shadows, next.shadows, now_ms + settings.guard.cool_down_ms,
-               next.rails);
+  cool_down();
   CountShadowHours(next.shadows, step_ms, next.scores);
   clock.Done("shadow");
 

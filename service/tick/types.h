@@ -266,6 +266,7 @@ struct Origin {
 struct CoolDown {
   int32_t account = 0;
   int64_t until_ms = 0;
+  bool moved = false;  // its shadow became the primary
   bool operator==(const CoolDown&) const = default;
 };
 struct RailsMemory {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "absl/strings/str_split.h"
 #include "models/registry.h"
 #include "service/config/config.h"
 #include "training/command.h"
@@ -71,11 +72,15 @@ absl::Status Run(Options& o) {
   if (!o.regime.empty()) o.traces = {"synthetic " + o.regime};
   o.study.policies = ChosenPolicies(o.policies);
   o.study.model_folder = o.model_folder.empty() ? models::InstalledModels() : o.model_folder;
+  std::vector<SettingChange> changes;
   for (const std::string& change : o.changes) {
-    auto changed = ChangeSettings(change, "--set " + change, o.study.core);
-    if (!changed.ok()) return changed.status();
-    o.study.core = *std::move(changed);
+    const std::vector<std::string> parts = absl::StrSplit(change, absl::MaxSplits('=', 1));
+    if (parts.size() != 2) return UsageError("--set " + change + ": must be KEY=VALUE");
+    changes.push_back({.key = parts[0], .value = parts[1], .reason = "", .changed_ms = 0});
   }
+  auto changed = ChangeSettings(changes, o.study.core);
+  if (!changed.ok()) return changed.status();
+  o.study.core = *std::move(changed);
   for (const double headroom : o.headrooms) {
     for (const double minutes : o.create_min) {
       for (const int budget : o.budgets) {

@@ -260,6 +260,26 @@ TEST(Config, SettingsChangeWhileTheServerRuns) {
   EXPECT_EQ(changes[0].key, "plan.move_cost");
 }
 
+TEST(Config, ChangedSettingsAreHeldAgainstEachOtherOnce) {
+  auto config = ParseConfig(kLeast, "f.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  const double before = config->settings.plan.risk_threshold;
+  // By their keys the target comes first; it fits the threshold that comes after it.
+  std::vector<SettingChange> changes = {{"plan.risk_target", "0.8", "", 2},
+                                        {"plan.risk_threshold", "0.9", "", 1}};
+  const auto settings = SettingsInForce(*config, changes);
+  ASSERT_TRUE(settings.ok()) << settings.status();
+  EXPECT_EQ(settings->plan.risk_target, 0.8);
+  EXPECT_TRUE(DropImpossible(*config, changes).empty());
+
+  // Without it the two no longer fit, and the newest goes.
+  changes = {{"plan.risk_target", "0.8", "", 2}, {"plan.risk_threshold", "0.7", "", 1}};
+  EXPECT_FALSE(SettingsInForce(*config, changes).ok());
+  EXPECT_THAT(DropImpossible(*config, changes), ElementsAre(HasSubstr("plan.risk_target = 0.8")));
+  EXPECT_EQ(SettingsInForce(*config, changes)->plan.risk_threshold, 0.7);
+  EXPECT_NE(before, 0.7);
+}
+
 TEST(Config, NamesThePlaceOfASyntaxError) {
   EXPECT_THAT(ErrorOf("[server]\ndata_dir = \n"), AllOf(HasSubstr("f.toml"), HasSubstr("2")));
   EXPECT_TRUE(absl::IsNotFound(LoadConfig("/nonexistent/f.toml").status()));

@@ -93,6 +93,7 @@ class Engines {
   Engine& operator*() { return *engine_; }
   Engine* operator->() { return engine_.get(); }
   HistoryStore& store() { return *store_; }
+  Config& config() { return config_; }  // of the next Open
 
  private:
   TemporaryFolder folder_;
@@ -225,6 +226,20 @@ TEST(Engine, SettingsChangeAtTheNextTickAndStayThroughARestart) {
   EXPECT_EQ(engine->settings().guard.shadows_max, 3);
   ASSERT_TRUE(engine->Change("guard.shadows_max", "", "").ok());
   EXPECT_EQ(engine->settings().guard.shadows_max, RailSettings().shadows_max);
+}
+
+TEST(Engine, StartsWithoutASettingThatANewConfigurationForbids) {
+  Engines engine;
+  engine.Send(kStartMs, 1, 2, kStartMs + kStepMs);
+  ASSERT_TRUE(engine->Change("plan.risk_target", "0.3", "").ok());
+  ASSERT_TRUE(engine->Change("guard.shadows_max", "3", "").ok());
+  engine.config().settings.plan.risk_threshold = 0.2;  // both still wait for a tick
+  engine.Open();
+  EXPECT_EQ(engine->settings().plan.risk_target, PlanSettings().risk_target);
+  EXPECT_EQ(engine->settings().guard.shadows_max, 3);
+  engine.Send(kStartMs + kStepMs, 1, 2, kStartMs + 2 * kStepMs);
+  ASSERT_EQ(engine->report()->changes.size(), 1u);
+  EXPECT_EQ(engine->report()->changes[0].key, "guard.shadows_max");
 }
 
 // Hands that only note what the engine asks of them.

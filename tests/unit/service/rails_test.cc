@@ -189,12 +189,15 @@ TEST_F(RailsTest, AnAccountCoolsDownOnceItsShadowIsGone) {
   EXPECT_EQ(BarOf(Set(), 1, 0).least, Urgency::kRoutine);
   shadow.account = 1;
   CoolDownGone({shadow}, {}, now_ms + 3 * kStep, memory);
+  shadow.state = ShadowState::kPromoted;
   CoolDownGone({shadow}, {}, now_ms + 2 * kStep, memory);
   EXPECT_EQ(memory.cool_downs,
-            (std::vector<CoolDown>{{1, now_ms + 2 * kStep}, {2, now_ms + kStep}}));
+            (std::vector<CoolDown>{{1, now_ms + 2 * kStep, true}, {2, now_ms + kStep, false}}));
+  EXPECT_EQ(BarOf(Set(), 1, 0).least, Urgency::kOverloaded);
+  EXPECT_THAT(BarOf(Set(), 1, 0).why, HasSubstr("was moved"));
   now_ms += kStep;
   EXPECT_EQ(BarOf(Set(), 2, 1).least, Urgency::kRoutine);
-  EXPECT_EQ(memory.cool_downs, (std::vector<CoolDown>{{1, now_ms + kStep}}));
+  EXPECT_EQ(memory.cool_downs, (std::vector<CoolDown>{{1, now_ms + kStep, true}}));
 }
 
 TEST_F(RailsTest, AFreezeHoldsForItsCells) {

@@ -197,6 +197,45 @@ TEST(Tick, AFullDiskDecidesNothing) {
             DecisionsToJson(before, *replay.state->fleet));
 }
 
+// Whether an account of an endangered cell, the only one that may move, gets another shadow in the
+// tick that hears that the old primary, whose place its shadow has taken, is gone.
+bool GetsAnother(int64_t cool_down_ms) {
+  Replay replay(4);
+  replay.settings.guard.cool_down_ms = cool_down_ms;
+  std::shared_ptr<const TickReport> last = replay.Run(60).back();
+  int64_t step = 4 * kDay + 60;
+  for (; last->shadows.empty() && step < 5 * kDay; ++step) last = replay.Step(step, step);
+  if (last->shadows.empty()) return ADD_FAILURE() << "no shadow", false;
+
+  Decisions& decisions = replay.state->decisions;
+  decisions.shadows.resize(1);
+  Shadow& shadow = decisions.shadows[0];
+  shadow.state = ShadowState::kPromoted;
+  Explanation retire;
+  retire.action.id = decisions.next_action_id++;
+  retire.action.kind = ActionKind::kRetire;
+  retire.action.state = ActionState::kIntended;
+  retire.action.instance_id = shadow.instance_id;
+  decisions.open = {retire};
+  const int32_t account = shadow.account;
+
+  Inbox inbox = replay.At(step, step);
+  inbox.outcomes = {{retire.action.id, true, false, ""}};
+  inbox.accounts = last->fleet->accounts;
+  for (Account& a : inbox.accounts) a.pinned = a.id != last->fleet->accounts[account].id;
+  replay.world.now_ms = step * kStep;
+  const auto report = Tick(*replay.state, std::move(inbox), models::LoadModels("").models,
+                           replay.settings, replay.world);
+  if (!report.ok()) return ADD_FAILURE() << report.status(), false;
+  return !(*report)->shadows.empty();
+}
+
+// Not even in the very tick that hears that its shadow is gone.
+TEST(Tick, AnAccountWhoseShadowIsGoneCoolsDown) {
+  EXPECT_TRUE(GetsAnother(0));
+  EXPECT_FALSE(GetsAnother(3'600'000));
+}
+
 // A restart with what was written begins every open action again and ends in the same place.
 TEST(Tick, ARestartCarriesOn) {
   Replay replay(4);
