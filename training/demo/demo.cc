@@ -30,6 +30,8 @@ namespace fs = std::filesystem;
 using Seconds = std::chrono::duration<double>;
 
 constexpr double kRiskThreshold = 0.1;  // written to the server's configuration too
+// Its cells run out by a core or so: little is saved at a time.
+constexpr double kGainMin = 0.1;
 constexpr int64_t kInstanceMemoryBytes = 4 << 20;
 
 std::atomic<bool> interrupted = false;
@@ -103,8 +105,8 @@ absl::Status StartServer(const std::vector<CellSpec>& cells, int64_t step_ms,
       "[server]\nlisten = \"127.0.0.1:0\"\ndata_dir = \"{}/data\"\nlog_level = \"warning\"\n"
       "[tick]\nclock = \"data\"\nstep_ms = {}\n[shadow]\nmode = \"act\"\npromote_after_ms = "
       "0\n[plan]\n"
-      "risk_threshold = {}\n",
-      folder, step_ms, kRiskThreshold);
+      "risk_threshold = {}\ngain_min = {}\n",
+      folder, step_ms, kRiskThreshold, kGainMin);
   for (size_t i = 0; i < cells.size(); ++i) {
     config +=
         fmt::format("[[cell]]\n{}agent = \"{}\"\n", cells[i].table, running.agent_addresses[i]);
