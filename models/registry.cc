@@ -61,6 +61,10 @@ std::vector<std::shared_ptr<const Forecaster>> FittedModels(const ProphetExtras&
 
 RankedModels LoadModels(const std::string& folder) {
   RankedModels ranked;
+  if (folder.empty()) {
+    ranked.notes.emplace_back(
+        "lstm is left out: no folder of trained models is given or installed");
+  }
   ranked.models = RankModels(folder.empty() ? nullptr : LoadServing(folder, ranked.notes));
   return ranked;
 }

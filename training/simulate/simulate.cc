@@ -121,6 +121,9 @@ absl::Status Run(Options& o) {
         "foreshadow is cheaper than reactive in {} of {} settings of the prices, each four "
         "times as high and as low",
         check.held, check.of));
+  for (const std::string& note : models::LoadModels(o.study.model_folder).notes) {
+    context.notes.push_back(note);
+  }
   if (!o.page.empty()) {
     if (absl::Status s = WritePage(context, results, o.page); !s.ok()) return s;
   }

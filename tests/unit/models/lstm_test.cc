@@ -449,6 +449,7 @@ TEST_F(LstmFiles, MissingOnesLeaveTheSimpleModels) {
   const RankedModels ranked = LoadModels(folder);
   EXPECT_FALSE(ranked.models.empty());
   EXPECT_THAT(ranked.notes, testing::ElementsAre(HasSubstr("lstm is left out")));
+  EXPECT_THAT(LoadModels("").notes, testing::ElementsAre(HasSubstr("no folder of trained models")));
 }
 
 TEST(Card, WithAnOddRecordIsStillUsed) {
