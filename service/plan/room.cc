@@ -1,0 +1,89 @@
+#include "service/plan/room.h"
+
+namespace foreshadow {
+namespace {
+
+constexpr double kHeldHours = 1;      // a shadow stays about so long
+constexpr double kServesHours = 0.5;  // and takes traffic for about so long
+constexpr double kGib = 1'073'741'824.0;
+constexpr double kStateUnknownBytes = kGib;  // of an account whose memory is not measured
+
+// One more, or with `count` -1 one less.
+void CountShadow(const Fleet& fleet, int32_t account, int32_t target, int32_t count, Room& room) {
+  const Account& a = fleet.accounts[account];
+  room.has_shadow[account] = count > 0;
+  room.shadows_of[a.cell] += count;
+  room.shadows_in[target] += count;
+  room.shadows_in_zone[fleet.cells[target].zone] += count;
+  const auto it = room.accounts_in.find(a.application);
+  if (it != room.accounts_in.end()) it->second[target] += count;
+  room.shadows_count += count;
+}
+
+// Takes the account's traffic, as much as may go, from its cell, or with `sign` -1 gives it back.
+void Leave(const Planner& p, int32_t account, double sign, CellForecast& cell) {
+  Add(p.forecasts, account, -sign, 1, 0, cell);
+  Add(p.forecasts, account, sign, 1 - p.in.split_max, 0, cell);
+}
+
+}  // namespace
+
+Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts) {
+  Room room;
+  const std::vector<double> largest(in.shadows.size(), in.split_max);
+  room.cells = ForecastCells(in.fleet, forecasts, in.shadows, largest);
+  for (size_t c = 0; c < room.cells.size(); ++c) {
+    room.used.push_back(
+        UtilisationOf(in.fleet, static_cast<int32_t>(c), room.cells[c], in.errors).p95);
+  }
+  room.has_shadow.assign(in.fleet.accounts.size(), false);
+  room.shadows_of.assign(in.fleet.cells.size(), 0);
+  room.shadows_in.assign(in.fleet.cells.size(), 0);
+  for (const auto& [id, rule] : in.rails.settings.applications) {
+    if (rule.accounts_per_cell_max > 0) room.accounts_in[id].resize(in.fleet.cells.size());
+  }
+  if (!room.accounts_in.empty()) {
+    for (const Account& account : in.fleet.accounts) {
+      const auto it = room.accounts_in.find(account.application);
+      if (it != room.accounts_in.end()) ++it->second[account.cell];
+    }
+  }
+  for (const Shadow& shadow : in.shadows)
+    CountShadow(in.fleet, shadow.account, shadow.target, 1, room);
+  return room;
+}
+
+CellForecast Without(const Planner& p, int32_t account, CellForecast cell) {
+  Leave(p, account, 1, cell);
+  return cell;
+}
+
+CellForecast With(const Planner& p, int32_t account, CellForecast cell) {
+  Add(p.forecasts, account, 1, p.in.split_max, 1, cell);
+  return cell;
+}
+
+double PriceOf(const Planner& p, int32_t account) {
+  const PlanSettings& s = p.in.settings;
+  const int memory = static_cast<int>(SignalKind::kMemory);
+  double bytes = p.forecasts.at(account, memory, 0).mean;
+  if (bytes <= 0) bytes = kStateUnknownBytes;
+  double cores = 0;
+  for (int step = 0; step < p.forecasts.steps; ++step) {
+    cores += p.forecasts.at(account, 0, step).mean / p.forecasts.steps;
+  }
+  return s.move_cost + s.gib_cost * bytes / kGib * kHeldHours +
+         s.traffic_cost * p.in.split_max * cores * kServesHours;
+}
+
+void Promise(Planner& p, int32_t account, int32_t source, int32_t target, int32_t count) {
+  Leave(p, account, count, p.room.cells[source]);
+  Add(p.forecasts, account, count, p.in.split_max, 1, p.room.cells[target]);
+  for (const int32_t cell : {source, target}) {
+    p.room.used[cell] = UtilisationOf(p.in.fleet, cell, p.room.cells[cell], p.in.errors).p95;
+  }
+  CountShadow(p.in.fleet, account, target, count, p.room);
+  p.room.creations_count += count;
+}
+
+}  // namespace foreshadow
