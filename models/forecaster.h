@@ -5,9 +5,12 @@
 #include <any>
 #include <array>
 #include <cstdint>
+#include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -59,12 +62,30 @@ inline bool Answered(ForecastStatus status) {
   return status == ForecastStatus::kOk || status == ForecastStatus::kFellBack;
 }
 
+// Leaves new elements as the memory is, where std::vector would set them to zero: what is written
+// as a whole by several threads is first touched by them.
+template <typename T>
+struct LeftOpen : std::allocator<T> {
+  template <typename U>
+  struct rebind {
+    using other = LeftOpen<U>;
+  };
+  template <typename U>
+  void construct(U* at) {
+    ::new (static_cast<void*>(at)) U;
+  }
+  template <typename U, typename... Args>
+  void construct(U* at, Args&&... args) {
+    ::new (static_cast<void*>(at)) U(std::forward<Args>(args)...);
+  }
+};
+
 // Quantiles per series and step, ascending along the quantiles, never negative.
 struct QuantileBlock {
   int64_t series = 0;
   int steps = 0;
-  std::vector<float> values;           // [series][step][kQuantiles]
-  std::vector<ForecastStatus> status;  // [series]
+  std::vector<float, LeftOpen<float>> values;  // [series][step][kQuantiles]
+  std::vector<ForecastStatus> status;          // [series]
 
   // What the values are is left open: a block that is used again costs nothing.
   void Resize(int64_t series_count, int steps_count) {
@@ -104,6 +125,9 @@ class Forecaster {
                                 QuantileBlock& out) const {
     return Forecast(history, steps, out);
   }
+  // Models of which this says the same may share one `carried`, if they are asked for the same
+  // histories and horizons, in any order; "" = it shares with none.
+  virtual std::string_view carries_with() const { return ""; }
   // What is carried as bytes, "" = nothing. Restore refuses what is damaged (DATA_LOSS) or of
   // another model (FAILED_PRECONDITION), and `carried` is then as it was.
   virtual std::string Save(const std::any& /*carried*/) const { return ""; }

@@ -42,12 +42,16 @@ struct Call {
 std::vector<int64_t> ApplicationRows(const LstmCard& card, const History& history) {
   std::vector<int64_t> rows(static_cast<size_t>(history.values.series), 0);
   if (history.applications.empty()) return rows;
-  std::vector<int64_t> row_of_name;
-  for (const std::string& name : history.application_names) {
-    row_of_name.push_back(ApplicationRow(card.applications, name));
-  }
+  // Of those names only that these series have, which may be a small part of the fleet.
+  constexpr int64_t kNotSought = -1;
+  std::vector<int64_t> row_of_name(history.application_names.size(), kNotSought);
   for (size_t s = 0; s < rows.size(); ++s) {
-    if (history.applications[s] >= 0) rows[s] = row_of_name[history.applications[s]];
+    if (history.applications[s] < 0) continue;
+    int64_t& row = row_of_name[history.applications[s]];
+    if (row == kNotSought) {
+      row = ApplicationRow(card.applications, history.application_names[history.applications[s]]);
+    }
+    rows[s] = row;
   }
   return rows;
 }

@@ -251,6 +251,42 @@ void Remember(const MixtureSeries& series, int64_t s, int step, Weighed& w,
   }
 }
 
+// Series `begin` to `end` of all, which the blocks hold from `first` on.
+void MixRows(const Mixing& mixing, std::span<const QuantileBlock> blocks, int64_t first,
+             int64_t begin, int64_t end) {
+  Mixture& m = *mixing.mixture;
+  QuantileBlock& out = *mixing.out;
+  const auto judged = JudgedSteps(m.steps);
+  std::vector<Between> places;
+  for (int step = 1; step <= m.steps; ++step) places.push_back(Locate(step, m.steps));
+  Weighed w(m.models, m.steps);
+  for (int64_t s = begin; s < end; ++s) {
+    bool any = false;
+    bool all_empty = true;
+    for (size_t k = 0; k < blocks.size(); ++k) {
+      w.answers[k] = Answered(blocks[k], s - first) ? 1 : 0;
+      w.rows[k] = w.answers[k] != 0 ? blocks[k].at(s - first, 0).data() : w.nothing.data();
+      any = any || w.answers[k] != 0;
+      if (blocks[k].series > 0) {  // else that model did not answer at all
+        all_empty = all_empty && blocks[k].status[s - first] == ForecastStatus::kNoHistory;
+      }
+    }
+    if (!any) {
+      WriteMissing(all_empty ? ForecastStatus::kNoHistory : ForecastStatus::kCannot, s, out);
+      continue;
+    }
+    out.status[s] = w.answers[0] != 0 ? ForecastStatus::kOk : ForecastStatus::kFellBack;
+    Weigh(m, s, w);
+    const float* at_first = w.weights.data() + m.models;  // of the first distance's median
+    m.leaders[s] = static_cast<uint8_t>(std::max_element(at_first, at_first + m.models) - at_first);
+    MixSeries(s, places, w, out);
+    for (int d = 0; d < kJudged; ++d) {
+      if (mixing.made[d] == nullptr) continue;
+      Remember(m.series[s * kJudged + d], s, judged[d] - 1, w, out, *mixing.made[d]);
+    }
+  }
+}
+
 // What a sample says about a series' row: the loss's slope at each level, and the way in which each
 // gap would rather have been.
 struct Verdict {
@@ -388,6 +424,23 @@ void Judge(Mixture& m, int d, const MixtureMade& made, std::span<const float> sa
 
 }  // namespace
 
+Mixing Begin(Mixture& m, const History& history, int models, int steps, QuantileBlock& out) {
+  const auto series = std::ssize(history.signals);
+  out.Resize(series, steps);
+  Fit(m, history, models, steps);
+  Mixing mixing{&m, &out, {}};
+  for (int d = 0; d < kJudged; ++d) mixing.made[d] = Next(m, d, history.end_ms, series);
+  ++m.ticks;
+  m.leaders.assign(static_cast<size_t>(series), 0);
+  return mixing;
+}
+
+void MixPart(const Mixing& mixing, int64_t first, int64_t series,
+             std::span<const QuantileBlock> blocks) {
+  FORESHADOW_CHECK(std::ssize(blocks) == mixing.mixture->models);
+  MixRows(mixing, blocks, first, first, first + series);
+}
+
 void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> blocks,
          QuantileBlock& out) {
   const auto series = std::ssize(history.signals);
@@ -398,48 +451,14 @@ void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> bloc
     FORESHADOW_CHECK(steps == 0 || block.steps == steps);
     steps = block.steps;
   }
-  out.Resize(series, steps);
   if (steps == 0) {
+    out.Resize(series, steps);
     std::ranges::fill(out.status, ForecastStatus::kCannot);
     return;
   }
-  Fit(m, history, static_cast<int>(blocks.size()), steps);
-  const auto judged = JudgedSteps(steps);
-  std::array<MixtureMade*, kJudged> made;
-  for (int d = 0; d < kJudged; ++d) made[d] = Next(m, d, history.end_ms, series);
-  ++m.ticks;
-  std::vector<Between> places;
-  for (int step = 1; step <= steps; ++step) places.push_back(Locate(step, steps));
-  m.leaders.assign(static_cast<size_t>(series), 0);
-  const int threads = ThreadCount(0);
-  std::vector<Weighed> scratches(static_cast<size_t>(threads), Weighed(m.models, steps));
-  const auto mix = [&](int64_t s, Weighed& w) {
-    bool any = false;
-    bool all_empty = true;
-    for (size_t k = 0; k < blocks.size(); ++k) {
-      w.answers[k] = Answered(blocks[k], s) ? 1 : 0;
-      w.rows[k] = w.answers[k] != 0 ? blocks[k].at(s, 0).data() : w.nothing.data();
-      any = any || w.answers[k] != 0;
-      if (blocks[k].series > 0) {  // else that model did not answer at all
-        all_empty = all_empty && blocks[k].status[s] == ForecastStatus::kNoHistory;
-      }
-    }
-    if (!any) {
-      return WriteMissing(all_empty ? ForecastStatus::kNoHistory : ForecastStatus::kCannot, s, out);
-    }
-    out.status[s] = w.answers[0] != 0 ? ForecastStatus::kOk : ForecastStatus::kFellBack;
-    Weigh(m, s, w);
-    const float* first = w.weights.data() + m.models;  // of the first distance's median
-    m.leaders[s] = static_cast<uint8_t>(std::max_element(first, first + m.models) - first);
-    MixSeries(s, places, w, out);
-    for (int d = 0; d < kJudged; ++d) {
-      if (made[d] == nullptr) continue;
-      Remember(m.series[s * kJudged + d], s, judged[d] - 1, w, out, *made[d]);
-    }
-  };
-  ForChunks(series, kChunkSeries, threads, [&](int64_t begin, int64_t end, int worker) {
-    for (int64_t s = begin; s < end; ++s) mix(s, scratches[worker]);
-  });
+  const Mixing mixing = Begin(m, history, static_cast<int>(blocks.size()), steps, out);
+  ForChunks(series, kChunkSeries, ThreadCount(0),
+            [&](int64_t begin, int64_t end, int) { MixRows(mixing, blocks, 0, begin, end); });
 }
 
 void Observe(Mixture& m, int64_t time_ms, std::span<const float> samples) {

@@ -96,6 +96,20 @@ struct Mixture {
 void Mix(Mixture& mixture, const History& history, std::span<const QuantileBlock> blocks,
          QuantileBlock& out);
 
+// The same a part of the series at a time, so that the models' answers to all of them need not be
+// held at once: Begin says how many models are mixed over how many steps and makes room in `out`;
+// then every series is mixed by one call of MixPart, whose blocks[model] hold `series` of them from
+// `first` on (an empty block = that model did not answer these). Calls may run on different
+// threads.
+struct Mixing {
+  Mixture* mixture = nullptr;
+  QuantileBlock* out = nullptr;
+  std::array<MixtureMade*, kJudged> made{};  // null where this time's forecasts are not judged
+};
+Mixing Begin(Mixture& mixture, const History& history, int models, int steps, QuantileBlock& out);
+void MixPart(const Mixing& mixing, int64_t first, int64_t series,
+             std::span<const QuantileBlock> blocks);
+
 // Learns from the samples of one time, [series], NaN = missing. Times ascend.
 void Observe(Mixture& mixture, int64_t time_ms, std::span<const float> samples);
 

@@ -204,6 +204,66 @@ TEST_P(Carried, AnotherHorizonOrIntervalBeginsAnew) {
   ExpectSame(*model_, minutes, out_, 803);
 }
 
+// The level models on one value, each called in most steps, in any order.
+TEST(CarriedTogether, EachSaysWhatItSaysAlone) {
+  World world;
+  Draw random(11);
+  std::vector<std::shared_ptr<const Forecaster>> models;
+  for (const char* name : {"last-value", "last-hour-mean", "last-hour-median"}) {
+    models.push_back(*MakeModel(name, ""));
+    EXPECT_EQ(models.back()->carries_with(), models.front()->carries_with());
+    EXPECT_NE(models.back()->carries_with(), "");
+  }
+  std::any carried;
+  QuantileBlock out;
+  int64_t series = 15;
+  for (int64_t t = 500; t <= kLength;) {
+    if (t > 900) series = std::ssize(world.signals);
+    const History history = world.Until(t, 900, series);
+    std::ranges::shuffle(models, random);
+    for (const auto& model : models) {
+      if (Chance(random, 0.1)) continue;  // it failed, or was not there
+      ASSERT_TRUE(model->Continue(history, kSteps, carried, out).ok());
+      ASSERT_NO_FATAL_FAILURE(ExpectSame(*model, history, out, t));
+    }
+    for (int64_t late = 1; late < 12; ++late) {
+      const int64_t s = (t + late) % series;
+      if (Chance(random, 0.01)) world.at(t - late, s) = Normal(random, 7, 1);
+    }
+    t += Chance(random, 0.9) ? 1 : (Chance(random, 0.9) ? 1 + t % 11 : 40);
+  }
+}
+
+// Samples that came later than is looked for are in the history but not in what is carried. Whoever
+// begins anew at another time than the others must not mix the two: counts of errors would not be
+// those of the errors, which is checked.
+TEST(CarriedTogether, SamplesThatCameTooLateUpsetNobody) {
+  World world;
+  Draw random(13);
+  std::vector<std::shared_ptr<const Forecaster>> models;
+  for (const char* name : {"last-value", "last-hour-mean", "last-hour-median"}) {
+    models.push_back(*MakeModel(name, ""));
+  }
+  std::any carried;
+  QuantileBlock out;
+  const int64_t series = std::ssize(world.signals);
+  for (int64_t t = 500; t <= kLength; ++t) {
+    const History history = world.Until(t, 900, series);
+    for (const auto& model : models) {
+      if (Chance(random, 0.2)) continue;
+      ASSERT_TRUE(model->Continue(history, kSteps, carried, out).ok());
+    }
+    for (int64_t late = 1; late < 300; ++late) {
+      if (Chance(random, 0.02)) world.at(t - late, (t + late) % series) = Normal(random, 7, 1);
+    }
+  }
+  const History history = world.Until(300, 300, series);  // begun anew
+  for (const auto& model : models) {
+    ASSERT_TRUE(model->Continue(history, kSteps, carried, out).ok());
+    ASSERT_NO_FATAL_FAILURE(ExpectSame(*model, history, out, 300));
+  }
+}
+
 TEST(Ranks, FollowWhatASortSays) {
   Draw random(5);
   for (const int most : {3, 9, 17, 300}) {
