@@ -1,5 +1,5 @@
 // A forecaster turns a batch of histories into quantiles of every coming step. One interface for
-// all models; each is immutable once made, and Forecast may be called from several threads.
+// all models; each is immutable once made, and may be called from several threads at a time.
 #pragma once
 
 #include <any>

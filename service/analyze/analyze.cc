@@ -11,7 +11,6 @@
 
 #include "kernels/algo/strength.h"
 #include "kernels/ops.h"
-#include "models/parallel.h"
 
 namespace foreshadow {
 namespace {
@@ -288,7 +287,7 @@ void AnalyzeAccounts(const WindowView& window, const AnalyzeSettings& settings, 
 }  // namespace
 
 void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t tick_count,
-             PatternMemory& memory) {
+             PatternMemory& memory, const models::Stop& stop) {
   const int64_t series = window.values.series;
   const int64_t accounts = series / kSignals;
   if (memory.series.use_count() > 1) {
@@ -308,10 +307,11 @@ void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t
   }
   const int threads = models::ThreadCount(0);
   std::vector<Scratch> scratches(static_cast<size_t>(threads));
-  models::ForChunks(std::ssize(due), 1, threads, [&](int64_t at, int64_t, int worker) {
+  const auto work = [&](int64_t at, int64_t, int worker) {
     const int64_t count = std::min(kBlockAccounts, accounts - due[at]);
     AnalyzeAccounts(window, settings, due[at], count, memory, scratches[worker]);
-  });
+  };
+  models::ForChunks(std::ssize(due), 1, threads, work, stop);
   memory.analyzed_accounts = accounts;
 }
 

@@ -7,6 +7,7 @@
 #include <memory>
 #include <vector>
 
+#include "models/parallel.h"
 #include "service/history/window.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -33,13 +34,13 @@ struct PatternMemory {
   // Of the last turn of the rota; shared with published reports.
   std::shared_ptr<const std::vector<PooledLead>> pooled_leads =
       std::make_shared<const std::vector<PooledLead>>();
-  int64_t pooled_pairs = 0;  // of which they are
+  int64_t pooled_pairs = 0;       // of which they are
   int64_t analyzed_accounts = 0;  // accounts below this have been analysed at least once
 };
 
 // Analyses the accounts whose turn it is, and all that are new.
 void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t tick_count,
-             PatternMemory& memory);
+             PatternMemory& memory, const models::Stop& stop = nullptr);
 
 // Takes the leads of each application's accounts together, at the end of each turn of the rota and
 // when there are new accounts.

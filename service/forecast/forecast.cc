@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "models/leads.h"
+#include "models/parallel.h"
 
 namespace foreshadow {
 namespace {
@@ -115,46 +116,112 @@ void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& hist
   }
 }
 
-// All models. Those that carry something see all series, whose places must not change from call to
-// call; the others those with samples. carried: [model].
-void RunAll(const models::History& history, int steps, const ModelList& models,
-            std::vector<std::any>& carried, std::vector<models::QuantileBlock>& blocks,
-            std::vector<std::string>& alerts) {
-  blocks.resize(models.size());
-  for (models::QuantileBlock& block : blocks) block.series = 0;
+// Some of the series as a history of their own, and the models' answers to it. Of one thread, used
+// again for the next part.
+struct Part {
+  std::vector<models::Driver> drivers;
+  models::History history;                    // points into these and into all series'
+  std::vector<models::QuantileBlock> blocks;  // [model]
+};
+
+// A driver that is not in the part is left out; an account is in one part with all its signals.
+void Take(const models::History& all, int64_t first, Part& part) {
+  static_assert(kPartSeries % kSignals == 0);
+  const int64_t count = std::min(kPartSeries, all.values.series - first);
+  const auto of_part = [&](auto of_all) {
+    return of_all.empty() ? of_all
+                          : of_all.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+  };
+  part.drivers.clear();
+  for (models::Driver driver : of_part(all.drivers)) {
+    driver.series -= static_cast<int32_t>(first);
+    const bool is_here = driver.series >= 0 && driver.series < count;
+    part.drivers.push_back(is_here ? driver : models::Driver{});
+  }
+  part.history = all;
+  part.history.values.data += first;
+  part.history.values.series = count;
+  part.history.signals = of_part(all.signals);
+  part.history.periods = of_part(all.periods);
+  part.history.applications = of_part(all.applications);
+  part.history.drivers = part.drivers;
+}
+
+// The model whose `carried` each one uses: its own, or that of the first with which it shares.
+std::vector<size_t> CarriedBy(const ModelList& models) {
+  std::vector<size_t> by(models.size());
+  for (size_t m = 0; m < models.size(); ++m) {
+    const std::string_view with = models[m]->carries_with();
+    by[m] = m;
+    for (size_t other = 0; other < m && !with.empty(); ++other) {
+      if (models[other]->carries_with() == with) by[m] = std::min(by[m], other);
+    }
+  }
+  return by;
+}
+
+// All models. Those that carry something see all series of the part, whose places must not change
+// from call to call; the others those with samples. carried: [model].
+void RunAll(int steps, const ModelList& models, const std::vector<size_t>& carried_by,
+            std::vector<std::any>& carried, Part& part, std::vector<std::string>& alerts) {
+  const models::History& history = part.history;
+  part.blocks.resize(models.size());
+  for (models::QuantileBlock& block : part.blocks) block.series = 0;
   std::vector<bool> anew(models.size(), true);
   carried.resize(models.size());
   for (size_t m = 0; m < models.size(); ++m) {
     if (!models[m]->carries()) continue;
     anew[m] = false;
     const auto run = [&](models::QuantileBlock& block) {
-      return models[m]->Continue(history, steps, carried[m], block);
+      return models[m]->Continue(history, steps, carried[carried_by[m]], block);
     };
-    RunModel(*models[m], history.step_ms, steps, run, blocks[m], alerts);
+    RunModel(*models[m], history.step_ms, steps, run, part.blocks[m], alerts);
   }
   if (std::ranges::none_of(anew, [](bool is) { return is; })) return;
   const std::vector<int64_t> chosen = WithSamples(history.values);
-  if (!chosen.empty()) RunModelsOn(chosen, history, steps, models, anew, blocks, alerts);
+  if (!chosen.empty()) RunModelsOn(chosen, history, steps, models, anew, part.blocks, alerts);
 }
 
-// What is published of the models' answers, [model].
-ForecastTable MixAll(const models::History& history, int steps, const ModelList& models,
-                     models::Mixture& mixture, const std::vector<models::QuantileBlock>& blocks) {
-  ForecastTable table;
+void NameModels(const models::History& history, const ModelList& models, ForecastTable& table) {
   table.made_at_ms = history.end_ms;
   table.step_ms = history.step_ms;
   for (const auto& model : models) table.models.push_back(models::Label(*model));
-  const auto answered = [](const models::QuantileBlock& block) { return block.series > 0; };
-  if (std::any_of(blocks.begin(), blocks.end(), answered)) {
-    models::Mix(mixture, history, blocks, table.block);
-    table.model_of = mixture.leaders;
-  } else {
-    table.block.Resize(history.values.series, steps);
-    std::ranges::fill(table.block.values, std::numeric_limits<float>::quiet_NaN());
-    std::ranges::fill(table.block.status, models::ForecastStatus::kNoHistory);
-    table.model_of.assign(static_cast<size_t>(history.values.series), 0);
+}
+
+void WriteNothing(int64_t series, int steps, ForecastTable& table) {
+  table.block.Resize(series, steps);
+  std::ranges::fill(table.block.values, std::numeric_limits<float>::quiet_NaN());
+  std::ranges::fill(table.block.status, models::ForecastStatus::kNoHistory);
+  table.model_of.assign(static_cast<size_t>(series), 0);
+}
+
+// What is published of the models' answers, a part at a time.
+void MixParts(const models::History& history, int steps, const ModelList& models,
+              ForecastMemory& memory, ForecastTable& table, std::vector<std::string>& alerts,
+              const models::Stop& stop) {
+  const int64_t series = history.values.series;
+  const int64_t parts = (series + kPartSeries - 1) / kPartSeries;
+  const models::Mixing mixing =
+      models::Begin(memory.mixture, history, static_cast<int>(models.size()), steps, table.block);
+  const std::vector<size_t> carried_by = CarriedBy(models);
+  memory.carried.resize(static_cast<size_t>(parts));
+  std::vector<std::vector<std::string>> failures(static_cast<size_t>(parts));
+  const int threads = models::ThreadCount(0);
+  std::vector<Part> scratches(static_cast<size_t>(threads));
+  const auto work = [&](int64_t index, int64_t, int worker) {
+    const int64_t first = index * kPartSeries;
+    Part& part = scratches[worker];
+    Take(history, first, part);
+    RunAll(steps, models, carried_by, memory.carried[index], part, failures[index]);
+    models::MixPart(mixing, first, part.history.values.series, part.blocks);
+  };
+  models::ForChunks(parts, 1, threads, work, stop);
+  table.model_of = memory.mixture.leaders;
+  for (std::vector<std::string>& of_part : failures) {
+    for (std::string& failure : of_part) {
+      if (std::ranges::find(alerts, failure) == alerts.end()) alerts.push_back(std::move(failure));
+    }
   }
-  return table;
 }
 
 // Shows the mixture each step that it has not seen and still waits for.
@@ -256,17 +323,33 @@ ForecastTable ForecastSeries(const models::History& history, int steps, const Mo
     if (blocks[m].series == 0) continue;
     std::erase_if(left, [&](int64_t s) { return models::Answered(blocks[m].status[s]); });
   }
-  return MixAll(history, steps, models, nothing_known, blocks);
+  ForecastTable table;
+  NameModels(history, models, table);
+  const auto answered = [](const models::QuantileBlock& block) { return block.series > 0; };
+  if (std::any_of(blocks.begin(), blocks.end(), answered)) {
+    models::Mix(nothing_known, history, blocks, table.block);
+    table.model_of = nothing_known.leaders;
+  } else {
+    WriteNothing(history.values.series, steps, table);
+  }
+  return table;
 }
 
 ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
                        const ModelList& models, ForecastMemory& memory,
-                       std::vector<std::string>& alerts) {
+                       std::vector<std::string>& alerts, const models::Stop& stop) {
   const ForecastInput input = InputOf(window, fleet, patterns, memory.application_names);
   ObserveNew(window, memory);
   const int steps = HorizonSteps(window.step_ms);
-  RunAll(input.history, steps, models, memory.carried, memory.blocks, alerts);
-  ForecastTable table = MixAll(input.history, steps, models, memory.mixture, memory.blocks);
+  ForecastTable table;
+  NameModels(input.history, models, table);
+  table.block.values = std::exchange(memory.room, {});
+  const auto can = [&](const auto& model) { return model->MaxSteps(window.step_ms) >= steps; };
+  if (std::ranges::any_of(models, can)) {
+    MixParts(input.history, steps, models, memory, table, alerts, stop);
+  } else {
+    WriteNothing(window.values.series, steps, table);
+  }
   memory.made.push_front({window.end_ms, FirstSteps(table.block)});
   if (memory.made.size() > kScoredSteps + 1) memory.made.pop_back();
   return table;

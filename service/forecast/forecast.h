@@ -17,20 +17,27 @@
 
 namespace foreshadow {
 
+// Series that go through all models and the mixture together, so that the models' answers are held
+// for these only and are still in the cache when they are mixed: 76 accounts, two blocks of the
+// LSTM.
+inline constexpr int64_t kPartSeries = 380;
+
 inline constexpr int kScoredSteps = 3;  // 5-15 min at 300 s: the steps that are scored
 
 // What is known of how the models do, and the forecasts not yet scored.
 struct ForecastMemory {
   models::Mixture mixture;
-  std::vector<std::any> carried;               // [model] what each carries from tick to tick
-  std::vector<models::QuantileBlock> blocks;   // [model] its last answer: room for the next one
+  // [part of kPartSeries][model] what each carries from tick to tick. Those that carry with an
+  // earlier one leave theirs empty.
+  std::vector<std::vector<std::any>> carried;
   std::vector<std::string> application_names;  // only appended: the mixture knows them by index
   int64_t observed_ms = 0;  // the mixture has learned from the samples up to this step
   struct Made {
     int64_t made_at_ms = 0;
     models::QuantileBlock first;  // kScoredSteps steps of what was published
   };
-  std::deque<Made> made;  // newest first
+  std::deque<Made> made;                             // newest first
+  std::vector<float, models::LeftOpen<float>> room;  // of a table that is no longer used
 };
 
 // What models are told of the series: one input for those that serve and for a candidate.
@@ -65,7 +72,7 @@ void Gather(const models::History& all, const std::vector<int64_t>& chosen, Chos
 // models are told what InputOf says.
 ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
                        const ModelList& models, ForecastMemory& memory,
-                       std::vector<std::string>& alerts);
+                       std::vector<std::string>& alerts, const models::Stop& stop = nullptr);
 
 // Forecasts any series, as callers bring them along: the best model that has an answer for each.
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,

@@ -20,7 +20,7 @@ int64_t FloorToStep(int64_t time_ms, int64_t step_ms) { return time_ms - time_ms
 Window::Window(int64_t step_ms, int64_t steps_max)
     : step_ms_(step_ms),
       steps_max_(steps_max),
-      rows_max_(steps_max + std::max<int64_t>(16, steps_max / 8)) {
+      rows_max_(steps_max + std::max<int64_t>(16, steps_max / 32)) {
   FORESHADOW_CHECK(step_ms > 0 && steps_max > 0);
 }
 
@@ -29,10 +29,11 @@ void Window::Grow(int64_t series_count) {
   if (series_count > stride_) {
     const int64_t wanted = std::max(series_count, stride_ + stride_ / 2);
     const int64_t stride = (wanted + kLaneFloats - 1) / kLaneFloats * kLaneFloats;
-    std::vector<float> rows(static_cast<size_t>(rows_max_ * stride), kMissing);
+    std::vector<float, models::LeftOpen<float>> rows(static_cast<size_t>(rows_max_ * stride));
     for (int64_t step = 0; step < steps_; ++step) {
-      std::copy_n(rows_.data() + (first_row_ + step) * stride_, series_,
-                  rows.data() + step * stride);
+      float* row = rows.data() + step * stride;
+      std::copy_n(rows_.data() + (first_row_ + step) * stride_, series_, row);
+      std::fill(row + series_, row + stride, kMissing);
     }
     rows_ = std::move(rows);
     stride_ = stride;
@@ -111,6 +112,8 @@ int64_t Window::Write(std::span<const Sample> samples) {
     }
     i = end;
   }
+  // A first tick brings a whole window: room for all of its samples is not kept.
+  if (std::ssize(samples) > 4 * series_) std::vector<int32_t>().swap(order_);
   return outside;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/series.h"
+#include "models/forecaster.h"
 #include "service/tick/types.h"
 
 namespace foreshadow {
@@ -56,7 +57,8 @@ class Window {
   int64_t series_ = 0;
   int64_t stride_ = 0;  // series padded to whole cache lines, with room to grow
   int64_t end_ms_ = 0;
-  std::vector<float> rows_;
+  std::vector<float, models::LeftOpen<float>>
+      rows_;                    // written, and in memory, as far as they are used
   std::vector<int32_t> order_;  // scratch of Write
 };
 

@@ -21,6 +21,7 @@ class Witness : public World {
   uint64_t Random() override { return world_.Random(); }
   absl::Status Write(const Commit& commit) override;
   void Start(const Action& action) override;
+  bool Stopping() const override { return world_.Stopping(); }
 
   // After the tick, with what it returned.
   Decided Take(const absl::StatusOr<std::shared_ptr<const TickReport>>& report);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/check.h"
+#include "models/parallel.h"
 
 namespace foreshadow {
 
@@ -112,16 +113,21 @@ AccountForecasts MomentsOf(const ForecastTable& table, int64_t accounts) {
   AccountForecasts forecasts;
   forecasts.steps = table.block.steps;
   forecasts.moments.resize(static_cast<size_t>(accounts * kResources * forecasts.steps));
-  size_t i = 0;
-  for (int64_t a = 0; a < accounts; ++a) {
+  const auto of_account = [&](int64_t a) {
+    auto moments = forecasts.moments.begin() + a * kResources * forecasts.steps;
     for (int r = 0; r < kResources; ++r) {
       const int64_t series = SeriesOf(a, static_cast<SignalKind>(r));
-      for (int step = 0; step < forecasts.steps; ++step, ++i) {
+      for (int step = 0; step < forecasts.steps; ++step, ++moments) {
         const std::span<const float> quantiles = table.block.at(series, step);
-        if (!std::isnan(quantiles[0])) forecasts.moments[i] = MomentsOf(quantiles);
+        if (!std::isnan(quantiles[0])) *moments = MomentsOf(quantiles);
       }
     }
-  }
+  };
+  constexpr int64_t kChunkAccounts = 256;
+  models::ForChunks(accounts, kChunkAccounts, models::ThreadCount(0),
+                    [&](int64_t first, int64_t last, int) {
+                      for (int64_t a = first; a < last; ++a) of_account(a);
+                    });
   return forecasts;
 }
 

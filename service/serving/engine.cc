@@ -7,10 +7,12 @@
 #include <chrono>
 #include <utility>
 
+#include "service/forecast/carried.h"
 #include "service/ingest/absorb.h"
 #include "service/journal/witness.h"
 #include "service/learn/split_log.h"
 #include "service/metrics/metrics.h"
+#include "service/serving/recall.h"
 #include "service/tick/decisions_json.h"
 #include "service/tick/state.h"
 
@@ -71,7 +73,8 @@ Engine::Engine(Config config, ModelList models, HistoryStore& store)
           },
           [this](const Action& action) {
             if (hands_ != nullptr) hands_->Start(action);
-          }) {}
+          },
+          [this] { return stop_.load(); }) {}
 
 Engine::~Engine() { Stop(); }
 
@@ -153,7 +156,7 @@ void Engine::Stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  stop_maintenance_ = true;
+  stop_ = true;
   changed_.notify_all();
   maintenance_asked_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -165,15 +168,13 @@ void Engine::Stop() {
 // What cannot be had is made anew from the history at the first tick.
 void Engine::LoadCarried() {
   const ModelList& models = *models_;
-  std::vector<std::any>& carried = state_->forecasts.carried;
   for (size_t m = 0; m < models.size(); ++m) {
     if (!models[m]->carries()) continue;
     const std::string name(models[m]->name());
     const auto bytes = store_.ReadCarried(name);
     if (absl::IsNotFound(bytes.status())) continue;
-    carried.resize(models.size());
     const absl::Status status =
-        bytes.ok() ? models[m]->Restore(*bytes, carried[m]) : bytes.status();
+        bytes.ok() ? UnpackCarried(*models[m], m, *bytes, state_->forecasts) : bytes.status();
     if (!status.ok()) {
       spdlog::warn("what {} carried is made anew: {}", name, std::string(status.message()));
     }
@@ -184,11 +185,10 @@ void Engine::SaveCarried() {
   if (state_ == nullptr || last_tick_ms_ == saved_ms_) return;
   saved_ms_ = last_tick_ms_;
   const ModelList& models = *models_;
-  const std::vector<std::any>& carried = state_->forecasts.carried;
   // A list taken since the newest tick is another one: its models go by their fingerprints.
-  for (size_t m = 0; m < std::min(carried.size(), models.size()); ++m) {
-    const std::string bytes = models[m]->Save(carried[m]);
-    if (bytes.empty() || bytes.size() > kCarriedBytesMax) continue;
+  for (size_t m = 0; m < models.size(); ++m) {
+    const std::string bytes = PackCarried(*models[m], m, state_->forecasts, kCarriedBytesMax);
+    if (bytes.empty()) continue;
     const absl::Status status = store_.WriteCarried(std::string(models[m]->name()), bytes);
     if (!status.ok()) {
       spdlog::error("what {} carries is not kept: {}", models[m]->name(),
@@ -198,15 +198,17 @@ void Engine::SaveCarried() {
 }
 
 // The first tick, for the newest step that has ended, comes at once: a server that was away for a
-// moment has the step's samples, and need not be without an answer for another one.
+// moment has the step's samples, and need not be without an answer for another one. Where an
+// earlier run has ticked for that step, what it said is made again.
 void Engine::RunWallClock() {
   const int64_t step_ms = config_.settings.tick.step_ms;
   int64_t ended_ms = (WallNowMs() - config_.watermark_delay_ms) / step_ms * step_ms;
+  if (last_tick_ms_ > 0 && ended_ms - step_ms <= last_tick_ms_) PublishLastTick();
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     lock.unlock();
     const absl::Status status = TickUntil(ended_ms - step_ms);
-    if (!status.ok()) {
+    if (!status.ok() && !stop_) {
       metrics::CountFailedTick();
       spdlog::error("tick failed, the next one carries on: {}", status.ToString());
     }
@@ -216,6 +218,32 @@ void Engine::RunWallClock() {
     changed_.wait_for(lock, std::chrono::milliseconds(ended_ms - now_ms),
                       [this] { return stopping_; });
   }
+}
+
+void Engine::PublishLastTick() {
+  const std::lock_guard tick(tick_mutex_);
+  const TickSettings& settings = config_.settings.tick;
+  std::vector<Sample> samples;
+  absl::Status read =
+      store_.ReadSamples(last_tick_ms_ - (settings.window_steps - 1) * settings.step_ms,
+                         [&](const std::vector<Sample>& piece) {
+                           samples.insert(samples.end(), piece.begin(), piece.end());
+                         });
+  if (absl::IsDataLoss(read)) read = absl::OkStatus();  // the next tick says so
+  std::erase_if(samples,
+                [&](const Sample& s) { return s.time_ms >= last_tick_ms_ + settings.step_ms; });
+  auto report = read.ok() ? Recall(state_->decisions, *fleet(), std::move(samples), *models(),
+                                   this->settings(), [this] { return stop_.load(); })
+                          : read;
+  if (!report.ok()) {
+    if (!stop_) spdlog::warn("no forecasts until the next tick: {}", report.status().ToString());
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    report_ = *std::move(report);
+  }
+  changed_.notify_all();
 }
 
 absl::StatusOr<IngestResult> Engine::Ingest(std::span<const std::string* const> account_ids,
@@ -523,7 +551,7 @@ void Engine::RunMaintenance() {
     if (stopping_) return;
     const int64_t now_ms = std::exchange(maintain_ms_, 0);
     lock.unlock();
-    const absl::Status status = store_.Maintain(now_ms, retention, stop_maintenance_);
+    const absl::Status status = store_.Maintain(now_ms, retention, stop_);
     if (!status.ok() && !absl::IsCancelled(status)) {
       spdlog::error("samples are not packed or forgotten as they should be: {}",
                     std::string(status.message()));
@@ -534,7 +562,7 @@ void Engine::RunMaintenance() {
 }
 
 void Engine::BackUpWhenDue(int64_t now_ms) {
-  if (config_.backup_hours == 0 || config_.backup_dir.empty() || stop_maintenance_) return;
+  if (config_.backup_hours == 0 || config_.backup_dir.empty() || stop_) return;
   if (now_ms - backed_up_ms_ < config_.backup_hours * kHourMs) return;
   const auto made = Backup();
   if (!made.ok()) {
@@ -569,6 +597,11 @@ absl::Status Engine::TickOnce(int64_t step_ms) {
   World& world = recorder_ != nullptr ? static_cast<World&>(witness) : world_;
   auto report =
       Tick(*state_, *std::move(inbox), *served.models, settings, world, served.candidate.get());
+  if (absl::IsCancelled(report.status())) {
+    // As if it had been killed: its samples and commands are durable, and the journal's last tick
+    // has no end.
+    return absl::UnavailableError(std::string(report.status().message()));
+  }
   if (recorder_ != nullptr) recorder_->End(witness.Take(report));
   if (!report.ok()) {
     PutBack(std::move(told));

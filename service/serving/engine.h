@@ -78,7 +78,8 @@ class Engine {
   // Begins to tick (wall clock). Both outlive the engine; without `hands` nothing is carried out,
   // without `source` the models stay what they are, without `traffic` nobody is told the splits.
   void Start(Hands* hands, ModelSource* source = nullptr, Traffic* traffic = nullptr);
-  // Finishes the tick in progress and starts no other. Idempotent.
+  // Gives up the tick in progress while it analyses or forecasts, else finishes it; starts no
+  // other. Idempotent.
   void Stop();
 
   // Validates, writes and remembers a batch; durable when it returns. With the data clock it then
@@ -135,6 +136,7 @@ class Engine {
   void LoadCarried();
   void SaveCarried();
   void RunWallClock();
+  void PublishLastTick();
   absl::Status TickUntil(int64_t newest_step_ms);
   absl::Status TickOnce(int64_t step_ms);
   // And the settings that go with it.
@@ -164,6 +166,7 @@ class Engine {
   std::shared_ptr<const ModelList> models_;
   std::shared_ptr<const TickReport> report_;
   bool stopping_ = false;
+  std::atomic<bool> stop_ = false;  // the same, for those at work without mutex_
 
   std::mutex tick_mutex_;  // one tick at a time; taken before mutex_
   StatePtr state_;
@@ -176,7 +179,6 @@ class Engine {
   int64_t maintained_ms_ = 0;  // tick at which the history's maintenance was last asked for
   int64_t maintain_ms_ = 0;    // tick to do it for, 0 = none; guarded by mutex_
   std::condition_variable maintenance_asked_;
-  std::atomic<bool> stop_maintenance_ = false;
   int64_t backed_up_ms_ = 0;  // tick at which this run last did by itself
   std::thread maintenance_;
 };

@@ -62,28 +62,33 @@ void UpdateWindow(const std::vector<Sample>& samples, int64_t series, int64_t no
 
 // Forecasts the last hours as if they were to come, so that the weights of the models and the
 // errors of the cells are known from the first tick on.
-void Warm(const ModelList& models, State& state) {
+void Warm(const ModelList& models, const models::Stop& stop, State& state) {
   const WindowView now = state.window.view();
   const Fleet& fleet = *state.fleet;
   std::vector<std::string> not_shown;
   // What an earlier run left goes on from its own last step, not from these.
-  std::vector<std::any> carried = std::exchange(state.forecasts.carried, {});
+  std::vector<std::vector<std::any>> carried = std::exchange(state.forecasts.carried, {});
   const int64_t affordable = std::clamp<int64_t>(
       kWarmForecastsMax / std::max<int64_t>(1, now.values.series), 1, kWarmSteps);
   const int64_t origins = std::min(affordable, now.values.steps - 1);
-  for (int64_t back = origins; back > 0; --back) {
+  for (int64_t back = origins; back > 0 && !stop(); --back) {
     const WindowView then = now.Before(back);
-    const ForecastTable table =
-        Forecast(then, fleet, state.patterns, models, state.forecasts, not_shown);
+    ForecastTable table =
+        Forecast(then, fleet, state.patterns, models, state.forecasts, not_shown, stop);
     const AccountForecasts moments = MomentsOf(table, std::ssize(fleet.accounts));
     const std::vector<Resources> of_accounts = AccountDemand(then, std::ssize(fleet.accounts));
     HomeDemand demand(of_accounts);
     JudgeCells(demand, state.fleet, ForecastCells(fleet, moments, {}, {}), then.end_ms,
                then.step_ms, state.cell_errors);
+    state.forecasts.room = std::move(table.block.values);
   }
-  state.forecasts.carried.resize(models.size());
-  for (size_t m = 0; m < carried.size(); ++m) {
-    if (carried[m].has_value()) state.forecasts.carried[m] = std::move(carried[m]);
+  std::vector<std::vector<std::any>>& made = state.forecasts.carried;
+  made.resize(std::max(made.size(), carried.size()));
+  for (size_t part = 0; part < carried.size(); ++part) {
+    made[part].resize(std::max(made[part].size(), carried[part].size()));
+    for (size_t m = 0; m < carried[part].size(); ++m) {
+      if (carried[part][m].has_value()) made[part][m] = std::move(carried[part][m]);
+    }
   }
 }
 
@@ -186,19 +191,24 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
 
   // 3 analyze
   std::shared_ptr<const ForecastTable> table = std::move(inbox.forecasts);
+  const auto stop = [&world] { return world.Stopping(); };
   if (table == nullptr) {
-    Analyze(window, settings.analyze, next.scores.ticks, state.patterns);
+    Analyze(window, settings.analyze, next.scores.ticks, state.patterns, stop);
     PoolLeads(fleet, settings.analyze, next.scores.ticks, state.patterns);
-    if (!std::exchange(state.warmed, true)) Warm(models, state);
+    if (!std::exchange(state.warmed, true)) Warm(models, stop, state);
   }
   clock.Done("analyze");
 
   // 4 forecast
   if (table == nullptr) {
     table = std::make_shared<const ForecastTable>(
-        Forecast(window, fleet, state.patterns, models, state.forecasts, changes.alerts));
+        Forecast(window, fleet, state.patterns, models, state.forecasts, changes.alerts, stop));
   }
   clock.Done("forecast");
+  if (world.Stopping()) {  // parts of it may be left out
+    state.fleet = before;
+    return absl::CancelledError("the server is stopping");
+  }
 
   // 5 plan
   const auto cool_down = [&] {

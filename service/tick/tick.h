@@ -30,7 +30,8 @@ StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& 
 // Runs one tick at world.NowMs(). Deterministic: the same state, inbox, models and world give the
 // same report. `candidate` (nullptr = none) forecasts beside the models and is only scored. An
 // error means that World::Write failed: nothing was decided or started, the inbox's samples are in
-// the window, and the next tick carries on. Called by one thread at a time.
+// the window, and the next tick carries on. CANCELLED: likewise, but the world is stopping and the
+// state is not to be used again. Called by one thread at a time.
 absl::StatusOr<std::shared_ptr<const TickReport>> Tick(
     State& state, Inbox inbox, const ModelList& models, const Settings& settings, World& world,
     const models::Forecaster* candidate = nullptr);

@@ -9,12 +9,13 @@ namespace foreshadow {
 RealWorld::RealWorld(HistoryStore& store, uint64_t seed,
                      std::function<std::shared_ptr<const Fleet>()> fleet,
                      std::function<void(const std::vector<Account>&)> moved,
-                     std::function<void(const Action&)> start)
+                     std::function<void(const Action&)> start, std::function<bool()> stopping)
     : store_(store),
       random_(seed),
       fleet_(std::move(fleet)),
       moved_(std::move(moved)),
-      start_(std::move(start)) {}
+      start_(std::move(start)),
+      stopping_(std::move(stopping)) {}
 
 double RealWorld::ElapsedMs() {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();

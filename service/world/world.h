@@ -29,6 +29,10 @@ class World {
   // Begins to carry out a committed action (create, resume, pause, destroy) or repeats it; its
   // outcome comes with a later Inbox. Must not block on the network.
   virtual void Start(const Action& action) = 0;
+
+  // Whether the tick is to be given up; it looks before each part of the long stages. Once true it
+  // stays so. From any thread.
+  virtual bool Stopping() const { return false; }
 };
 
 }  // namespace foreshadow

@@ -64,8 +64,10 @@ void Run(int64_t accounts, const std::string& folder) {
     const double processor =
         1e3 * static_cast<double>(std::clock() - processor_start) / CLOCKS_PER_SEC;
     if (tick == 0) {
-      fmt::print("{} series, {} models; the first tick warms them in {:.0f} ms\n", series,
-                 models.size(), taken.count());
+      fmt::print(
+          "{} series, {} models; the first tick warms them in {:.0f} ms, {:.0f} ms of processor "
+          "time\n",
+          series, models.size(), taken.count(), processor);
     } else {
       ms.push_back(taken.count());
       processor_ms.push_back(processor);

@@ -147,16 +147,41 @@ TEST(ServerProbes, SayWhetherItLivesAndIsReady) {
   std::string config = ConfigText(other.path(), "", "");
   config.replace(config.find("\"data\""), 6, "\"wall\"");
   config.replace(config.find("step_ms = 60000"), 15, "step_ms = 3600000");
-  RunningServer wall(other.path(), config);
-  EXPECT_EQ(Get(wall, "/healthz"), "ok\n");
-  // Its first tick does not wait for a step to end.
-  httplib::Client client("127.0.0.1", wall.http_port());
-  int status = 503;
-  for (int i = 0; i < 6'000 && status == 503; ++i) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    if (const auto response = client.Get("/readyz")) status = response->status;
+  const auto ready = [](const RunningServer& asked) {
+    httplib::Client client("127.0.0.1", asked.http_port());
+    int status = 503;
+    for (int i = 0; i < 6'000 && status == 503; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (const auto response = client.Get("/readyz")) status = response->status;
+    }
+    return status;
+  };
+  const auto now_ms = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          std::chrono::system_clock::now().time_since_epoch())
+                          .count();
+  {
+    RunningServer wall(other.path(), config);
+    EXPECT_EQ(Get(wall, "/healthz"), "ok\n");
+    EXPECT_EQ(ready(wall), 200) << "its first tick does not wait for a step to end";
+    ASSERT_TRUE(wall.Put({MakeAccount("x", "a")}).ok());
+    Sender sender(wall);
+    for (const int64_t ago : {2, 1}) {  // the step of the last tick, and the one after it
+      const v1::IngestRequest request = CpuBatch({"x"}, now_ms - ago * 3'600'000, {2});
+      EXPECT_EQ(sender.Send(request).accepted_count(), 1u);
+    }
+    EXPECT_EQ(wall.Stop(), 0);
   }
-  EXPECT_EQ(status, 200);
+  // Nor is one that starts anew within the hour without an answer until it ends.
+  RunningServer again(other.path(), config);
+  EXPECT_EQ(ready(again), 200);
+  v1::BatchForecastRequest request;
+  request.mutable_stored()->add_account_ids("x");
+  grpc::ClientContext context;
+  v1::BatchForecastResponse response;
+  const grpc::Status status = again.forecasts->BatchForecast(&context, request, &response);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  ASSERT_GT(response.values_size(), 0);
+  EXPECT_FLOAT_EQ(response.values(3), 2) << "the median of what was there before";
 }
 
 TEST(ServerProbes, NameAnAddressThatCannotBeBound) {

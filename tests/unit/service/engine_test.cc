@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <limits>
 #include <thread>
@@ -168,6 +170,54 @@ TEST(Engine, ModelsGoOnAfterARestartFromWhatTheyCarried) {
   engine.Open();
   engine.Send(kStartMs + 7 * kStepMs, 1, 2, kStartMs + 8 * kStepMs);
   EXPECT_EQ(model->calls, first + 2) << "begun anew, with two more origins than the first time";
+}
+
+// Its first call does not return before the server is told to stop.
+class Endless : public models::Forecaster {
+ public:
+  std::string_view name() const override { return "endless"; }
+  int MaxSteps(int64_t) const override { return 60; }
+  absl::Status Forecast(const models::History& history, int steps,
+                        models::QuantileBlock& out) const override {
+    ++calls;
+    const Engine* const watched = engine;
+    while (watched != nullptr && !watched->stopping()) std::this_thread::yield();
+    out.Resize(history.values.series, steps);
+    std::ranges::fill(out.values, 1.0f);
+    return absl::OkStatus();
+  }
+
+  mutable std::atomic<int> calls = 0;
+  std::atomic<const Engine*> engine = nullptr;
+};
+
+TEST(Engine, StoppingGivesUpTheTickInProgressAndLosesNothing) {
+  const auto model = std::make_shared<Endless>();
+  Engines engine(MakeConfig(), {model});
+  for (int step = 0; step < 20; ++step) engine.Send(kStartMs + step * kStepMs, 1, 2, 0);
+  ASSERT_TRUE(engine->Tell(Command{Command::Kind::kPause, 0, "", "for a test", "", ""}).ok());
+  model->engine = &*engine;
+  absl::Status status;
+  std::thread tick([&] {  // the first one: it forecasts 19 origins of the past before its own
+    const std::vector<const std::string*> ids = {&kIds[0]};
+    const std::vector<float> values = {3};
+    const std::vector<int64_t> times = {kStartMs + 20 * kStepMs};
+    status = engine->Ingest(ids, {{1, {}, times, values}}, kStartMs + 21 * kStepMs).status();
+  });
+  while (model->calls == 0) std::this_thread::yield();
+  engine->Stop();
+  tick.join();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable) << status;
+  EXPECT_EQ(model->calls, 1) << "the rest of the origins, and the tick's own, were left out";
+  EXPECT_EQ(engine->report(), nullptr);
+  model->engine = nullptr;
+  engine.Open();
+  const IngestResult result = engine.Send(kStartMs + 20 * kStepMs, 3, 4, kStartMs + 21 * kStepMs);
+  EXPECT_EQ(result.duplicate_count, 1) << "that of the tick which was given up is there";
+  EXPECT_EQ(result.last_tick_ms, kStartMs + 20 * kStepMs);
+  EXPECT_EQ(DemandOfA(engine), 7);
+  EXPECT_EQ(engine->report()->scores.ticks, 1u);
+  EXPECT_TRUE(engine->report()->paused) << "the command waited";
 }
 
 TEST(Engine, ForgetsWhatTheRetentionAndTheWindowDoNotNeed) {

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
+#include <random>
 
+#include "models/registry.h"
 #include "service/monitor/monitor.h"
 #include "tests/unit/service/fleets.h"
 
@@ -106,13 +109,76 @@ TEST(Forecast, AModelGoesOnFromWhatItCarries) {
     EXPECT_NEAR(table.block.at(3, 0)[models::kMedian], call, 0.1);
   }
   ASSERT_EQ(memory.carried.size(), 1u);
-  EXPECT_EQ(std::any_cast<float>(memory.carried[0]), 3);
+  ASSERT_EQ(memory.carried[0].size(), 1u);
+  EXPECT_EQ(std::any_cast<float>(memory.carried[0][0]), 3);
   // A caller's own series are forecast as they come.
   const std::vector<SignalKind> signals(kSignals, SignalKind::kCpu);
   const std::vector<int32_t> periods(kSignals, 0);
   const models::History history{
       300'000, 300'000, {values.data(), 10, kSignals, kSignals}, signals, periods};
   EXPECT_EQ(ForecastSeries(history, 3, models, alerts).block.at(3, 0)[0], 100);
+  EXPECT_TRUE(alerts.empty());
+}
+
+// The fleet goes through the models and the mixture in parts; all at once says the same.
+TEST(Forecast, PartsSayWhatTheWholeSays) {
+  constexpr int64_t kAccounts = 200;
+  constexpr int64_t kSeries = kAccounts * kSignals;
+  constexpr int64_t kSteps = 400;
+  constexpr int kTicks = 20;
+  static_assert(kSeries > 2 * kPartSeries && kSeries % kPartSeries != 0);
+  std::mt19937 random(3);
+  std::normal_distribution<float> noise(0, 1);
+  std::vector<float> values(static_cast<size_t>((kSteps + kTicks) * kSeries));
+  for (int64_t i = 0; i < std::ssize(values); ++i) {
+    const int64_t series = i % kSeries;
+    const bool is_missing = series % 7 == 0 || (series % 5 == 1 && random() % 9 == 0);
+    values[i] =
+        is_missing ? std::nanf("")
+                   : static_cast<float>(series) + 5 * std::sin(i / kSeries / 20.0f) + noise(random);
+  }
+  const ModelList models = models::LoadModels(models::InstalledModels()).models;
+  ASSERT_EQ(models.size(), 5u);
+  Fleet fleet = testing::MakeFleet(1, 1);
+  for (int64_t a = 0; a < kAccounts; ++a) {
+    fleet.accounts.push_back({std::to_string(a), 0, a % 3 == 0 ? "web" : "batch", 0, false});
+  }
+  PatternMemory patterns;
+  patterns.series->resize(kSeries);
+  for (int64_t a = 0; a < kAccounts; a += 2) {  // driven by the account's mutation rate
+    SeriesPattern& pattern = (*patterns.series)[a * kSignals];
+    pattern.lag_steps = 2;
+    pattern.lag_correlation = 0.9f;
+    pattern.lag_p_value = 1e-9f;
+  }
+  patterns.period_steps.assign(kSeries, 0);
+  ForecastMemory memory;
+  std::vector<std::string> alerts;
+  models::Mixture mixture;
+  std::vector<std::any> carried(models.size());
+  for (int tick = 0; tick < kTicks; ++tick) {
+    const WindowView window{{values.data() + tick * kSeries, kSteps, kSeries, kSeries},
+                            (tick + 1) * int64_t{300'000},
+                            300'000};
+    const ForecastTable table = Forecast(window, fleet, patterns, models, memory, alerts);
+    models::Observe(mixture, window.end_ms,
+                    {&window.values.at(kSteps - 1, 0), static_cast<size_t>(kSeries)});
+    std::vector<models::QuantileBlock> blocks(models.size());
+    const ForecastInput input = InputOf(window, fleet, patterns, memory.application_names);
+    const int steps = table.block.steps;
+    for (size_t m = 0; m < models.size(); ++m) {
+      ASSERT_TRUE(models[m]->Continue(input.history, steps, carried[m], blocks[m]).ok());
+    }
+    models::QuantileBlock whole;
+    models::Mix(mixture, input.history, blocks, whole);
+    EXPECT_EQ(table.model_of, mixture.leaders);
+    ASSERT_EQ(table.block.status, whole.status);
+    ASSERT_EQ(table.block.values.size(), whole.values.size());
+    EXPECT_EQ(std::memcmp(table.block.values.data(), whole.values.data(),
+                          whole.values.size() * sizeof(float)),
+              0)
+        << "tick " << tick;
+  }
   EXPECT_TRUE(alerts.empty());
 }
 
