@@ -16,10 +16,6 @@ struct CostModel {
   double step_hours = 0;
 };
 
-// E[max(0, X - capacity)] of a normal X: deviation * (phi(z) - z Q(z)), z = (capacity - mean) /
-// deviation. A capacity of 0 is none: nothing exceeds it.
-double ExpectedExcess(double capacity, double mean, double deviation);
-
 // Of one step of one cell. What exceeds memory, network or storage counts as the cores that go with
 // it: the cell's cores, if it has any limit of them, times the exceeding share.
 double StepCost(const CostModel& model, int32_t cell, const CellForecast& forecast, int step);

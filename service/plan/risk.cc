@@ -8,24 +8,27 @@ namespace {
 
 constexpr double kZ95 = 1.6448536269514722;  // standard normal quantile of 0.95
 
-// P(X > capacity) of a normal X. A capacity of 0 is none: nothing exceeds it.
-double ChanceAbove(double capacity, double mean, double deviation) {
-  if (capacity <= 0) return 0;
-  if (deviation <= 0) return mean > capacity ? 1 : 0;
-  return 0.5 * std::erfc((capacity - mean) / (deviation * std::sqrt(2.0)));
+constexpr double kZNone = 6;  // so many deviations below it nothing is exceeded
+constexpr double kSqrt2 = 1.4142135623730951;
+constexpr double kInverseSqrt2Pi = 0.3989422804014327;
+
+}  // namespace
+
+Tail TailOf(double capacity, double mean, double deviation) {
+  if (capacity <= 0) return {};
+  if (deviation <= 0) return {mean > capacity ? 1.0 : 0.0, std::max(0.0, mean - capacity)};
+  const double z = (capacity - mean) / deviation;
+  if (z > kZNone) return {};
+  const double chance = 0.5 * std::erfc(z / kSqrt2);
+  const double density = kInverseSqrt2Pi * std::exp(-0.5 * z * z);
+  return {chance, std::max(0.0, deviation * (density - z * chance))};
 }
 
 double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, int32_t cell,
                  int resource, int step) {
   const double independent = std::sqrt(std::max(0.0, forecast.variance[resource][step]));
-  return independent * Widening(errors, cell, resource, step);
-}
-
-}  // namespace
-
-double Widening(const CellErrorMemory& errors, int32_t cell, int resource, int step) {
-  if (errors.mean_square.empty()) return 1;
-  return std::sqrt(std::max(1.0, errors.mean_square[cell][resource][step]));
+  if (errors.mean_square.empty()) return independent;
+  return independent * std::sqrt(std::max(1.0, errors.mean_square[cell][resource][step]));
 }
 
 CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
@@ -38,8 +41,9 @@ CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& foreca
   int first_likely = forecast.steps;
   for (int r = 0; r < kResources; ++r) {
     for (int step = 0; step < forecast.steps; ++step) {
-      const double chance = ChanceAbove(capacity[r], forecast.mean[r][step],
-                                        Deviation(forecast, errors, cell, r, step));
+      const double chance =
+          TailOf(capacity[r], forecast.mean[r][step], Deviation(forecast, errors, cell, r, step))
+              .chance;
       if (chance >= threshold) first_likely = std::min(first_likely, step);
       if (chance > risk.probability) {
         risk.probability = chance;
@@ -55,7 +59,7 @@ CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& foreca
     const double deviation = Deviation(forecast, errors, cell, risk.resource, step);
     risk.p50[step] = mean;
     risk.p95[step] = mean + kZ95 * deviation;
-    risk.step_probability[step] = ChanceAbove(risk.capacity, mean, deviation);
+    risk.step_probability[step] = TailOf(risk.capacity, mean, deviation).chance;
     if (step < quarter_steps) {
       risk.within_15 = std::max(risk.within_15, risk.step_probability[step]);
     }

@@ -27,8 +27,18 @@ struct CellErrorMemory {
   std::deque<Made> made;  // not yet judged at every step; newest first
 };
 
-// Factor on the deviation: the root of the mean square, never below 1.
-double Widening(const CellErrorMemory& errors, int32_t cell, int resource, int step);
+// Of a normal X above a capacity. A capacity of 0 is none: nothing exceeds it.
+struct Tail {
+  double chance = 0;  // P(X > capacity)
+  double excess = 0;  // E[max(0, X - capacity)] = deviation * (phi(z) - z Q(z)),
+                      // z = (capacity - mean) / deviation
+};
+Tail TailOf(double capacity, double mean, double deviation);
+
+// Deviation of a cell's demand: that of independent accounts, times the root of the mean square of
+// the errors so far, which is never taken below 1.
+double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, int32_t cell,
+                 int resource, int step);
 
 // Risk of each cell; `threshold` says from what probability a step counts as likely.
 std::vector<CellRisk> RiskOfCells(const Fleet& fleet, const std::vector<CellForecast>& forecasts,

@@ -96,7 +96,7 @@ TEST(JudgeCells, LearnsHowFarAccountsMoveTogether) {
     const std::vector<Resources> accounts = {{10 + error(random)}};
     HomeDemand demand(accounts);
     JudgeCells(demand, fleet, {forecast}, tick * kStep, kStep, memory);
-    if (tick >= kTicks / 2) sum += Widening(memory, 0, 0, 1);
+    if (tick >= kTicks / 2) sum += Deviation(forecast, memory, 0, 0, 1);
   }
   EXPECT_NEAR(sum / (kTicks / 2), 3, 0.15);
 }

@@ -23,11 +23,11 @@ TEST(Cost, ExpectedExcessIsTheIntegralOfTheTail) {
     for (double x = capacity; x < mean + 12 * deviation; x += kStep) {
       sum += kStep * 0.5 * std::erfc((x + kStep / 2 - mean) / (deviation * std::sqrt(2.0)));
     }
-    EXPECT_NEAR(ExpectedExcess(capacity, mean, deviation), sum, 1e-5) << z;
+    EXPECT_NEAR(TailOf(capacity, mean, deviation).excess, sum, 1e-5) << z;
   }
-  EXPECT_EQ(ExpectedExcess(10, 12, 0), 2);
-  EXPECT_EQ(ExpectedExcess(10, 8, 0), 0);
-  EXPECT_EQ(ExpectedExcess(0, 8, 1), 0);  // not limited
+  EXPECT_EQ(TailOf(10, 12, 0).excess, 2);
+  EXPECT_EQ(TailOf(10, 8, 0).excess, 0);
+  EXPECT_EQ(TailOf(0, 8, 1).excess, 0);  // not limited
 }
 
 Shadow Sharing(int32_t account, int32_t target) {
