@@ -18,10 +18,10 @@ std::vector<std::vector<int32_t>> AccountsOf(const Fleet& fleet) {
 }
 
 // Whether a cell that is overloaded now is relieved by what is there, whatever is foreseen: while
-// its forecasts are in doubt, or when that has stood for a while.
+// its forecasts are in doubt, or when they have called an overload over that has stood for long.
 bool Reacts(const Planner& p, int32_t cell) {
   if (p.in.rails.drifted || p.jumps[cell].least > Urgency::kRoutine) return true;
-  return p.in.rails.overloaded_long[cell];
+  return p.in.rails.overloaded_long[cell] && p.plan.risks[cell].step_probability[0] < 0.5;
 }
 
 // Never less than one who only looks at the present would do: relieves such cells, with every

@@ -116,7 +116,7 @@ struct RailSettings {
   int64_t gap_ms = 600'000;          // an account is silent without a sample for so long
   double silent_share_max = 0.5;     // of accounts: more is a gap, in which nothing is begun
   int64_t cool_down_ms = 3'600'000;  // an account that had a shadow gets none so soon again
-  int64_t react_after_ms = 300'000;  // overloaded so long: relieved whatever is foreseen
+  int64_t react_after_ms = 900'000;  // overloaded so long: relieved whatever is foreseen
   double jump_max = 1;               // of a cell's capacity, from now to the next step
   double doubt_share = 0.1;          // of creations, while the forecasts have drifted
   std::map<std::string, CellRule> cells;
