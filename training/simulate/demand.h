@@ -50,7 +50,7 @@ void ShuffleBlocks(Trace& trace, int64_t block_steps, uint64_t seed);
 void ScrambleAfter(Trace& trace, int64_t step, uint64_t seed);
 
 // Made-up demand that nothing foretells: levels with noise that jump for good (steps), or cells
-// whose accounts all double for half an hour (crowds).
+// whose accounts all triple for half an hour (crowds).
 enum class Regime : uint8_t { kSteps, kCrowds };
 Trace MakeRegime(Regime regime, int accounts, int64_t steps, uint64_t seed);
 
