@@ -20,6 +20,7 @@
 #include "service/learn/q_policy.h"
 #include "service/logs/logs.h"
 #include "service/metrics/http.h"
+#include "service/monitor/prometheus.h"
 #include "service/receive/receiver.h"
 #include "service/router/probe.h"
 #include "service/router/routers.h"
@@ -247,6 +248,12 @@ int Run(const Flags& flags) {
   }
   (*engine)->Start(hands.get(), &models, steering.get());
   if (steering != nullptr) hands->Tell(*steering);
+  std::unique_ptr<PrometheusWatch> prometheus;
+  if (steering != nullptr && !config->prometheus.url.empty()) {
+    prometheus = PrometheusWatch::Start(
+        config->prometheus,
+        [&](const absl::StatusOr<ScrapedTotals>& totals) { steering->PrometheusSays(totals); });
+  }
   DataPlane plane;
   absl::Status served;
   if (steering != nullptr) served = StartDataPlane(flags, *config, *steering, plane);

@@ -141,6 +141,7 @@ std::vector<Section> Sections(Config& c) {
        {{"step", &migrate.step, 0.01, 1},
         {"step_hold_ms", &migrate.step_hold_ms, 0, 86'400'000},
         {"samples_min", &migrate.samples_min, 1, 1'000'000},
+        {"few_hold_ms", &migrate.few_hold_ms, 0, 7 * 86'400'000.0},
         {"undecided_ms", &migrate.undecided_ms, 0, 7 * 86'400'000.0},
         {"error_share_max", &migrate.error_share_max, 0, 1},
         {"p99_ratio_max", &migrate.p99_ratio_max, 1, 1'000},
@@ -181,6 +182,13 @@ std::vector<Section> Sections(Config& c) {
       {"monitor",
        {{"drift_false_alarm_days", &monitor.drift_false_alarm_days, 1, 3'650},
         {"slo_ms", &monitor.slo_ms, 0.001, 3'600'000}}},
+      {"prometheus",
+       {{"url", &c.prometheus.url},
+        {"requests", &c.prometheus.requests},
+        {"errors", &c.prometheus.errors},
+        {"latency", &c.prometheus.latency},
+        {"label", &c.prometheus.label},
+        {"interval_ms", &c.prometheus.interval_ms, 100, 3'600'000}}},
       {"models", {{"auto_promote_hours", &c.auto_promote_hours, 0, 24 * 366}}},
   };
 }
@@ -482,6 +490,19 @@ void CheckSecurity(const security::Settings& s) {
   }
 }
 
+void CheckPrometheus(const PrometheusSettings& p) {
+  if (p.url.empty()) return;
+  if (!p.url.starts_with("http://") && !p.url.starts_with("https://")) {
+    throw Bad{fmt::format("prometheus.url = \"{}\": must be http:// or https://HOST:PORT", p.url)};
+  }
+  const std::pair<const char*, const std::string&> needed[] = {
+      {"requests", p.requests}, {"errors", p.errors}, {"latency", p.latency}, {"label", p.label}};
+  for (const auto& [name, text] : needed) {
+    if (text.empty())
+      throw Bad{fmt::format("prometheus.{} is missing: prometheus.url needs it", name)};
+  }
+}
+
 void CheckTogether(const Settings& settings) {
   if (settings.plan.risk_target > settings.plan.risk_threshold) {
     throw Bad{fmt::format("plan.risk_target = {} must not be above plan.risk_threshold = {}",
@@ -519,6 +540,7 @@ void CheckDataPlane(const Config& config) {
 
 void CheckTogether(Config& config) {
   CheckSecurity(config.security);
+  CheckPrometheus(config.prometheus);
   if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
   CheckTogether(config.settings);
   CheckDataPlane(config);

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "service/batch/settings.h"
 #include "service/logs/logs.h"
+#include "service/monitor/prometheus.h"
 #include "service/receive/settings.h"
 #include "service/security/settings.h"
 #include "service/tick/settings.h"
@@ -51,6 +52,7 @@ struct Config {
   int32_t backup_hours = 0;  // between two of the server's own; 0 = only when asked for
   int32_t backups_kept = 7;
   int64_t accept_past_hours = 24 * 35;  // older samples are refused
+  PrometheusSettings prometheus;
   batch::Settings inference;
   IngestSettings ingest;
   ReceiveSettings receive;

@@ -173,6 +173,22 @@ void Steering::AgentLost(int32_t cell) {
   changed_.notify_all();
 }
 
+void Steering::PrometheusSays(const absl::StatusOr<ScrapedTotals>& totals) {
+  const std::lock_guard lock(mutex_);
+  const std::string alert = totals.ok() ? "" : std::string(totals.status().message());
+  if (!alert.empty() && alert != prometheus_alert_) spdlog::error("{}", alert);
+  prometheus_alert_ = alert;
+  if (!totals.ok()) return;
+  for (const auto& [id, scraped] : *totals) {
+    if (const auto it = instances_.find(id); it != instances_.end()) it->second.scraped = scraped;
+  }
+}
+
+// What an instance says itself is newer, and finer.
+const LoadTotals& Steering::TotalsOf(const Watched& watched) {
+  return watched.instance.load.known ? watched.instance.load : watched.scraped;
+}
+
 void Steering::ClientsSay(const std::string& instance_id, uint64_t requests_count,
                           uint64_t errors_count) {
   const std::lock_guard lock(mutex_);
@@ -281,7 +297,7 @@ std::vector<SideMeasure> Steering::TakeMeasures() {
   const int64_t now_ms = NowMs();
   std::vector<SideMeasure> measures;
   for (auto& [id, watched] : instances_) {
-    const LoadTotals& now = watched.instance.load;
+    const LoadTotals& now = TotalsOf(watched);
     if (!now.known) continue;
     const LoadTotals& before = watched.taken;
     const LatencySketch latency = now.latency.Since(before.latency);
@@ -294,7 +310,9 @@ std::vector<SideMeasure> Steering::TakeMeasures() {
     measure.seconds = before.known ? static_cast<double>(now.read_ms - before.read_ms) / 1'000 : 0;
     measure.requests = static_cast<double>(Since(now.requests_count, before.requests_count));
     measure.failed = static_cast<double>(Since(now.errors_count, before.errors_count));
-    measure.slow = static_cast<double>(latency.CountAbove(1'000 * slo_ms_));
+    // A histogram of Prometheus may hold those that failed as well.
+    measure.slow = std::min(static_cast<double>(latency.CountAbove(1'000 * slo_ms_)),
+                            measure.requests - std::min(measure.failed, measure.requests));
     measure.p50_ms = latency.QuantileUs(0.5) / 1'000;
     measure.p99_ms = latency.QuantileUs(0.99) / 1'000;
     measure.warmth = now.warmth;
@@ -314,6 +332,7 @@ std::vector<std::string> Steering::Alerts() const {
   {
     const std::lock_guard lock(mutex_);
     const int64_t now_ms = NowMs();
+    if (!prometheus_alert_.empty()) alerts.push_back(prometheus_alert_);
     for (const auto& [id, state] : accounts_) {
       if (!state.alert.empty()) alerts.push_back(state.alert);
     }
@@ -410,7 +429,7 @@ void Steering::LookAtErrors(Watched& watched, Clock::time_point now) {
   const bool burst_of_clients =
       watched.clients.Look(watched.window_requests, watched.window_errors);
   watched.window_requests = watched.window_errors = 0;
-  const LoadTotals& load = watched.instance.load;
+  const LoadTotals& load = TotalsOf(watched);
   bool burst_of_itself = false;
   if (load.known && watched.looked.known) {
     burst_of_itself = watched.itself.Look(Since(load.requests_count, watched.looked.requests_count),

@@ -16,6 +16,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "service/monitor/prometheus.h"
 #include "service/router/ailment.h"
 #include "service/router/choose.h"
 #include "service/router/instance.h"
@@ -54,6 +56,9 @@ class Steering : public Traffic {
                  const std::vector<std::string>& gone);
   // The cell's agent does not answer: its instances are looked at directly.
   void AgentLost(int32_t cell);
+  // Totals of instances as a Prometheus read them; of those that tell none themselves they count.
+  // An error: an alert shows it until the next answer.
+  void PrometheusSays(const absl::StatusOr<ScrapedTotals>& totals);
   // Calls to one instance as the data plane counts them, since its last word.
   void ClientsSay(const std::string& instance_id, uint64_t requests_count, uint64_t errors_count);
 
@@ -74,6 +79,7 @@ class Steering : public Traffic {
     int failed_probes = 0;
     ErrorWatch clients, itself;
     uint64_t window_requests = 0, window_errors = 0;  // of the clients, since the last look
+    LoadTotals scraped;                               // by a Prometheus
     LoadTotals looked;                                // totals at the last look
     LoadTotals taken;                                 // totals at the last TakeMeasures
   };
@@ -109,6 +115,7 @@ class Steering : public Traffic {
   void RemoveInstance(const std::string& id, std::set<std::string>& touched);
   void LookAtErrors(Watched& watched, Clock::time_point now);
   std::unordered_map<std::string, double> ClientsBehind() const;
+  static const LoadTotals& TotalsOf(const Watched& watched);
   // Changes what is known by `change`, chooses the accounts it touches anew, hands on what came of
   // it.
   void Apply(const std::function<void(std::set<std::string>& touched)>& change);
@@ -128,6 +135,7 @@ class Steering : public Traffic {
   std::unordered_map<std::string, int32_t> account_index_;
   std::unordered_map<std::string, AccountState> accounts_;
   std::unordered_map<std::string, Watched> instances_;
+  std::string prometheus_alert_;
   std::set<int32_t> heard_;   // cells whose agent has spoken since the start
   std::set<int32_t> silent_;  // cells whose agent does not answer now
   bool complete_ = false;     // and the router knows

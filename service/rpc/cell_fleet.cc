@@ -11,6 +11,7 @@
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/rpc/cell_watch.h"
 #include "service/rpc/convert.h"
+#include "service/rpc/fence_lifts.h"
 #include "service/rpc/work_queue.h"
 #include "service/tls/credentials.h"
 
@@ -97,22 +98,6 @@ grpc::Status Fence(v1::CellController::Stub& stub, const Action& action, bool li
   return stub.FencePrimary(&context, request, &response);
 }
 
-// The old primary takes no more writes before the new one is made: of a promotion that does not
-// come about it takes them again.
-grpc::Status PromoteFenced(v1::CellController::Stub& target, v1::CellController::Stub& source,
-                           const Action& action) {
-  grpc::Status status = Fence(source, action, /*lift=*/false);
-  if (status.ok()) status = Carry(target, action);
-  if (!status.ok()) {
-    const grpc::Status lifted = Fence(source, action, /*lift=*/true);
-    if (!lifted.ok()) {
-      spdlog::error("the fence of account {} in cell {} cannot be lifted: {}", action.account,
-                    action.source_cell, lifted.error_message());
-    }
-  }
-  return status;
-}
-
 class CellFleet : public CellHands {
  public:
   CellFleet(const std::vector<CellConfig>& cells,
@@ -151,6 +136,11 @@ class CellFleet : public CellHands {
   }
 
   void Poll() override {
+    for (const Action& promotion : lifts_.Take()) {
+      queue_.Run([this, promotion] {
+        lifts_.Ended(promotion, Lift(*StubOf(promotion.source_cell), promotion));
+      });
+    }
     for (size_t c = 0; c < cells_.size(); ++c) {
       if (stubs_[c] == nullptr) continue;
       {
@@ -185,6 +175,28 @@ class CellFleet : public CellHands {
     engine_.Tell(outcome);
   }
 
+  // The old primary takes no more writes before the new one is made: of a promotion that does not
+  // come about it takes them again.
+  grpc::Status PromoteFenced(v1::CellController::Stub& target, v1::CellController::Stub& source,
+                             const Action& action) {
+    if (!lifts_.BeginPromotion(action.account)) {
+      return {grpc::StatusCode::UNAVAILABLE, "the fence of the promotion before is being lifted"};
+    }
+    grpc::Status status = Fence(source, action, /*lift=*/false);
+    if (status.ok()) status = Carry(target, action);
+    if (!status.ok() && !Lift(source, action)) lifts_.Want(action);
+    return status;
+  }
+
+  // False: to be tried again.
+  bool Lift(v1::CellController::Stub& source, const Action& promotion) {
+    const grpc::Status status = Fence(source, promotion, /*lift=*/true);
+    if (status.ok()) return true;
+    spdlog::error("the fence of account {} in cell {} cannot be lifted: {}", promotion.account,
+                  promotion.source_cell, status.error_message());
+    return false;
+  }
+
   // Null: no such cell, or no agent of it.
   v1::CellController::Stub* StubOf(const std::string& cell) const {
     for (size_t c = 0; c < cells_.size(); ++c) {
@@ -215,6 +227,7 @@ class CellFleet : public CellHands {
   std::vector<std::unique_ptr<v1::CellController::Stub>> stubs_;  // [cell], null = no agent
   std::mutex mutex_;
   std::vector<bool> asked_;  // [cell]
+  FenceLifts lifts_;
   // Bounded by what it holds: one question a cell, and the open actions, each of which is started
   // once and answered before it is repeated (at most two a shadow, of plan.shadows_max). What waits
   // at the end of the process is intended in the log and begins anew at the next start.

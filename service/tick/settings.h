@@ -61,9 +61,11 @@ struct ShadowSettings {
 
 // How a shadow becomes the primary (service/shadow/migrate.h).
 struct MigrateSettings {
-  double step = 0.25;              // the split is raised by that much at a time
-  int64_t step_hold_ms = 60'000;   // least time at each step, however well it goes
-  int32_t samples_min = 100;       // requests at the shadow that judge a step
+  double step = 0.25;             // the split is raised by that much at a time
+  int64_t step_hold_ms = 60'000;  // least time at each step, however well it goes
+  int32_t samples_min = 100;      // requests at the shadow that judge a step
+  int64_t few_hold_ms =
+      300'000;  // after so long at a step fewer do, if there are any and none failed
   int64_t undecided_ms = 600'000;  // a step that is measured and not judged by then: rolled back
   double error_share_max = 0.01;   // of the shadow's requests that may fail
   double p99_ratio_max = 1.5;      // of the shadow's p99 to the primary's, beyond monitor.slo_ms

@@ -1,9 +1,7 @@
 // Back-filling from real servers: Prometheus and VictoriaMetrics, each given the same past.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
-#include <sys/socket.h>
 
 #include <chrono>
 #include <cmath>
@@ -12,6 +10,7 @@
 #include <sstream>
 #include <thread>
 
+#include "tests/integration/free_port.h"
 #include "tests/integration/process.h"
 #include "tests/unit/service/temporary_folder.h"
 
@@ -60,18 +59,6 @@ std::string Past(int64_t start_s, bool in_ms) {
   }
   if (!in_ms) text << "# EOF\n";
   return text.str();
-}
-
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
 }
 
 void WaitFor(int port, const std::string& path, Process& process) {

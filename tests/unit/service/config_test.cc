@@ -407,6 +407,7 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(s.migrate.step, d.migrate.step);
   EXPECT_EQ(s.migrate.step_hold_ms, d.migrate.step_hold_ms);
   EXPECT_EQ(s.migrate.samples_min, d.migrate.samples_min);
+  EXPECT_EQ(s.migrate.few_hold_ms, d.migrate.few_hold_ms);
   EXPECT_EQ(s.migrate.undecided_ms, d.migrate.undecided_ms);
   EXPECT_EQ(s.migrate.error_share_max, d.migrate.error_share_max);
   EXPECT_EQ(s.migrate.p99_ratio_max, d.migrate.p99_ratio_max);
@@ -478,6 +479,19 @@ TEST(Config, ComesBackFromItsOwnText) {
   const std::vector<std::string> known = ConfigKeys();
   EXPECT_EQ(KeysOf(text), std::set<std::string>(known.begin(), known.end()));
   EXPECT_EQ(ConfigToToml(*back), text);
+}
+
+TEST(Config, APrometheusIsAskedWithAllItsQueries) {
+  const std::string url = std::string(kLeast) + "[prometheus]\nurl = \"http://here:9090\"\n";
+  const std::string requests = "requests = \"requests_total\"\nerrors = \"errors_total\"\n";
+  EXPECT_THAT(ErrorOf(url), HasSubstr("prometheus.requests is missing"));
+  EXPECT_THAT(ErrorOf(url + requests), HasSubstr("prometheus.latency is missing"));
+  EXPECT_THAT(ErrorOf(std::string(kLeast) + "[prometheus]\nurl = \"here:9090\"\n"),
+              AllOf(HasSubstr("prometheus.url = \"here:9090\""), HasSubstr("http://")));
+  const auto config = ParseConfig(url + requests + "latency = \"seconds_bucket\"\n", "f.toml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->prometheus.latency, "seconds_bucket");
+  EXPECT_EQ(config->prometheus.label, "instance_id");
 }
 
 }  // namespace

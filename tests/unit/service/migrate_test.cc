@@ -143,6 +143,7 @@ TEST_F(MigrateTest, ATailWithinTheSloIsNobodysHarm) {
 
 TEST_F(MigrateTest, TooFewRequestsHoldItUpToALimit) {
   measures.shadow.requests = 15;
+  settings.few_hold_ms = 100 * kTick;
   settings.undecided_ms = 5 * kTick;
   Begin();
   for (int i = 0; i < 4; ++i) {
@@ -158,6 +159,32 @@ TEST_F(MigrateTest, TooFewRequestsHoldItUpToALimit) {
   Begin();
   for (int i = 0; i < 7; ++i) Next();
   EXPECT_EQ(shadow.wanted_split, 0.5);
+}
+
+TEST_F(MigrateTest, AFewCleanRequestsDoAfterALongerTime) {
+  settings.few_hold_ms = 5 * kTick;
+  measures.shadow.requests = 1;
+  Begin();
+  for (int i = 0; i < 4; ++i) {
+    Next();
+    EXPECT_EQ(shadow.wanted_split, 0.25);
+  }
+  Next();
+  EXPECT_EQ(shadow.wanted_split, 0.5);
+  // None at all say nothing, and one that failed is not clean.
+  for (const bool failed : {false, true}) {
+    measures.shadow.p50_ms = 5;
+    measures.shadow.requests = failed ? 20 : 0;
+    measures.shadow.failed = failed ? 1 : 0;
+    shadow.split = 0.1;
+    Begin();
+    EXPECT_EQ(Next().turn, MigrationTurn::kGoOn);
+    measures.shadow.requests = failed ? 1 : 0;
+    measures.shadow.failed = 0;
+    for (int i = 1; i < 9; ++i) EXPECT_EQ(Next().turn, MigrationTurn::kGoOn);
+    EXPECT_EQ(shadow.wanted_split, 0.25);
+    EXPECT_EQ(Next().turn, MigrationTurn::kCallOff);
+  }
 }
 
 TEST_F(MigrateTest, MeasuresThatCeaseOrCannotBeHoldIt) {

@@ -286,5 +286,43 @@ TEST_F(SteeringTest, MeasuresAreWhatCameSinceTheLast) {
   EXPECT_EQ(steering_->TakeMeasures()[0].clients_behind, 3);
 }
 
+TEST_F(SteeringTest, APrometheusTellsOfWhomNothingElseIsKnown) {
+  Begin();
+  EXPECT_TRUE(steering_->TakeMeasures().empty());
+  LoadTotals totals;
+  totals.known = true;
+  totals.read_ms = 1'000;
+  totals.requests_count = 100;
+  steering_->PrometheusSays(ScrapedTotals{{"p", totals}, {"nobody", totals}});
+  steering_->TakeMeasures();
+  totals.read_ms = 6'000;
+  totals.requests_count = 110;
+  totals.errors_count = 8;
+  for (int i = 0; i < 10; ++i) totals.latency.Add(500'000);
+  steering_->PrometheusSays(ScrapedTotals{{"p", totals}});
+  PrimaryIs(InstanceState::kRunning);  // what its agent says of it takes nothing away
+  auto measures = steering_->TakeMeasures();
+  ASSERT_EQ(measures.size(), 1u);
+  EXPECT_EQ(measures[0].instance_id, "p");
+  EXPECT_EQ(measures[0].seconds, 5);
+  EXPECT_EQ(measures[0].requests, 10);
+  EXPECT_EQ(measures[0].failed, 8);
+  EXPECT_EQ(measures[0].slow, 2) << "those that failed are in the histogram as well";
+  EXPECT_GT(measures[0].age_ms, 1e9) << "as old as its scrape";
+  // Its own word goes before.
+  primary_.load.known = true;
+  primary_.load.requests_count = 3;
+  PrimaryIs(InstanceState::kRunning);
+  steering_->TakeMeasures();
+  primary_.load.requests_count = 4;
+  PrimaryIs(InstanceState::kRunning);
+  EXPECT_EQ(steering_->TakeMeasures()[0].requests, 1);
+
+  steering_->PrometheusSays(absl::UnavailableError("prometheus.url does not answer"));
+  EXPECT_THAT(steering_->Alerts(), Contains("prometheus.url does not answer"));
+  steering_->PrometheusSays(ScrapedTotals{});
+  EXPECT_THAT(steering_->Alerts(), ::testing::Not(Contains("prometheus.url does not answer")));
+}
+
 }  // namespace
 }  // namespace foreshadow::router
