@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <span>
+#include <thread>
 
 #include "service/router/check.h"
 
@@ -20,10 +22,27 @@ std::string NameOf(const router::Client& client) {
   return fmt::format("{} at {}", client.node.empty() ? "a client" : client.node, client.peer);
 }
 
+// A write is a system call, most of what it takes to tell a client: cores share them.
+void WriteAll(std::span<Stream* const> streams) {
+  const size_t cores = std::max<size_t>(1, std::thread::hardware_concurrency());
+  const size_t tellers =
+      std::clamp<size_t>(streams.size() / kStreamsATeller, 1, std::min(cores, kTellersMax));
+  const size_t each = (streams.size() + tellers - 1) / tellers;
+  const auto write = [streams, each](size_t teller) {
+    const size_t first = std::min(teller * each, streams.size());
+    for (Stream* stream : streams.subspan(first, std::min(each, streams.size() - first))) {
+      stream->Write();
+    }
+  };
+  std::vector<std::jthread> others;
+  for (size_t t = 1; t < tellers; ++t) others.emplace_back(write, t);
+  write(0);
+}
+
 }  // namespace
 
 void Hub::Update(const router::RouteUpdate& update) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   router::RouteUpdate good = {{}, update.removed, update.complete};
   for (const router::Route& route : update.changed) {
     if (const absl::Status status = router::CheckRoute(route); !status.ok()) {
@@ -35,10 +54,13 @@ void Hub::Update(const router::RouteUpdate& update) {
     good.changed.push_back(route);
   }
   const Changed changed = snapshot_.Update(good);
+  std::vector<Stream*> told;
   for (Stream* stream : streams_) {
     stream->subscriber.Mark(changed, snapshot_);
-    Pump(*stream);
+    if (Next(*stream)) told.push_back(stream);
   }
+  lock.unlock();
+  WriteAll(told);
 }
 
 void Hub::Add(Stream* stream, const std::string& peer) {
@@ -91,12 +113,17 @@ bool Hub::End(Stream& stream) {
 }
 
 // One answer at a time: what changes while a slow client is being told is in the next one.
-void Hub::Pump(Stream& stream) {
-  if (stream.writing || stream.broken || stream.ended) return;
+bool Hub::Next(Stream& stream) {
+  if (stream.writing || stream.broken || stream.ended) return false;
   const auto response = stream.subscriber.Next(snapshot_, NowMs());
-  if (!response.has_value()) return;
+  if (!response.has_value()) return false;
   stream.writing = true;
-  stream.Send(*response);
+  stream.Keep(*response);
+  return true;
+}
+
+void Hub::Pump(Stream& stream) {
+  if (Next(stream)) stream.Write();
 }
 
 router::Client Hub::View(const Stream& stream, int64_t now_ms) const {

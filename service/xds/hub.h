@@ -1,5 +1,5 @@
 // What all streams of the control plane share: the snapshot and who follows it. Thread-safe; one
-// lock, held for microseconds a stream.
+// lock, held for a microsecond a stream: an update is written to the sockets without it.
 #pragma once
 
 #include <cstdint>
@@ -24,13 +24,20 @@ inline constexpr int64_t kGoneShownMs = 10 * 60'000;
 // Longer than that without its word on the newest routes, and an alert names it.
 inline constexpr int64_t kBehindMs = 5'000;
 
-// One client's connection. Its methods are called under the hub's lock.
+// Threads that write an update, and streams that are worth one: starting it costs as much as
+// telling a few.
+inline constexpr size_t kTellersMax = 8;
+inline constexpr size_t kStreamsATeller = 64;
+
+// One client's connection.
 class Stream {
  public:
   explicit Stream(bool delta) : subscriber(delta) {}
   virtual ~Stream() = default;
-  // Begins to write if it is not writing already.
-  virtual void Send(const Response& response) = 0;
+  // Keeps what is to be written; under the hub's lock.
+  virtual void Keep(const Response& response) = 0;
+  // Begins to write what is kept. Until the write has ended the stream is there, lock or not.
+  virtual void Write() = 0;
 
   Subscriber subscriber;
   router::Client client;
@@ -61,6 +68,8 @@ class Hub {
   bool End(Stream& stream);
 
  private:
+  // True: something is kept, and is to be written.
+  bool Next(Stream& stream);
   void Pump(Stream& stream);
   router::Client View(const Stream& stream, int64_t now_ms) const;
   void ForgetGone(int64_t now_ms);

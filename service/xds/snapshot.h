@@ -17,6 +17,7 @@ struct Held {
   std::string version;
   std::shared_ptr<const std::string> bytes;
   bool in_wildcard = false;
+  bool operator==(const Held&) const = default;  // of the same bytes, not of equal ones
 };
 
 // Names of what an update changed, removed resources included; sorted.
@@ -38,6 +39,8 @@ class Snapshot {
   }
   // Of the newest change of any resource of the type.
   const std::string& version(Type type) const { return versions_[static_cast<int>(type)]; }
+  // Grows with every update: all answers about the newest one may bear the same nonce.
+  uint64_t number() const { return number_; }
   // False until an update said so: until then what is not here may still come.
   bool complete() const { return complete_; }
   const router::Route* RouteOf(const std::string& account) const;

@@ -7,6 +7,7 @@ namespace foreshadow::xds {
 namespace {
 
 constexpr const char* kAll = "*";
+constexpr uint64_t kAnswersOfUpdate = 1'000'000;  // to one client, of one type, between two updates
 
 // Of these a client may ask for all there is, and a state-of-the-world answer holds all it follows:
 // what is missing there does not exist.
@@ -122,7 +123,9 @@ std::optional<Response> Subscriber::Next(const Snapshot& snapshot, int64_t now_m
     auto response = NextOf(static_cast<Type>(t), of, snapshot);
     if (!response.has_value()) continue;
     of.sent_ms = now_ms;
-    response->nonce = std::to_string(++of.nonce);
+    // Clients that follow the same are told the same, nonce included: it is encoded once.
+    of.nonce = std::max(of.nonce + 1, kAnswersOfUpdate * snapshot.number());
+    response->nonce = std::to_string(of.nonce);
     return response;
   }
   return std::nullopt;

@@ -31,12 +31,14 @@ struct Response {
   struct Item {
     std::string name;
     Held held;
+    bool operator==(const Item&) const = default;
   };
   Type type = Type::kCluster;
   std::string version;
   std::string nonce;
   std::vector<Item> items;
   std::vector<std::string> removed;  // delta
+  bool operator==(const Response&) const = default;
 };
 
 class Subscriber {

@@ -89,24 +89,47 @@ void ToProto(const Response& response, discovery::DeltaDiscoveryResponse& messag
   for (const std::string& name : response.removed) message.add_removed_resources(name);
 }
 
+// Encodes an answer once for all clients in a row that are told the same. Under the hub's lock.
+template <typename Message>
+class Encoder {
+ public:
+  // Shares its bytes with all copies.
+  const grpc::ByteBuffer& Encode(const Response& response) {
+    if (last_ == response) return bytes_;
+    message_.Clear();
+    ToProto(response, message_);
+    bool own_buffer = false;
+    bytes_.Clear();  // what others still send of it stays
+    grpc::SerializationTraits<Message>::Serialize(message_, &bytes_, &own_buffer);
+    last_ = response;
+    return bytes_;
+  }
+
+ private:
+  std::optional<Response> last_;
+  Message message_;
+  grpc::ByteBuffer bytes_;
+};
+
+using RawReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+
 // Deletes itself when the call is over.
 template <typename Req, typename Resp>
-class AdsStream : public Stream, public grpc::ServerBidiReactor<Req, Resp> {
+class AdsStream : public Stream, public RawReactor {
  public:
-  AdsStream(Hub& hub, bool delta, const std::string& peer) : Stream(delta), hub_(hub) {
+  AdsStream(Hub& hub, bool delta, Encoder<Resp>& encoder, const std::string& peer)
+      : Stream(delta), hub_(hub), encoder_(encoder) {
     hub_.Add(this, peer);
-    this->StartRead(&request_);
+    StartRead(&request_bytes_);
   }
 
-  void Send(const Response& response) override {
-    response_.Clear();
-    ToProto(response, response_);
-    this->StartWrite(&response_);
-  }
+  void Keep(const Response& response) override { response_bytes_ = encoder_.Encode(response); }
+  void Write() override { StartWrite(&response_bytes_); }
 
   void OnReadDone(bool ok) override {
+    ok = ok && grpc::SerializationTraits<Req>::Deserialize(&request_bytes_, &request_).ok();
     if (!ok) {
-      if (hub_.End(*this)) this->Finish(grpc::Status::OK);
+      if (hub_.End(*this)) Finish(grpc::Status::OK);
       return;
     }
     // A type that is not served here is never answered, which a client takes as "not yet".
@@ -115,11 +138,11 @@ class AdsStream : public Stream, public grpc::ServerBidiReactor<Req, Resp> {
       hub_.Take(*this, FromProto(request_, *type), has_node ? request_.node().id() : "",
                 has_node ? AgentOf(request_.node()) : "");
     }
-    this->StartRead(&request_);
+    StartRead(&request_bytes_);
   }
 
   void OnWriteDone(bool ok) override {
-    if (hub_.Written(*this, ok)) this->Finish(grpc::Status::OK);
+    if (hub_.Written(*this, ok)) Finish(grpc::Status::OK);
   }
 
   void OnDone() override {
@@ -129,28 +152,33 @@ class AdsStream : public Stream, public grpc::ServerBidiReactor<Req, Resp> {
 
  private:
   Hub& hub_;
+  Encoder<Resp>& encoder_;
   Req request_;
-  Resp response_;
+  grpc::ByteBuffer request_bytes_;
+  grpc::ByteBuffer response_bytes_;
 };
 
-class AdsService : public discovery::AggregatedDiscoveryService::CallbackService {
+using Ads = discovery::AggregatedDiscoveryService;
+
+class AdsService : public Ads::WithRawCallbackMethod_StreamAggregatedResources<
+                       Ads::WithRawCallbackMethod_DeltaAggregatedResources<Ads::Service>> {
  public:
   explicit AdsService(Hub& hub) : hub_(hub) {}
 
-  grpc::ServerBidiReactor<discovery::DiscoveryRequest, discovery::DiscoveryResponse>*
-  StreamAggregatedResources(grpc::CallbackServerContext* context) override {
+  RawReactor* StreamAggregatedResources(grpc::CallbackServerContext* context) override {
     return new AdsStream<discovery::DiscoveryRequest, discovery::DiscoveryResponse>(
-        hub_, false, context->peer());
+        hub_, false, whole_, context->peer());
   }
 
-  grpc::ServerBidiReactor<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>*
-  DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
+  RawReactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
     return new AdsStream<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>(
-        hub_, true, context->peer());
+        hub_, true, delta_, context->peer());
   }
 
  private:
   Hub& hub_;
+  Encoder<discovery::DiscoveryResponse> whole_;
+  Encoder<discovery::DeltaDiscoveryResponse> delta_;
 };
 
 std::string RunName() {

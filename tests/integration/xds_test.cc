@@ -8,6 +8,7 @@
 
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"
 #include "service/xds/xds_router.h"
+#include "tests/integration/certificates.h"
 #include "tests/integration/xds_clients.h"
 
 namespace foreshadow::testing {
@@ -177,6 +178,48 @@ TEST_F(Xds, PythonClientSplits) {
   EXPECT_TRUE(said["errors"].empty()) << output;
   const double share = said["counts"].value(account_ + "-shadow", 0) / 3'000.0;
   EXPECT_NEAR(share, 0.1, 0.025) << "four standard deviations are 0.022";
+}
+
+// Its version knows `tls` in a bootstrap; Debian's 1.51 does not.
+TEST_F(Xds, PythonClientTakesItsRoutesOverTls) {
+  const std::string python = FORESHADOW_CLIENTS "/bin/python3";
+  if (!std::filesystem::exists(python)) GTEST_SKIP() << python << " is not there: script/setup";
+  const Certificates certificates(folder_);
+  grpc::SslServerCredentialsOptions tls(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  tls.pem_root_certs = ReadFile(certificates.path("ca.pem"));
+  tls.pem_key_cert_pairs = {
+      {ReadFile(certificates.path("server.key")), ReadFile(certificates.path("server.pem"))}};
+  xds::Options options;
+  options.listen = "127.0.0.1:0";
+  options.credentials = grpc::SslServerCredentials(tls);
+  const auto secure = xds::XdsRouter::Start(std::move(options), {{RouteAt(0.5)}, {}, true});
+  ASSERT_TRUE(secure.ok()) << secure.status();
+  const auto call = [&](const std::string& as, const char* calls, const char* timeout_s) {
+    const nlohmann::json bootstrap = {
+        {"xds_servers",
+         {{{"server_uri", fmt::format("127.0.0.1:{}", (*secure)->port())},
+           {"channel_creds",
+            {{{"type", "tls"},
+              {"config",
+               {{"ca_certificate_file", certificates.path("ca.pem")},
+                {"certificate_file", certificates.path(as + ".pem")},
+                {"private_key_file", certificates.path(as + ".key")}}}}}},
+           {"server_features", {"xds_v3"}}}}},
+        {"node", {{"id", as}, {"cluster", "tests"}}}};
+    Process caller({"/usr/bin/env", "GRPC_XDS_BOOTSTRAP_CONFIG=" + bootstrap.dump(), python,
+                    FORESHADOW_SOURCE_DIR "/tests/integration/clients/xds_caller.py",
+                    "xds:///accounts/" + account_, calls, timeout_s},
+                   folder_ + "/" + as + ".log");
+    EXPECT_EQ(caller.Wait(), 0) << caller.Output();
+    const std::string output = caller.Output();
+    return nlohmann::json::parse(output.substr(output.find("{\"counts")));
+  };
+  const nlohmann::json reader = call("reader", "200", "20");
+  EXPECT_TRUE(reader["errors"].empty()) << reader;
+  EXPECT_GT(reader["counts"].value(account_ + "-shadow", 0), 50) << reader;
+  EXPECT_GT(reader["counts"].value(account_ + "-primary", 0), 50) << reader;
+  const nlohmann::json forged = call("forged", "8", "3");
+  EXPECT_EQ(forged["counts"], nlohmann::json({{"failed", 8}})) << "signed by somebody else";
 }
 
 // A real Envoy, by both variants of the protocol; test-only, from script/setup.

@@ -1,6 +1,6 @@
 """Calls an account through gRPC's xDS client and prints which instance answered how often.
 
-    GRPC_XDS_BOOTSTRAP_CONFIG=... xds_caller.py TARGET CALLS
+    GRPC_XDS_BOOTSTRAP_CONFIG=... xds_caller.py TARGET CALLS [SECONDS A CALL]
 """
 import collections
 import json
@@ -20,6 +20,7 @@ def instance_of(answer):
 
 def main():
     target, calls = sys.argv[1], int(sys.argv[2])
+    timeout = float(sys.argv[3]) if len(sys.argv) > 3 else 20
     counts = collections.Counter()
     errors = []
     with grpc.insecure_channel(target) as channel:
@@ -31,7 +32,7 @@ def main():
 
         def one(_):
             try:
-                return call(b"", timeout=20)
+                return call(b"", timeout=timeout)
             except grpc.RpcError as error:
                 errors.append(str(error))
                 return "failed"
