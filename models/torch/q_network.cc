@@ -19,18 +19,21 @@ struct Net : torch::nn::Module {
   explicit Net(const QShape& s)
       : first(register_module("first", torch::nn::Linear(s.features, s.hidden))),
         second(register_module("second", torch::nn::Linear(s.hidden, s.hidden))),
-        heads(register_module("heads", torch::nn::Linear(s.hidden, 1 + s.actions))) {}
+        heads(register_module("heads", torch::nn::Linear(s.hidden, 1 + s.actions))),
+        dueling(s.dueling) {}
 
   torch::Tensor forward(const torch::Tensor& features) {
     const auto out = heads(torch::relu(second(torch::relu(first(features)))));
     const auto value = out.narrow(1, 0, 1);
     const auto advantages = out.narrow(1, 1, out.size(1) - 1);
+    if (!dueling) return advantages;
     return value + advantages - advantages.mean(1, /*keepdim=*/true);
   }
 
   torch::nn::Linear first;
   torch::nn::Linear second;
   torch::nn::Linear heads;
+  const bool dueling;
 };
 
 }  // namespace
@@ -49,6 +52,9 @@ struct QNetwork::Impl {
 
   void Follow(double share) {
     torch::NoGradGuard no_grad;
+    if (!shape.dueling) {  // the value of whoever runs it as a dueling network is then no change
+      for (auto& p : net->heads->parameters()) p[0].copy_(p.narrow(0, 1, shape.actions).mean(0));
+    }
     auto to = target->parameters();
     const auto from = net->parameters();
     for (size_t i = 0; i < to.size(); ++i) to[i].lerp_(from[i], share);
@@ -86,7 +92,8 @@ absl::StatusOr<float> QNetwork::TrainStep(const QBatch& batch, double learning_r
     torch::Tensor goal;
     {
       torch::NoGradGuard no_grad;
-      const auto choice = impl_->net->forward(after)
+      const auto& judge = s.double_q ? impl_->net : impl_->target;
+      const auto choice = judge->forward(after)
                               .masked_fill(allowed_after == 0, kForbidden)
                               .argmax(1, /*keepdim=*/true);
       const auto value = impl_->target->forward(after).gather(1, choice).squeeze(1);

@@ -19,6 +19,9 @@ struct QShape {
   int features = 0;
   int hidden = 64;
   int actions = 0;
+  // Off for ablations only. Weights are such that service/learn/q_policy.h runs them all the same.
+  bool dueling = true;
+  bool double_q = true;
 };
 
 // Rows of a batch are transitions. A reward is the discounted sum over the steps taken; `discount`

@@ -24,6 +24,9 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
   SplitDecision d;
   const ShadowVerdict verdict = Remember(o, settings.guard, memory);
   d.guard = Allow(o, settings.guard, memory, verdict);
+  for (int a = 0; a < kSplitActions; ++a) {
+    if (settings.omitted[a]) d.guard.allowed[a] = false;
+  }
   const bool conclusive =
       verdict != ShadowVerdict::kInconclusive && verdict != ShadowVerdict::kStale;
   d.features = FeaturesOf(o, {.ceiling = d.guard.ceiling,
@@ -31,7 +34,10 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
                               .proven_rps = memory.proven_rps,
                               .worse_rps = memory.worse_rps,
                               .balance = d.guard.balance,
-                              .floor = d.guard.floor});
+                              .floor = d.guard.floor,
+                              .ready = d.guard.ready,
+                              .cooling_s = memory.cooling_s,
+                              .success = memory.success});
   if (policy != nullptr) {
     d.values = policy->Values(d.features);
     if (verdict == ShadowVerdict::kStale) {
@@ -41,7 +47,8 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
     }
     d.learned = d.fallback.empty();
   }
-  const SplitAction best = d.learned ? BestAllowed(d.values, d.guard) : Nearest(d.guard, rule_wish);
+  const SplitAction best = d.learned ? BestAllowed(d.values, d.guard, policy->card().margin)
+                                     : Nearest(d.guard, rule_wish);
   d.action = best;
   if (settings.explore > 0) {
     const std::vector<int> open = Explorable(o, d.guard, settings.guard);

@@ -29,6 +29,7 @@ struct AgentSettings {
   // Chance of an action drawn from those that leave the split no higher than it is or than the
   // first split: what is tried costs a canary's share at most.
   double explore = 0;
+  std::array<bool, kSplitActions> omitted{};  // as if the rails never allowed them; never kHold
 };
 
 // `policy` null: the rule's wish within the rails. `random` is uniform in 0..1.

@@ -8,6 +8,7 @@ namespace {
 
 constexpr double kSplitLeast = 0.01;  // below it a split is nothing
 constexpr double kRounding = 1e-9;
+constexpr double kFallLeast = 0.1;   // or half, or as far as it must: what must fall does not creep
 constexpr double kWorseCut = 0.7;    // of the rate at which the shadow was worse: proven no more
 constexpr double kBelowWorse = 0.9;  // of the rate at which the shadow was worse: tried again
 constexpr double kNearWorse = 0.8;   // of it: carried well, the next rates may be tried
@@ -72,7 +73,16 @@ void Smooth(const Measured& m, double interval_s, double& latency_ms, double& su
   success = keep * success + (1 - keep) * (1 - m.failed / m.requests);
 }
 
-double Target(SplitAction action, double split, double balance, double ceiling) {
+// By what is said, and by what was shown where the shadow was worse.
+double ReadyShare(const SplitObservation& o, const GuardMemory& memory) {
+  const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+  const double ready_rps =
+      memory.worse_rps > 0 ? std::min(o.ready_rps, memory.worse_rps) : o.ready_rps;
+  const double both_rps = source_rps + ready_rps;
+  return both_rps > 0 ? ready_rps / both_rps : o.split;
+}
+
+double Target(SplitAction action, double split, const GuardState& state) {
   switch (action) {
     case SplitAction::kZero:
       return 0;
@@ -83,13 +93,15 @@ double Target(SplitAction action, double split, double balance, double ceiling) 
     case SplitAction::kHold:
       return split;
     case SplitAction::kBalance:
-      return Rounded(std::min(balance, std::max(split, ceiling)));
+      return Rounded(std::min(state.balance, std::max(split, state.ceiling)));
+    case SplitAction::kReady:
+      return Rounded(std::min(state.ready, std::max(split, state.ceiling)));
     case SplitAction::kMoreTenth:
       return split + 0.1;
     case SplitAction::kMoreFifth:
       return split + 0.2;
     case SplitAction::kToCeiling:
-      return ceiling;
+      return state.ceiling;
   }
   return split;
 }
@@ -117,7 +129,7 @@ std::string_view ReasonOf(ShadowVerdict verdict) {
 }  // namespace
 
 const std::array<std::string_view, kSplitActions> kSplitActionNames = {
-    "zero", "halve", "-0.1", "hold", "balance", "+0.1", "+0.2", "to-ceiling"};
+    "zero", "halve", "-0.1", "hold", "balance", "ready", "+0.1", "+0.2", "to-ceiling"};
 
 const char* Name(ShadowVerdict verdict) {
   constexpr const char* kNames[] = {"stale",        "failing",  "worse",
@@ -137,6 +149,7 @@ ShareInterval WilsonInterval(double count, double of) {
 
 ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
                        GuardMemory& memory) {
+  const bool cooled = memory.cooling_s == 0;
   memory.cooling_s = std::max(0.0, memory.cooling_s - o.interval_s);
   memory.proven_age_s += o.interval_s;
   if (memory.proven_age_s > settings.proven_s) memory.proven_rps = 0;
@@ -169,9 +182,14 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
     memory.proven_rps = failing ? 0 : std::min(memory.proven_rps, kWorseCut * rate_rps);
     memory.worse_rps = memory.worse_rps > 0 ? std::min(memory.worse_rps, rate_rps) : rate_rps;
     memory.worse_share = std::max(HarmedShare(o.shadow), all.low);
-    const double cooling_s = memory.cooling_next_s > 0 ? memory.cooling_next_s : settings.cooling_s;
-    memory.cooling_s = std::max(cooling_s, o.interval_s);
-    memory.cooling_next_s = std::min(2 * cooling_s, settings.cooling_s_max);
+    if (cooled) {
+      const double cooling_s =
+          memory.cooling_next_s > 0 ? memory.cooling_next_s : settings.cooling_s;
+      memory.cooling_s = std::max(cooling_s, o.interval_s);
+      memory.cooling_next_s = std::min(2 * cooling_s, settings.cooling_s_max);
+    } else {  // not a new time: its traffic is still on the way down
+      memory.cooling_s = std::max({memory.cooling_s, settings.cooling_s, o.interval_s});
+    }
     memory.requests = memory.failed = memory.slow = 0;
     return failing ? ShadowVerdict::kFailing : ShadowVerdict::kWorse;
   }
@@ -224,15 +242,17 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     state.reason = "the shadow was worse not long ago: no increase";
   }
   state.balance = Balance(memory, o.split);
+  state.ready = ReadyShare(o, memory);
   for (int a = 0; a < kSplitActions; ++a) {
     const auto action = static_cast<SplitAction>(a);
-    double to = Target(action, o.split, state.balance, state.ceiling);
+    double to = Target(action, o.split, state);
     if (to > state.ceiling && to <= state.ceiling + kRounding) to = state.ceiling;
     state.split[a] = to;
     bool allowed = to <= o.split || to <= state.ceiling;
     if (action != SplitAction::kHold && to == o.split) allowed = false;  // one way to hold
     if (must_fall) {
-      allowed = to_zero ? to == 0 : to < o.split;
+      const double least = std::max({state.ceiling, o.split / 2, o.split - kFallLeast});
+      allowed = to_zero ? to == 0 : to < o.split && to <= least + kRounding;
     }
     state.allowed[a] = allowed;
   }

@@ -33,11 +33,12 @@ enum class SplitAction : uint8_t {
   kLessTenth,  // -0.1
   kHold,
   kBalance,    // where both sides' success and smoothed latency weigh alike, at most ceiling
+  kReady,      // what the shadow carries of what both sides do, at most ceiling
   kMoreTenth,  // +0.1
   kMoreFifth,  // +0.2
   kToCeiling,
 };
-inline constexpr int kSplitActions = 8;
+inline constexpr int kSplitActions = 9;
 extern const std::array<std::string_view, kSplitActions> kSplitActionNames;
 
 struct GuardSettings {
@@ -81,6 +82,7 @@ struct GuardState {
   double limit = 1;    // above it the split must fall
   double floor = 0;    // what the source has no room for
   double balance = 0;  // where both sides' success and latency weigh alike; the split if not known
+  double ready = 0;    // what the shadow carries of what both sides do; the split if not known
   std::array<double, kSplitActions> split{};  // where each action leads
   std::array<bool, kSplitActions> allowed{};  // never all false
   std::string_view reason;                    // of the tightest rail that holds; "" = none

@@ -49,6 +49,10 @@ const std::array<std::string_view, kSplitFeatures> kSplitFeatureNames = {
     "worse_share",
     "balance",
     "floor",
+    "ready",
+    "cooling",
+    "primary_unsuccess",
+    "shadow_unsuccess",
 };
 
 bool Plausible(const Measured& m) {
@@ -115,6 +119,10 @@ SplitFeatures FeaturesOf(const SplitObservation& o, const RailFeatures& rails) {
       Bounded(rails.worse_rps > 0 && o.demand_rps > 0 ? rails.worse_rps / o.demand_rps : 2),
       Bounded(rails.balance),
       Bounded(rails.floor),
+      Bounded(rails.ready),
+      Bounded(rails.cooling_s / 120),
+      Bounded(std::sqrt(1 - rails.success[0])),
+      Bounded(std::sqrt(1 - rails.success[1])),
   };
 }
 

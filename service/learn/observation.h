@@ -55,7 +55,7 @@ double HarmedShare(const Measured& measured);
 // The 99th percentile with failures counted as long as the timeout; 0 when there are none.
 double EffectiveP99(const Measured& measured, double timeout_ms);
 
-inline constexpr int kSplitFeatures = 28;
+inline constexpr int kSplitFeatures = 32;
 using SplitFeatures = std::array<float, kSplitFeatures>;
 extern const std::array<std::string_view, kSplitFeatures> kSplitFeatureNames;
 
@@ -67,6 +67,9 @@ struct RailFeatures {
   double worse_rps = 0;     // at which it was worse; 0 = none
   double balance = 0;       // split at which both sides' success and latency weigh alike
   double floor = 0;         // share that the source has no room for
+  double ready = 0;         // what the shadow carries of what both sides do
+  double cooling_s = 0;     // left
+  std::array<double, 2> success{1, 1};  // smoothed, of primary and shadow
 };
 
 // All features lie within -1..2.

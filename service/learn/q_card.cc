@@ -81,6 +81,7 @@ std::string QCardToJson(const QCard& card) {
                              {"features", Strings(kSplitFeatureNames)},
                              {"feature_min", card.feature_min},
                              {"feature_max", card.feature_max},
+                             {"margin", card.margin},
                              {"costs", Costs()},
                              {"weights_sha256", card.weights_sha256},
                              {"seed", card.seed},
@@ -96,6 +97,7 @@ absl::StatusOr<QCard> QCardFromJson(const std::string& text) {
   if (!json.is_object()) return absl::DataLossError("not a JSON object");
   QCard card;
   double hidden = 0;
+  const bool margin = json.contains("margin");  // an older card has none
   const absl::Status checks[] = {
       Expect(json, "format", kFormat),
       Expect(json, "version", kVersion),
@@ -106,6 +108,7 @@ absl::StatusOr<QCard> QCardFromJson(const std::string& text) {
       ReadNumber(json, "interval_s_max", 0.1, kIntervalMax, card.interval_s_max),
       ReadFeatures(json, "feature_min", card.feature_min),
       ReadFeatures(json, "feature_max", card.feature_max),
+      margin ? ReadNumber(json, "margin", 0, 1e6, card.margin) : absl::OkStatus(),
   };
   for (const absl::Status& check : checks) {
     if (!check.ok()) return check;

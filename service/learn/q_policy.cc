@@ -96,12 +96,16 @@ bool QPolicy::Knows(const SplitObservation& observation, const SplitFeatures& fe
   return true;
 }
 
-SplitAction BestAllowed(const ActionValues& values, const GuardState& state) {
+SplitAction BestAllowed(const ActionValues& values, const GuardState& state, double margin) {
   int best = -1;
   for (int a = 0; a < kSplitActions; ++a) {
     if (state.allowed[a] && (best < 0 || values[a] > values[best])) best = a;
   }
-  return static_cast<SplitAction>(best);
+  for (const SplitAction plain : {SplitAction::kBalance, SplitAction::kHold}) {
+    const int a = static_cast<int>(plain);
+    if (state.allowed[a]) return values[best] > values[a] + margin ? SplitAction(best) : plain;
+  }
+  return SplitAction(best);
 }
 
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {

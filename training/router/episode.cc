@@ -58,28 +58,36 @@ class Tally {
   double split_ = 0;
 };
 
-class Constant : public SplitPolicy {
- public:
-  explicit Constant(double split) : split_(split) {}
-  double Decide(const SplitObservation&) override { return split_; }
-
- private:
-  double split_;
-};
-
 constexpr int kGrid = 10;  // splits of 0, 1/kGrid .. 1
 
-double BestAhead(const SplitWorld& world, double split) {
+// A split that is wanted at every decision, and the rails that it is wanted within, if any.
+struct Wanted {
+  bool railed = false;
+  GuardSettings guard;
+  GuardMemory memory;
+
+  double Decide(const SplitWorld& world, double split) {
+    if (!railed) return split;
+    const SplitObservation o = world.Observe();
+    const ShadowVerdict verdict = Remember(o, guard, memory);
+    const double within = WithinRails(Allow(o, guard, memory, verdict), o.split, split);
+    Moved(o.split, within, memory);
+    return within;
+  }
+};
+
+double BestAhead(const SplitWorld& world, const Wanted& wanted, double split) {
   constexpr int kAheadIntervals = 5;
   double best_split = split;
   double best_cost = 1e300;
   for (int g = -1; g <= kGrid; ++g) {  // the one in force first, then the grid
     const double candidate = g < 0 ? split : static_cast<double>(g) / kGrid;
     SplitWorld copy = world;
+    Wanted ahead = wanted;
     copy.KeepLatencies(nullptr);
     double cost = 0;
     for (int i = 0; i < kAheadIntervals && !copy.over() && cost < best_cost; ++i) {
-      cost += copy.Advance(candidate).cost;
+      cost += copy.Advance(ahead.Decide(copy, candidate)).cost;
     }
     if (cost < best_cost) {
       best_cost = cost;
@@ -87,6 +95,23 @@ double BestAhead(const SplitWorld& world, double split) {
     }
   }
   return best_split;
+}
+
+// `constant` below 0: the best ahead at each decision.
+EpisodeResult RunWanted(const Scenario& scenario, bool railed, double constant) {
+  SplitWorld world(scenario);
+  std::vector<float> latencies_ms;
+  world.KeepLatencies(&latencies_ms);
+  Tally tally;
+  Wanted wanted;
+  wanted.railed = railed;
+  double split = std::max(constant, 0.0);
+  while (!world.over()) {
+    if (constant < 0) split = BestAhead(world, wanted, split);
+    const double decided = wanted.Decide(world, split);
+    tally.Add(world.Advance(decided), decided, scenario.interval_s);
+  }
+  return tally.Finish(latencies_ms);
 }
 
 }  // namespace
@@ -104,20 +129,10 @@ EpisodeResult RunEpisode(const Scenario& scenario, SplitPolicy& policy) {
   return tally.Finish(latencies_ms);
 }
 
-EpisodeResult RunOracle(const Scenario& scenario) {
-  SplitWorld world(scenario);
-  std::vector<float> latencies_ms;
-  world.KeepLatencies(&latencies_ms);
-  Tally tally;
-  double split = 0;
-  while (!world.over()) {
-    split = BestAhead(world, split);
-    tally.Add(world.Advance(split), split, scenario.interval_s);
-  }
-  EpisodeResult best = tally.Finish(latencies_ms);
+EpisodeResult RunOracle(const Scenario& scenario, bool railed) {
+  EpisodeResult best = RunWanted(scenario, railed, -1);
   for (int g = 0; g <= kGrid; ++g) {
-    Constant constant(static_cast<double>(g) / kGrid);
-    const EpisodeResult result = RunEpisode(scenario, constant);
+    const EpisodeResult result = RunWanted(scenario, railed, static_cast<double>(g) / kGrid);
     if (result.cost < best.cost) best = result;
   }
   return best;

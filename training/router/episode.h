@@ -25,8 +25,8 @@ EpisodeResult RunEpisode(const Scenario& scenario, SplitPolicy& policy);
 
 // The least cost that a split could have had in this episode, future and truth known: at each
 // decision every split on a grid is tried some intervals ahead in a copy of the world, and the
-// cheapest taken; a grid of constant splits is tried as well, and the cheaper of both counts. Bound
-// by no guard rail.
-EpisodeResult RunOracle(const Scenario& scenario);
+// cheapest taken; a grid of constant splits is tried as well, and the cheaper of both counts.
+// `railed`: what is wanted comes about only as far as the guard rails allow; else no rail binds it.
+EpisodeResult RunOracle(const Scenario& scenario, bool railed);
 
 }  // namespace foreshadow::training::router

@@ -33,17 +33,20 @@ std::string Range(const Estimate& e, int digits) {
 }
 
 void PrintTotals(const Study& study) {
-  fmt::print("{:<13} {:>8} {:>8} {:>8} {:>8} {:>9} {:>6} {:>7}  {:<22} {:<22} {:<22} {}\n",
-             "policy", "p99 ms", "p99.9", "failed%", "slow%", "SLO min", "churn", "idle%", "cost",
-             "regret", "p99 / q's", "failed more than q, points");
+  fmt::print(
+      "{:<20} {:>8} {:>8} {:>8} {:>8} {:>9} {:>6} {:>7}  {:<22} {:<22} {:<22} {:<22} {:<22} {}\n",
+      "policy", "p99 ms", "p99.9", "failed%", "slow%", "SLO min", "churn", "idle%", "cost",
+      "regret", "regret in the rails", "cost more than q", "p99 / q's",
+      "failed more than q, points");
   for (const StudyRow& row : study.rows) {
     const EpisodeResult& m = row.mean;
     fmt::print(
-        "{:<13} {:>8.0f} {:>8.0f} {:>8.3f} {:>8.3f} {:>9.2f} {:>6.2f} {:>7.1f}  {:<22} {:<22} "
-        "{:<22} {}\n",
+        "{:<20} {:>8.0f} {:>8.0f} {:>8.3f} {:>8.3f} {:>9.2f} {:>6.2f} {:>7.1f}  {:<22} {:<22} "
+        "{:<22} {:<22} {:<22} {}\n",
         row.policy, m.p99_ms, m.p999_ms, 100 * m.failed_share, 100 * m.slow_share, m.slo_minutes,
         m.churn, 100 * m.idle_share, Range(row.cost, 2), Range(row.regret, 2),
-        Range(row.p99_ratio, 2), Range(row.failed_more, 3));
+        Range(row.regret_railed, 2), Range(row.cost_more, 2), Range(row.p99_ratio, 2),
+        Range(row.failed_more, 3));
   }
 }
 
@@ -51,7 +54,7 @@ void PrintTotals(const Study& study) {
 void PrintFamilies(const Study& study) {
   for (const bool cost : {true, false}) {
     fmt::print("\n{:<18}", cost ? "cost of an episode" : "p99, ms");
-    for (const std::string& policy : study.policies) fmt::print(" {:>12}", policy);
+    for (const std::string& policy : study.policies) fmt::print(" {:>20}", policy);
     fmt::print("\n");
     for (size_t f = 0; f < study.families.size(); ++f) {
       const auto& held = HeldOutFamilies();
@@ -62,7 +65,7 @@ void PrintFamilies(const Study& study) {
         for (int e = 0; e < study.episodes; ++e) {
           sum += cost ? study.at(p, f, e).cost : study.at(p, f, e).p99_ms;
         }
-        fmt::print(" {:>12.{}f}", sum / study.episodes, cost ? 2 : 0);
+        fmt::print(" {:>20.{}f}", sum / study.episodes, cost ? 2 : 0);
       }
       fmt::print("\n");
     }
@@ -100,6 +103,8 @@ ordered_json ToJson(const Study& study) {
                     {"idle_share", m.idle_share},
                     {"cost", ToJson(row.cost)},
                     {"regret", ToJson(row.regret)},
+                    {"regret_in_rails", ToJson(row.regret_railed)},
+                    {"cost_more", ToJson(row.cost_more)},
                     {"p99_ratio", ToJson(row.p99_ratio)},
                     {"failed_more_points", ToJson(row.failed_more)},
                     {"families", families}});

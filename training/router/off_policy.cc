@@ -23,7 +23,7 @@ constexpr double kGainLeast = 0.02;  // of what was earned: below it the fit's o
 int Choice(const QPolicy& policy, const LoggedStep& step) {
   GuardState state;
   for (int a = 0; a < kSplitActions; ++a) state.allowed[a] = step.allowed[a] != 0;
-  return static_cast<int>(BestAllowed(policy.Values(step.features), state));
+  return static_cast<int>(BestAllowed(policy.Values(step.features), state, policy.card().margin));
 }
 
 // The same episode, its choices afterwards narrowed to the policy's: a network that takes the best

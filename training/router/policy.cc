@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <queue>
+#include <utility>
 
 #include "service/learn/aimd.h"
 #include "service/learn/guard.h"
@@ -55,22 +56,33 @@ class Ramp : public SplitPolicy {
 
 class Aimd : public SplitPolicy {
  public:
-  Aimd(bool routed, bool guarded) : routed_(routed), guarded_(guarded) {}
+  explicit Aimd(bool routed) : routed_(routed) {}
+  double Decide(const SplitObservation& o) override { return AimdWish(o, settings_, routed_); }
+
+ private:
+  const bool routed_;
+  const LearnSettings settings_ = AimdSettings();
+};
+
+// A rule's wish as far as the rails allow it; `by_action`: of the actions, as the engine does it.
+class Guarded : public SplitPolicy {
+ public:
+  Guarded(std::unique_ptr<SplitPolicy> rule, bool by_action)
+      : rule_(std::move(rule)), by_action_(by_action) {}
 
   double Decide(const SplitObservation& o) override {
-    const double wish = AimdWish(o, settings_, routed_);
-    if (!guarded_) return wish;
+    const double wish = rule_->Decide(o);
     const ShadowVerdict verdict = Remember(o, guard_, memory_);
     const GuardState state = Allow(o, guard_, memory_, verdict);
-    const double split = state.split[static_cast<int>(Nearest(state, wish))];
+    const double split = by_action_ ? state.split[static_cast<int>(Nearest(state, wish))]
+                                    : WithinRails(state, o.split, wish);
     Moved(o.split, split, memory_);
     return split;
   }
 
  private:
-  const bool routed_;
-  const bool guarded_;
-  const LearnSettings settings_ = AimdSettings();
+  const std::unique_ptr<SplitPolicy> rule_;
+  const bool by_action_;
   const GuardSettings guard_;
   GuardMemory memory_;
 };
@@ -198,22 +210,37 @@ class Bandit : public SplitPolicy {
 
 const std::vector<std::string_view>& RuleNames() {
   static const auto* names = new std::vector<std::string_view>{
-      "none",         "ramp", "aimd", "aimd-routed", "aimd-guarded",
-      "proportional", "ewma", "p2c",  "bandit"};
+      "none",         "ramp",         "aimd",  "aimd-routed",
+      "aimd-guarded", "proportional", "ewma",  "proportional-guarded",
+      "ewma-guarded", "p2c",          "bandit"};
   return *names;
 }
 
 std::unique_ptr<SplitPolicy> MakeRule(std::string_view name) {
   if (name == "none") return std::make_unique<None>();
   if (name == "ramp") return std::make_unique<Ramp>();
-  if (name == "aimd") return std::make_unique<Aimd>(false, false);
-  if (name == "aimd-routed") return std::make_unique<Aimd>(true, false);
-  if (name == "aimd-guarded") return std::make_unique<Aimd>(true, true);
+  if (name == "aimd") return std::make_unique<Aimd>(false);
+  if (name == "aimd-routed") return std::make_unique<Aimd>(true);
+  if (name == "aimd-guarded") return std::make_unique<Guarded>(MakeRule("aimd-routed"), true);
   if (name == "proportional") return std::make_unique<Proportional>();
   if (name == "ewma") return std::make_unique<Ewma>();
+  if (name == "proportional-guarded") {
+    return std::make_unique<Guarded>(MakeRule("proportional"), false);
+  }
+  if (name == "ewma-guarded") return std::make_unique<Guarded>(MakeRule("ewma"), false);
   if (name == "p2c") return std::make_unique<PeakEwma>();
   if (name == "bandit") return std::make_unique<Bandit>();
   return nullptr;
+}
+
+double WithinRails(const GuardState& state, double split, double wanted) {
+  if (state.verdict == ShadowVerdict::kStale) return split;
+  double most = 0;  // that it may be where it must fall
+  for (int a = 0; a < kSplitActions; ++a) {
+    if (state.allowed[a]) most = std::max(most, state.split[a]);
+  }
+  const bool may_stay = state.allowed[static_cast<int>(SplitAction::kHold)];
+  return std::clamp(wanted, 0.0, may_stay ? state.ceiling : most);
 }
 
 double AimdWish(const SplitObservation& o, const LearnSettings& settings, bool routed) {

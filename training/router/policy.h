@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "service/learn/guard.h"
 #include "service/learn/observation.h"
 #include "service/tick/settings.h"
 #include "training/router/world.h"
@@ -28,6 +29,7 @@ class SplitPolicy {
 // aimd-guarded  with its route stage, within the guard rails
 // proportional  by what each side is said to carry
 // ewma          by success and smoothed latency of each side, the way of L3 (Middleware 2024)
+// proportional-guarded, ewma-guarded  the same within the guard rails
 // p2c           peak-EWMA per request with in-flight counts and a penalty of failures, the way of
 //               Finagle and Linkerd; both instances are the two choices
 // bandit        the largest share whose harm stays in the budget with 95 %, the way of the phased
@@ -37,6 +39,9 @@ const std::vector<std::string_view>& RuleNames();
 
 // Null for another name.
 std::unique_ptr<SplitPolicy> MakeRule(std::string_view name);
+
+// The split nearest to `wanted` that the rails allow, where any may be chosen, not an action only.
+double WithinRails(const GuardState& state, double split, double wanted);
 
 // The engine's rule in an observation's words, before any rail; `routed`: and its route stage.
 double AimdWish(const SplitObservation& observation, const LearnSettings& settings, bool routed);

@@ -16,6 +16,8 @@
 namespace foreshadow::training::router {
 namespace {
 
+constexpr const char* kOracle = "oracle";
+constexpr const char* kOracleGuarded = "oracle-guarded";
 constexpr int kResamples = 2'000;
 constexpr double kFirstMs = 1;  // p99 of an episode without requests counts as one
 
@@ -68,7 +70,7 @@ EpisodeResult Mean(const std::vector<EpisodeResult>& results) {
 }
 
 EpisodeResult PlayOne(const std::string& name, const Scenario& scenario, const QPolicy* policy) {
-  if (name == "oracle") return RunOracle(scenario);
+  if (name == kOracle || name == kOracleGuarded) return RunOracle(scenario, name == kOracleGuarded);
   if (name == "q") {
     Learned learned(policy, {}, scenario.seed);
     return RunEpisode(scenario, learned);
@@ -81,7 +83,6 @@ void Summarize(Study& study) {
     return std::find(study.policies.begin(), study.policies.end(), name) - study.policies.begin();
   };
   const auto count = static_cast<std::ptrdiff_t>(study.policies.size());
-  const std::ptrdiff_t oracle = find("oracle");
   const std::ptrdiff_t learned = find("q");
   for (size_t p = 0; p < study.policies.size(); ++p) {
     const auto& mine = study.results[p];
@@ -92,12 +93,17 @@ void Summarize(Study& study) {
       return Bootstrap(measure, study.families.size(), study.episodes, 1);
     };
     row.cost = estimate([&](size_t i) { return mine[i].cost; });
-    if (oracle < count) {
-      const auto& best = study.results[static_cast<size_t>(oracle)];
-      row.regret = estimate([&](size_t i) { return mine[i].cost - best[i].cost; });
-    }
+    const auto regret = [&](const char* oracle) {
+      const std::ptrdiff_t at = find(oracle);
+      if (at == count) return Estimate();
+      const auto& best = study.results[static_cast<size_t>(at)];
+      return estimate([&](size_t i) { return mine[i].cost - best[i].cost; });
+    };
+    row.regret = regret(kOracle);
+    row.regret_railed = regret(kOracleGuarded);
     if (learned < count) {
       const auto& its = study.results[static_cast<size_t>(learned)];
+      row.cost_more = estimate([&](size_t i) { return mine[i].cost - its[i].cost; });
       row.p99_ratio = estimate([&](size_t i) {
         return std::log(std::max(mine[i].p99_ms, kFirstMs) / std::max(its[i].p99_ms, kFirstMs));
       });
@@ -128,7 +134,7 @@ absl::StatusOr<Study> RunStudy(const StudyOptions& o, const QPolicy* policy,
   if (study.families.empty()) study.families.assign(known.begin(), known.end());
   study.policies.assign(RuleNames().begin(), RuleNames().end());
   if (policy != nullptr) study.policies.emplace_back("q");
-  if (o.oracle) study.policies.emplace_back("oracle");
+  if (o.oracle) study.policies.insert(study.policies.end(), {kOracleGuarded, kOracle});
   const size_t each = study.families.size() * static_cast<size_t>(o.episodes);
   study.results.assign(study.policies.size(), std::vector<EpisodeResult>(each));
 

@@ -30,16 +30,18 @@ struct Estimate {
 
 struct StudyRow {
   std::string policy;
-  EpisodeResult mean;    // over all episodes; each family weighs alike
-  Estimate cost;         // of an episode
-  Estimate regret;       // cost above the oracle's; 0 without one
-  Estimate p99_ratio;    // geometric mean of p99 / the learned policy's; above 1 = worse than it
-  Estimate failed_more;  // failed share less the learned policy's, in points
+  EpisodeResult mean;      // over all episodes; each family weighs alike
+  Estimate cost;           // of an episode
+  Estimate regret;         // cost above the oracle's; 0 without one
+  Estimate regret_railed;  // above that of the oracle within the rails
+  Estimate cost_more;      // cost above the learned policy's in the same episodes
+  Estimate p99_ratio;      // geometric mean of p99 / the learned policy's; above 1 = worse than it
+  Estimate failed_more;    // failed share less the learned policy's, in points
 };
 
 struct Study {
   std::vector<std::string> families;
-  std::vector<std::string> policies;  // the rules, "q" when there is one, "oracle"
+  std::vector<std::string> policies;  // the rules, "q" when there is one, the oracles
   int episodes = 0;
   std::vector<std::vector<EpisodeResult>> results;  // [policy][family * episodes + episode]
   std::vector<StudyRow> rows;                       // [policy]

@@ -27,10 +27,12 @@ std::string CommandLine(const RouterTrainOptions& o) {
   return fmt::format(
       "foreshadow train router --out {} --epochs {} --episodes {} --steps {} --hidden {} --batch "
       "{} "
-      "--learning-rate {} --n-step {} --discount {} --replay {} --interval {} --seed {}{}",
+      "--learning-rate {} --n-step {} --discount {} --replay {} --interval {} --seed "
+      "{}{}{}{}{}",
       o.out, o.epochs, o.episodes, o.steps, o.hidden, o.batch, o.learning_rate, o.replay.steps,
       o.replay.discount, o.replay.capacity, fmt::join(o.intervals_s, " "), o.seed,
-      o.replay.prioritized ? " --prioritized" : "");
+      o.replay.prioritized ? " --prioritized" : "", o.dueling ? "" : " --no-dueling",
+      o.double_q ? "" : " --no-double", o.balance ? "" : " --no-balance");
 }
 
 absl::Status RunOnline(const Arguments& a) {
@@ -116,8 +118,13 @@ void AddTrainRouter(CLI::App& train) {
   command.add_option("--n-step", o.replay.steps, "Decisions that a transition spans")
       ->capture_default_str();
   command.add_option("--discount", o.replay.discount, "Of ten seconds")->capture_default_str();
+  command.add_option("--reward-scale", o.replay.reward_scale, "What a reward of 1 counts for")
+      ->capture_default_str();
   command.add_option("--replay", o.replay.capacity, "Transitions kept")->capture_default_str();
   command.add_flag("--prioritized", o.replay.prioritized, "Draw them by how far off they were");
+  command.add_flag("!--no-dueling", o.dueling, "For an ablation: without a value apart");
+  command.add_flag("!--no-double", o.double_q, "For an ablation: the target network chooses too");
+  command.add_flag("!--no-balance", o.balance, "For an ablation: without the action \"balance\"");
   command
       .add_option("--interval", o.intervals_s, "Seconds between decisions; several = drawn anew")
       ->capture_default_str();

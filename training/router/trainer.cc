@@ -32,6 +32,7 @@ struct Standing {
   int best_epoch = 0;
   SplitFeatures feature_min{};
   SplitFeatures feature_max{};
+  std::vector<models::Tensor> average;
   std::vector<models::Tensor> best;
   std::mt19937_64 random;
   std::string log;  // of the epochs done
@@ -67,11 +68,13 @@ absl::Status Check(const RouterTrainOptions& o) {
 
 // All options that shape the weights, in words: a checkpoint of others is refused.
 std::string Identity(const RouterTrainOptions& o) {
-  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", o.epochs, o.episodes,
-                     o.steps, o.hidden, o.batch, o.learning_rate, o.follow, o.explore_least,
-                     o.replay.capacity, o.replay.steps, o.replay.discount, o.replay.reward_scale,
-                     o.replay.prioritized, fmt::join(o.intervals_s, ","), o.validation_seeds,
-                     o.seed);
+  const double shapes[] = {o.learning_rate,       o.follow,
+                           o.explore_least,       o.replay.discount,
+                           o.replay.reward_scale, o.average_episodes};
+  return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", o.epochs, o.episodes, o.steps,
+                     o.hidden, o.batch, o.replay.capacity, o.replay.steps, o.replay.prioritized,
+                     o.validation_seeds, o.seed, o.dueling, o.double_q, o.balance,
+                     fmt::join(o.intervals_s, ","), fmt::join(shapes, " "));
 }
 
 std::vector<std::string_view> TrainedFamilies() {
@@ -106,14 +109,31 @@ QCard CardOf(const RouterTrainOptions& o, const Standing& standing) {
 
 // Of a policy that knows everything: while it learns, no state is foreign to it.
 absl::StatusOr<QPolicy> PolicyOf(const RouterTrainOptions& o,
-                                 const std::vector<models::Tensor>& weights) {
+                                 const std::vector<models::Tensor>& weights, double margin = 0) {
   QCard card;
   card.hidden = o.hidden;
+  card.margin = margin;
   card.interval_s_min = 0;
   card.interval_s_max = 1e9;
   card.feature_min.fill(-1e9f);
   card.feature_max.fill(1e9f);
   return QPolicy::Create(std::move(card), weights);
+}
+
+AgentSettings AgentOf(const RouterTrainOptions& o) {
+  AgentSettings settings;
+  settings.omitted[static_cast<int>(SplitAction::kBalance)] = !o.balance;
+  return settings;
+}
+
+void Average(const RouterTrainOptions& o, const std::vector<models::Tensor>& weights,
+             std::vector<models::Tensor>& average) {
+  const auto share = static_cast<float>(1 / std::max(o.average_episodes, 1.0));
+  for (size_t t = 0; t < average.size(); ++t) {
+    for (size_t i = 0; i < average[t].values.size(); ++i) {
+      average[t].values[i] += share * (weights[t].values[i] - average[t].values[i]);
+    }
+  }
 }
 
 double Validate(const RouterTrainOptions& o, const QPolicy& policy) {
@@ -122,12 +142,26 @@ double Validate(const RouterTrainOptions& o, const QPolicy& policy) {
   for (const std::string_view family : TrainedFamilies()) {
     for (const double interval_s : o.intervals_s) {
       for (int k = 0; k < o.validation_seeds; ++k, ++episodes) {
-        Learned learned(&policy, {}, 1);
+        Learned learned(&policy, AgentOf(o), 1);
         cost += RunEpisode(ScenarioAt(family, kValidationSeed + k, interval_s), learned).cost;
       }
     }
   }
   return cost / episodes;
+}
+
+// The margin that is best on the episodes kept apart; the weights' own cost is of none.
+absl::StatusOr<double> BestMargin(const RouterTrainOptions& o, Standing& standing) {
+  double best = 0;
+  for (const double margin : {0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2}) {
+    const auto policy = PolicyOf(o, standing.best, margin);
+    if (!policy.ok()) return policy.status();
+    const double cost = Validate(o, *policy);
+    if (cost >= standing.best_cost) continue;
+    standing.best_cost = cost;
+    best = margin;
+  }
+  return best;
 }
 
 void Widen(const LoggedEpisode& episode, Standing& standing) {
@@ -146,10 +180,14 @@ absl::Status SaveCheckpoint(const RouterTrainOptions& o, const models::QNetwork&
   for (const auto& list : {network.TrainingState(), replay.Save()}) {
     file.tensors.insert(file.tensors.end(), list.begin(), list.end());
   }
-  for (models::Tensor tensor : standing.best) {
-    tensor.name = "best." + tensor.name;
-    file.tensors.push_back(std::move(tensor));
-  }
+  const auto keep = [&](const std::string& prefix, std::vector<models::Tensor> tensors) {
+    for (models::Tensor& tensor : tensors) {
+      tensor.name = prefix + tensor.name;
+      file.tensors.push_back(std::move(tensor));
+    }
+  };
+  keep("best.", standing.best);
+  keep("average.", standing.average);
   std::ostringstream random;
   random << standing.random;
   const ordered_json json = {
@@ -195,11 +233,16 @@ absl::Status LoadCheckpoint(const RouterTrainOptions& o, models::QNetwork& netwo
   standing.log = json.value("log", "");
   std::istringstream random(json.value("random", ""));
   random >> standing.random;
-  for (const models::Tensor& tensor : file->tensors) {
-    if (!tensor.name.starts_with("best.")) continue;
-    standing.best.push_back(tensor);
-    standing.best.back().name = tensor.name.substr(5);
-  }
+  const auto take = [&](const std::string& prefix, std::vector<models::Tensor>& tensors) {
+    tensors.clear();
+    for (const models::Tensor& tensor : file->tensors) {
+      if (!tensor.name.starts_with(prefix)) continue;
+      tensors.push_back(tensor);
+      tensors.back().name = tensor.name.substr(prefix.size());
+    }
+  };
+  take("best.", standing.best);
+  take("average.", standing.average);
   return absl::OkStatus();
 }
 
@@ -215,13 +258,13 @@ absl::StatusOr<EpochSums> RunEpoch(const RouterTrainOptions& o, double explore, 
   std::vector<float> errors(static_cast<size_t>(o.batch));
   int64_t stepped = 0;
   for (int e = 0; e < o.episodes; ++e) {
-    const auto policy = PolicyOf(o, network.Weights());
+    const auto policy = PolicyOf(o, standing.average);
     if (!policy.ok()) return policy.status();
     const auto family = families[standing.random() % families.size()];
     const double interval_s = o.intervals_s[standing.random() % o.intervals_s.size()];
     const uint64_t seed = kTrainingSeed + standing.random() % 1'000'000'000;
     const LoggedEpisode episode =
-        PlayEpisode(ScenarioAt(family, seed, interval_s), &*policy, {}, explore, seed);
+        PlayEpisode(ScenarioAt(family, seed, interval_s), &*policy, AgentOf(o), explore, seed);
     for (const LoggedStep& step : episode.steps) sums.cost -= step.reward;
     Widen(episode, standing);
     replay.Add(episode);
@@ -235,6 +278,7 @@ absl::StatusOr<EpochSums> RunEpoch(const RouterTrainOptions& o, double explore, 
       sums.loss += *loss;
       ++standing.steps;
     }
+    Average(o, network.Weights(), standing.average);
   }
   sums.loss /= std::max<int64_t>(stepped, 1);
   sums.cost /= o.episodes;
@@ -256,11 +300,13 @@ absl::StatusOr<QCard> TrainRouter(const RouterTrainOptions& o,
   std::error_code error;
   std::filesystem::create_directories(o.out, error);
   if (error) return absl::UnavailableError(fmt::format("{}: {}", o.out, error.message()));
-  auto network = models::QNetwork::Create({kSplitFeatures, o.hidden, kSplitActions}, o.seed);
+  auto network = models::QNetwork::Create(
+      {kSplitFeatures, o.hidden, kSplitActions, o.dueling, o.double_q}, o.seed);
   if (!network.ok()) return network.status();
   Replay replay(o.replay);
   Standing standing;
   standing.random.seed(o.seed);
+  standing.average = (*network)->Weights();
   standing.feature_min.fill(std::numeric_limits<float>::max());
   standing.feature_max.fill(std::numeric_limits<float>::lowest());
   standing.log = "epoch,episodes,steps,explore,loss,train_cost,validation_cost,best_cost\n";
@@ -276,25 +322,28 @@ absl::StatusOr<QCard> TrainRouter(const RouterTrainOptions& o,
     const auto sums = RunEpoch(o, explore, rate, **network, replay, standing);
     if (!sums.ok()) return sums.status();
     ++standing.epoch;
-    const auto policy = PolicyOf(o, (*network)->Weights());
+    const auto policy = PolicyOf(o, standing.average);
     if (!policy.ok()) return policy.status();
-    const double cost = Validate(o, *policy);
     const bool counts = standing.epoch >= o.validation_from * o.epochs;
+    const double cost = counts ? Validate(o, *policy) : 0;
     if (counts && cost < standing.best_cost) {
       standing.best_cost = cost;
       standing.best_epoch = standing.epoch;
-      standing.best = (*network)->Weights();
+      standing.best = standing.average;
     }
     standing.log += fmt::format("{},{},{},{:.4f},{:.6f},{:.4f},{:.4f},{:.4f}\n", standing.epoch,
                                 standing.episodes, standing.steps, explore, sums->loss, sums->cost,
-                                cost, standing.best_cost);
+                                cost, counts ? standing.best_cost : 0);
     status = models::ReplaceFile(LogPath(o.out), standing.log);
     if (status.ok()) status = SaveCheckpoint(o, **network, replay, standing);
     if (!status.ok()) return status;
-    progress({standing.epoch, o.epochs, explore, sums->loss, sums->cost, cost, standing.best_cost,
-              resumed});
+    progress({standing.epoch, o.epochs, explore, sums->loss, sums->cost, cost,
+              counts ? standing.best_cost : 0, resumed});
   }
   QCard card = CardOf(o, standing);
+  const auto margin = BestMargin(o, standing);
+  if (!margin.ok()) return margin.status();
+  card.margin = *margin;
   card.scores["validation_cost"] = standing.best_cost;
   status = SaveQPolicy(o.out, card, standing.best);
   if (!status.ok()) return status;

@@ -17,18 +17,24 @@ namespace foreshadow::training::router {
 
 struct RouterTrainOptions {
   std::string out;  // folder of the policy, its log training.csv and its checkpoint
-  int epochs = 60;
+  int epochs = 40;
   int episodes = 60;  // of an epoch
-  int steps = 2'000;  // of the network, an epoch
+  int steps = 1'500;  // of the network, an epoch
   int hidden = 64;
   int64_t batch = 128;
   double learning_rate = 1e-3;  // falls to a tenth
   double follow = 0.01;         // of the target network a step
+  // Episodes of training are played, and the policy is kept, with weights averaged over about so
+  // many (Polyak and Juditsky 1992): those of one step waver.
+  double average_episodes = 30;
+  bool dueling = true;  // these three off: for ablations
+  bool double_q = true;
+  bool balance = true;          // the action
   double explore_least = 0.05;  // chance of any allowed action, from 1 down to it by half-time
   ReplayOptions replay;
   std::vector<double> intervals_s = {10};  // between decisions, drawn for each episode
-  int validation_seeds = 3;                // episodes of each family and interval
-  double validation_from = 0.25;           // of the epochs: before, no weights are kept
+  int validation_seeds = 6;                // episodes of each family and interval
+  double validation_from = 0.7;            // of the epochs: before, no weights are kept
   uint64_t seed = 1;
   bool fresh = false;  // ignore a checkpoint instead of resuming it
   std::string command;
@@ -40,7 +46,7 @@ struct RouterProgress {
   double explore = 0;
   double loss = 0;             // mean of the epoch
   double train_cost = 0;       // of an episode, exploring
-  double validation_cost = 0;  // of an episode, not exploring
+  double validation_cost = 0;  // of an episode, not exploring; 0 = not validated yet
   double best_cost = 0;
   bool resumed = false;
 };

@@ -98,6 +98,43 @@ TEST(Guard, AShadowThatFailsFastGetsNothingAtOnce) {
   EXPECT_EQ(waited, 5);
 }
 
+// Three ticks of one trial are one time: after it, a second trial waits 30 s, a third 60.
+TEST(Guard, CoolingDoublesWithEachTrialNotWithEachTick) {
+  SplitObservation worse = Healthy(0.4);
+  worse.shadow.slow = 100;
+  SplitObservation off = Healthy(0);
+  off.primary.requests = 1'000;
+  GuardMemory memory;
+  for (const int waits : {2, 5, 11}) {
+    for (int tick = 0; tick < 3; ++tick) {
+      EXPECT_EQ(Step(worse, memory).verdict, ShadowVerdict::kWorse);
+    }
+    int waited = 0;
+    while (Best(Step(off, memory)) == 0) ++waited;
+    // Of the first two ticks' 20 s nothing is left below 30 s after the last.
+    EXPECT_EQ(waited, std::max(2, waits - 2)) << "of " << waits;
+  }
+}
+
+TEST(Guard, ReadyIsWhatTheShadowCarriesOfBothButWithinTheRails) {
+  SplitObservation o = Healthy(0.4);
+  o.source_load = o.source_load_next_p50 = 0.5;  // of 200 requests/s
+  o.ready_rps = 120;
+  GuardMemory memory;
+  GuardState state = Step(o, memory);
+  const int ready = static_cast<int>(SplitAction::kReady);
+  EXPECT_NEAR(state.ready, 120.0 / 320, 1e-9);
+  EXPECT_NEAR(state.split[ready], 120.0 / 320, 1e-9);
+  memory.worse_rps = 50;  // it was worse at so many: that is believed, not what it says
+  state = Allow(o, {}, memory, ShadowVerdict::kGood);
+  EXPECT_NEAR(state.ready, 50.0 / 250, 1e-9);
+  o.split = 0.05;
+  o.ready_rps = 1'000;
+  memory = {};
+  state = Allow(o, {}, memory, ShadowVerdict::kGood);
+  EXPECT_EQ(state.split[ready], state.ceiling);
+}
+
 TEST(Guard, AWorseShadowLosesTraffic) {
   SplitObservation o = Healthy(0.4);
   o.shadow.slow = 40;  // 10 % of 400

@@ -29,7 +29,12 @@ TEST(DefaultPolicy, HasAFifthLessTailThanRampAndAimdAndNoMoreFailures) {
     const StudyRow& row = RowOf(*study, rule);
     EXPECT_GT(row.p99_ratio.value, 1.25) << rule;  // 20 % less is 1 / 0.8
     EXPECT_GT(row.failed_more.value, 0) << rule;
+    EXPECT_GT(row.cost_more.low, 0) << rule;
   }
+  // The engine's rule within the same rails.
+  const StudyRow& rule = RowOf(*study, "aimd-guarded");
+  EXPECT_GT(rule.p99_ratio.low, 1.2);
+  EXPECT_GT(rule.cost_more.low, 0);
 }
 
 // The card's sum was made by sha256sum; one byte of the weights is changed.

@@ -160,7 +160,38 @@ TEST(Rules, ShadowsHelpInASurgeAndTheOracleMost) {
   const double none = RunEpisode(s, *MakeRule("none")).cost;
   const double proportional = RunEpisode(s, *MakeRule("proportional")).cost;
   EXPECT_LT(proportional, 0.5 * none);
-  EXPECT_LE(RunOracle(s).cost, proportional * 1.02);
+  const double oracle = RunOracle(s, false).cost;
+  EXPECT_LE(oracle, proportional * 1.02);
+  const double railed = RunOracle(s, true).cost;
+  EXPECT_GE(railed, oracle * 0.98);
+  EXPECT_LE(railed, 1.02 * RunEpisode(s, *MakeRule("proportional-guarded")).cost);
+}
+
+TEST(Rules, WithinTheRailsAWishIsFollowedAsFarAsTheyGo) {
+  SplitObservation o;
+  o.split = 0.3;
+  o.measured = true;
+  o.demand_rps = 100;
+  o.source_load = o.source_load_next_p50 = 0.8;
+  o.ready_rps = 200;
+  o.primary = {.requests = 700, .p50_ms = 40, .p99_ms = 200};
+  o.shadow = {.requests = 300, .p50_ms = 40, .p99_ms = 200};
+  const auto within = [&](double wanted) {
+    GuardMemory memory;
+    const ShadowVerdict verdict = Remember(o, {}, memory);
+    return WithinRails(Allow(o, {}, memory, verdict), o.split, wanted);
+  };
+  EXPECT_EQ(within(0.37), 0.37);
+  EXPECT_NEAR(within(1), 0.6, 1e-9) << "twice what was shown";
+  EXPECT_EQ(within(0.05), 0.05);
+  o.age_s = 100;
+  EXPECT_EQ(within(1), 0.3);
+  EXPECT_EQ(within(0), 0.3);
+  o.age_s = 0;
+  o.shadow.slow = 60;
+  EXPECT_NEAR(within(1), 0.2, 1e-9) << "it is worse: it falls, whatever is wanted";
+  o.shadow.failed = 150;
+  EXPECT_EQ(within(1), 0);
 }
 
 }  // namespace
