@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "tests/integration/free_port.h"
+#include "tests/free_port.h"
 #include "tests/integration/process.h"
 #include "tests/unit/service/temporary_folder.h"
 

@@ -9,7 +9,7 @@
 #include <thread>
 
 #include "service/monitor/prometheus.h"
-#include "tests/integration/free_port.h"
+#include "tests/free_port.h"
 #include "tests/integration/process.h"
 #include "tests/unit/service/temporary_folder.h"
 

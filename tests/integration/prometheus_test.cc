@@ -3,13 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "tests/free_port.h"
 #include "tests/integration/certificates.h"
 #include "tests/integration/held.h"
 #include "tests/integration/running_server.h"
@@ -19,6 +18,7 @@ namespace foreshadow {
 namespace {
 
 using testing::Certificates;
+using testing::FreePort;
 using ::testing::HasSubstr;
 using testing::Held;
 using ::testing::Not;
@@ -29,19 +29,6 @@ using testing::Values;
 
 constexpr int64_t kShortStepMs = 1'000;
 constexpr const char* kPrometheus = "/usr/bin/prometheus";
-
-// A port that was free a moment ago.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  close(fd);
-  return ntohs(address.sin_port);
-}
 
 std::string ServerText(const std::string& folder, int http_port) {
   return fmt::format(R"([server]

@@ -1,10 +1,7 @@
 // Training: the same seed gives the same weights, a kill in the middle changes nothing, and what
 // cannot be trained on is named.
-#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,13 +12,15 @@
 #include <random>
 
 #include "models/lstm/lstm.h"
+#include "tests/free_port.h"
 #include "training/train/lstm_trainer.h"
 #include "training/train/sequences.h"
 
 namespace foreshadow::training {
 namespace {
 
-using testing::HasSubstr;
+using testing::FreePort;
+using ::testing::HasSubstr;
 
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 
@@ -46,11 +45,11 @@ SeriesSet Waves(int64_t steps, int64_t series) {
   return set;
 }
 
-class LstmTraining : public testing::Test {
+class LstmTraining : public ::testing::Test {
  protected:
   void SetUp() override {
-    folder_ = testing::TempDir() + "lstm_training_" +
-              testing::UnitTest::GetInstance()->current_test_info()->name();
+    folder_ = ::testing::TempDir() + "lstm_training_" +
+              ::testing::UnitTest::GetInstance()->current_test_info()->name();
     std::filesystem::remove_all(folder_);
   }
   void TearDown() override { std::filesystem::remove_all(folder_); }
@@ -133,19 +132,6 @@ TEST_F(LstmTraining, KilledAndResumedEndsAtTheSameWeights) {
   ExpectSameWeights(folder_ + "/killed", folder_ + "/whole");
   EXPECT_EQ(*models::ReadWholeFile(folder_ + "/killed/training.csv", 1 << 20),
             *models::ReadWholeFile(folder_ + "/whole/training.csv", 1 << 20));
-}
-
-// Ranks are processes of their own, over real sockets; a port that is free is sought by binding it.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  close(fd);
-  return ntohs(address.sin_port);
 }
 
 TEST_F(LstmTraining, RanksThatTrainTogetherEndAtTheSameWeights) {
@@ -231,7 +217,7 @@ TEST_F(LstmTraining, ARankThatGoesAwayEndsTheOthersWithAnError) {
   EXPECT_EQ(card.status().code(), absl::StatusCode::kUnavailable);
   const std::string message(card.status().message());
   EXPECT_THAT(message, HasSubstr("rank 0 of 2 lost the others"));
-  EXPECT_THAT(message, testing::Not(HasSubstr("frame #")));
+  EXPECT_THAT(message, ::testing::Not(HasSubstr("frame #")));
   int status = 0;
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 9);
@@ -244,7 +230,7 @@ TEST_F(LstmTraining, RefusesTheCheckpointOfAnotherRun) {
   const auto refused = TrainLstm({&set_, 1}, other, kSilent);
   EXPECT_EQ(refused.status().code(), absl::StatusCode::kFailedPrecondition);
   EXPECT_THAT(std::string(refused.status().message()),
-              testing::AllOf(HasSubstr("checkpoint.safetensors"), HasSubstr("--fresh")));
+              ::testing::AllOf(HasSubstr("checkpoint.safetensors"), HasSubstr("--fresh")));
   other.fresh = true;
   EXPECT_TRUE(TrainLstm({&set_, 1}, other, kSilent).ok());
 }
@@ -296,7 +282,7 @@ TEST_F(LstmTraining, NamesWhatCannotBeTrainedOn) {
               HasSubstr("number of series is 0"));
 }
 
-class Sequences : public testing::Test {
+class Sequences : public ::testing::Test {
  protected:
   // Targets of a scored step in the samples' unit: those of the step three later, moved by three.
   static void ExpectTargetsFollow(const SequenceBatch& b) {
