@@ -16,6 +16,8 @@
 #include <thread>
 #include <utility>
 
+#include "service/monitor/prometheus_api.h"
+
 namespace foreshadow {
 namespace {
 
@@ -36,37 +38,32 @@ std::optional<double> NumberOf(const std::string& text) {
 
 class Api {
  public:
-  explicit Api(const PrometheusSettings& settings) : settings_(settings) {
-    const size_t host = settings.url.find("://");
-    const size_t path = host == std::string::npos ? host : settings.url.find('/', host + 3);
-    client_ = std::make_unique<httplib::Client>(settings.url.substr(0, path));
-    if (path != std::string::npos) prefix_ = settings.url.substr(path);
-    while (prefix_.ends_with('/')) prefix_.pop_back();
-    client_->set_connection_timeout(kTimeoutSeconds);
-    client_->set_read_timeout(kTimeoutSeconds);
+  explicit Api(const PrometheusSettings& settings)
+      : settings_(settings), server_(ServerOf(settings.url)), client_(server_.host) {
+    client_.set_connection_timeout(kTimeoutSeconds);
+    client_.set_read_timeout(kTimeoutSeconds);
   }
 
   // Calls `take` with each series' labels and value, now.
   absl::Status Query(const std::string& promql,
                      const std::function<void(const json& labels, double value)>& take) {
-    if (!client_->is_valid()) return Bad(promql, "the URL must be http://HOST:PORT");
+    if (!client_.is_valid()) return Bad(promql, "the URL must be http://HOST:PORT");
     const httplib::Result result =
-        client_->Post(prefix_ + "/api/v1/query", httplib::Params{{"query", promql}});
+        client_.Post(server_.prefix + "/api/v1/query", httplib::Params{{"query", promql}});
     if (!result) {
       return absl::UnavailableError(fmt::format("prometheus.url = \"{}\": {}", settings_.url,
                                                 httplib::to_string(result.error())));
     }
-    const json answer = json::parse(result->body, nullptr, /*allow_exceptions=*/false);
+    const auto answer = AnswerOf(*result);
+    if (!answer.ok()) return Bad(promql, std::string(answer.status().message()));
     try {
-      if (answer.at("status") != "success") return Bad(promql, answer.at("error"));
-      for (const json& series : answer.at("data").at("result")) {
+      for (const json& series : answer->at("data").at("result")) {
         const auto value = NumberOf(series.at("value").at(1).get<std::string>());
         if (value.has_value() && std::isfinite(*value) && *value >= 0)
           take(series.at("metric"), *value);
       }
-    } catch (const json::exception&) {
-      return Bad(promql, fmt::format("HTTP {}, no vector of series: {}", result->status,
-                                     result->body.substr(0, 200)));
+    } catch (const json::exception& error) {
+      return Bad(promql, fmt::format("not a vector of series: {}", error.what()));
     }
     return absl::OkStatus();
   }
@@ -78,8 +75,8 @@ class Api {
   }
 
   const PrometheusSettings& settings_;
-  std::unique_ptr<httplib::Client> client_;
-  std::string prefix_;
+  const PrometheusServer server_;
+  httplib::Client client_;
 };
 
 // Counts up to each bound, as Prometheus keeps them.

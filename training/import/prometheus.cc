@@ -13,6 +13,8 @@
 #include <set>
 #include <thread>
 
+#include "service/monitor/prometheus_api.h"
+
 namespace foreshadow::training {
 namespace {
 
@@ -31,16 +33,10 @@ struct Series {
 
 class Api {
  public:
-  explicit Api(const PrometheusSource& source) : source_(source) {
-    const size_t host = source.url.find("://");
-    const size_t path = host == std::string::npos ? host : source.url.find('/', host + 3);
-    server_ = source.url.substr(0, path);
-    if (path != std::string::npos) prefix_ = source.url.substr(path);
-    while (!prefix_.empty() && prefix_.back() == '/') prefix_.pop_back();
-  }
+  explicit Api(const PrometheusSource& source) : source_(source), server_(ServerOf(source.url)) {}
 
   absl::StatusOr<json> QueryRange(const std::string& promql, int64_t first_ms, int64_t last_ms) {
-    httplib::Client client(server_);
+    httplib::Client client(server_.host);
     if (!client.is_valid()) {
       return absl::InvalidArgumentError(
           fmt::format("{}: must be http://HOST:PORT or https://HOST:PORT", source_.url));
@@ -56,7 +52,8 @@ class Api {
     std::string failed;
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       if (attempt > 0) std::this_thread::sleep_for(std::chrono::milliseconds(100 << attempt));
-      const httplib::Result result = client.Post(prefix_ + "/api/v1/query_range", parameters);
+      const httplib::Result result =
+          client.Post(server_.prefix + "/api/v1/query_range", parameters);
       if (!result) {
         failed = httplib::to_string(result.error());
         continue;
@@ -72,21 +69,14 @@ class Api {
 
  private:
   absl::StatusOr<json> Check(const httplib::Response& response, const std::string& promql) const {
-    json answer = json::parse(response.body, nullptr, /*allow_exceptions=*/false);
-    if (!answer.is_object() || answer.value("status", "") != "success") {
-      const std::string why = answer.is_object() ? answer.value("error", "") : "";
-      return absl::InvalidArgumentError(
-          fmt::format("{}: query \"{}\": {}", source_.url, promql,
-                      why.empty() ? fmt::format("HTTP {}, not an answer of Prometheus' API: {}",
-                                                response.status, response.body.substr(0, 200))
-                                  : why));
-    }
-    return answer;
+    auto answer = AnswerOf(response);
+    if (answer.ok()) return answer;
+    return absl::InvalidArgumentError(fmt::format("{}: query \"{}\": {}", source_.url, promql,
+                                                  std::string(answer.status().message())));
   }
 
   const PrometheusSource& source_;
-  std::string server_;
-  std::string prefix_;
+  const PrometheusServer server_;
 };
 
 // "NaN" and "+Inf" count as missing.
