@@ -60,34 +60,23 @@ class Tally {
 
 constexpr int kGrid = 10;  // splits of 0, 1/kGrid .. 1
 
-// A split that is wanted at every decision, and the rails that it is wanted within, if any.
-struct Wanted {
-  bool railed = false;
-  GuardSettings guard;
-  GuardMemory memory;
+// What comes of a split that is wanted; `rails` null: the split.
+double Bound(const SplitWorld& world, Rails* rails, double wanted) {
+  return rails == nullptr ? wanted : rails->Decide(world.Observe(), wanted);
+}
 
-  double Decide(const SplitWorld& world, double split) {
-    if (!railed) return split;
-    const SplitObservation o = world.Observe();
-    const ShadowVerdict verdict = Remember(o, guard, memory);
-    const double within = WithinRails(Allow(o, guard, memory, verdict), o.split, split);
-    Moved(o.split, within, memory);
-    return within;
-  }
-};
-
-double BestAhead(const SplitWorld& world, const Wanted& wanted, double split) {
+double BestAhead(const SplitWorld& world, const Rails* rails, double split) {
   constexpr int kAheadIntervals = 5;
   double best_split = split;
   double best_cost = 1e300;
   for (int g = -1; g <= kGrid; ++g) {  // the one in force first, then the grid
     const double candidate = g < 0 ? split : static_cast<double>(g) / kGrid;
     SplitWorld copy = world;
-    Wanted ahead = wanted;
+    Rails ahead = rails == nullptr ? Rails() : *rails;
     copy.KeepLatencies(nullptr);
     double cost = 0;
     for (int i = 0; i < kAheadIntervals && !copy.over() && cost < best_cost; ++i) {
-      cost += copy.Advance(ahead.Decide(copy, candidate)).cost;
+      cost += copy.Advance(Bound(copy, rails == nullptr ? nullptr : &ahead, candidate)).cost;
     }
     if (cost < best_cost) {
       best_cost = cost;
@@ -103,12 +92,12 @@ EpisodeResult RunWanted(const Scenario& scenario, bool railed, double constant) 
   std::vector<float> latencies_ms;
   world.KeepLatencies(&latencies_ms);
   Tally tally;
-  Wanted wanted;
-  wanted.railed = railed;
+  Rails memory;
+  Rails* const rails = railed ? &memory : nullptr;
   double split = std::max(constant, 0.0);
   while (!world.over()) {
-    if (constant < 0) split = BestAhead(world, wanted, split);
-    const double decided = wanted.Decide(world, split);
+    if (constant < 0) split = BestAhead(world, rails, split);
+    const double decided = Bound(world, rails, split);
     tally.Add(world.Advance(decided), decided, scenario.interval_s);
   }
   return tally.Finish(latencies_ms);

@@ -64,27 +64,17 @@ class Aimd : public SplitPolicy {
   const LearnSettings settings_ = AimdSettings();
 };
 
-// A rule's wish as far as the rails allow it; `by_action`: of the actions, as the engine does it.
+// A rule's wish as far as the rails allow it.
 class Guarded : public SplitPolicy {
  public:
-  Guarded(std::unique_ptr<SplitPolicy> rule, bool by_action)
-      : rule_(std::move(rule)), by_action_(by_action) {}
-
-  double Decide(const SplitObservation& o) override {
-    const double wish = rule_->Decide(o);
-    const ShadowVerdict verdict = Remember(o, guard_, memory_);
-    const GuardState state = Allow(o, guard_, memory_, verdict);
-    const double split = by_action_ ? state.split[static_cast<int>(Nearest(state, wish))]
-                                    : WithinRails(state, o.split, wish);
-    Moved(o.split, split, memory_);
-    return split;
+  Guarded(std::unique_ptr<SplitPolicy> rule, bool by_action) : rule_(std::move(rule)) {
+    rails_.by_action = by_action;
   }
+  double Decide(const SplitObservation& o) override { return rails_.Decide(o, rule_->Decide(o)); }
 
  private:
   const std::unique_ptr<SplitPolicy> rule_;
-  const bool by_action_;
-  const GuardSettings guard_;
-  GuardMemory memory_;
+  Rails rails_;
 };
 
 class Proportional : public SplitPolicy {
@@ -241,6 +231,15 @@ double WithinRails(const GuardState& state, double split, double wanted) {
   }
   const bool may_stay = state.allowed[static_cast<int>(SplitAction::kHold)];
   return std::clamp(wanted, 0.0, may_stay ? state.ceiling : most);
+}
+
+double Rails::Decide(const SplitObservation& o, double wish) {
+  const ShadowVerdict verdict = Remember(o, settings, memory);
+  const GuardState state = Allow(o, settings, memory, verdict);
+  const double split = by_action ? state.split[static_cast<int>(Nearest(state, wish))]
+                                 : WithinRails(state, o.split, wish);
+  Moved(o.split, split, memory);
+  return split;
 }
 
 double AimdWish(const SplitObservation& o, const LearnSettings& settings, bool routed) {

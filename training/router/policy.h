@@ -43,6 +43,16 @@ std::unique_ptr<SplitPolicy> MakeRule(std::string_view name);
 // The split nearest to `wanted` that the rails allow, where any may be chosen, not an action only.
 double WithinRails(const GuardState& state, double split, double wanted);
 
+// The rails of one shadow. A copy goes on by itself.
+struct Rails {
+  bool by_action = false;  // one of the actions is taken, as the engine does it
+  GuardSettings settings;
+  GuardMemory memory;
+
+  // What comes of a wish; called once an interval.
+  double Decide(const SplitObservation& observation, double wish);
+};
+
 // The engine's rule in an observation's words, before any rail; `routed`: and its route stage.
 double AimdWish(const SplitObservation& observation, const LearnSettings& settings, bool routed);
 
