@@ -61,11 +61,14 @@ std::vector<std::shared_ptr<const Forecaster>> FittedModels(const ProphetExtras&
 
 RankedModels LoadModels(const std::string& folder) {
   RankedModels ranked;
+  std::shared_ptr<const Forecaster> trained;
   if (folder.empty()) {
     ranked.notes.emplace_back(
         "lstm is left out: no folder of trained models is given or installed");
+  } else {
+    trained = LoadServing(folder, ranked.notes);
   }
-  ranked.models = RankModels(folder.empty() ? nullptr : LoadServing(folder, ranked.notes));
+  ranked.models = RankModels(std::move(trained));
   return ranked;
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <limits>
 #include <map>
 #include <set>
@@ -728,26 +729,22 @@ absl::StatusOr<Settings> Changed(const SettingChange& change, const Settings& se
   return changed;
 }
 
-// What is wrong by itself, a cell that is not there among it.
-absl::StatusOr<Settings> Changed(const Config& config, const SettingChange& change,
-                                 const Settings& settings) {
-  auto changed = Changed(change, settings);
-  if (!changed.ok()) return changed;
+// The settings, or what a check that may throw Bad says of them.
+absl::StatusOr<Settings> Checked(absl::StatusOr<Settings> settings,
+                                 const std::function<void(const Settings&)>& check) {
+  if (!settings.ok()) return settings;
   try {
-    CheckCells(changed->guard, config.cells);
-  } catch (const Bad& bad) {
-    return absl::InvalidArgumentError(bad.what);
-  }
-  return changed;
-}
-
-absl::StatusOr<Settings> Together(Settings settings) {
-  try {
-    CheckTogether(settings);
+    check(*settings);
   } catch (const Bad& bad) {
     return absl::InvalidArgumentError(bad.what);
   }
   return settings;
+}
+
+// That the rules of cells are of cells that are there.
+absl::StatusOr<Settings> WithCells(const Config& config, absl::StatusOr<Settings> settings) {
+  return Checked(std::move(settings),
+                 [&](const Settings& s) { CheckCells(s.guard, config.cells); });
 }
 
 }  // namespace
@@ -759,25 +756,19 @@ absl::StatusOr<Settings> ChangeSettings(const std::vector<SettingChange>& change
     if (!changed.ok()) return changed;
     settings = *std::move(changed);
   }
-  return Together(std::move(settings));
+  return Checked(std::move(settings), [](const Settings& s) { CheckTogether(s); });
 }
 
 absl::StatusOr<Settings> SettingsInForce(const Config& config,
                                          const std::vector<SettingChange>& changes) {
-  Settings settings = config.settings;
-  for (const SettingChange& change : changes) {
-    auto changed = Changed(config, change, settings);
-    if (!changed.ok()) return changed;
-    settings = *std::move(changed);
-  }
-  return Together(std::move(settings));
+  return WithCells(config, ChangeSettings(changes, config.settings));
 }
 
 std::vector<std::string> DropImpossible(const Config& config, std::vector<SettingChange>& changes) {
   std::vector<std::string> dropped;
   Settings so_far = config.settings;
   std::erase_if(changes, [&](const SettingChange& change) {
-    auto changed = Changed(config, change, so_far);
+    auto changed = WithCells(config, Changed(change, so_far));
     if (changed.ok()) {
       so_far = *std::move(changed);
       return false;

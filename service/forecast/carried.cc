@@ -6,11 +6,8 @@
 #include <cstring>
 
 namespace foreshadow {
-namespace {
 
 static_assert(std::endian::native == std::endian::little);
-
-}  // namespace
 
 // Each part is its size in bytes, u64, and what the model has made of it.
 std::string PackCarried(const models::Forecaster& model, size_t index, const ForecastMemory& memory,

@@ -74,7 +74,7 @@ Engine::Engine(Config config, ModelList models, HistoryStore& store)
           [this](const Action& action) {
             if (hands_ != nullptr) hands_->Start(action);
           },
-          [this] { return stop_.load(); }) {}
+          [this] { return stopping_.load(); }) {}
 
 Engine::~Engine() { Stop(); }
 
@@ -156,7 +156,6 @@ void Engine::Stop() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  stop_ = true;
   changed_.notify_all();
   maintenance_asked_.notify_all();
   if (thread_.joinable()) thread_.join();
@@ -208,7 +207,7 @@ void Engine::RunWallClock() {
   while (!stopping_) {
     lock.unlock();
     const absl::Status status = TickUntil(ended_ms - step_ms);
-    if (!status.ok() && !stop_) {
+    if (!status.ok() && !stopping_) {
       metrics::CountFailedTick();
       spdlog::error("tick failed, the next one carries on: {}", status.ToString());
     }
@@ -216,7 +215,7 @@ void Engine::RunWallClock() {
     const int64_t now_ms = WallNowMs() - config_.watermark_delay_ms;
     ended_ms = (now_ms / step_ms + 1) * step_ms;
     changed_.wait_for(lock, std::chrono::milliseconds(ended_ms - now_ms),
-                      [this] { return stopping_; });
+                      [this] { return stopping_.load(); });
   }
 }
 
@@ -233,10 +232,11 @@ void Engine::PublishLastTick() {
   std::erase_if(samples,
                 [&](const Sample& s) { return s.time_ms >= last_tick_ms_ + settings.step_ms; });
   auto report = read.ok() ? Recall(state_->decisions, *fleet(), std::move(samples), *models(),
-                                   this->settings(), [this] { return stop_.load(); })
+                                   this->settings(), [this] { return stopping_.load(); })
                           : read;
   if (!report.ok()) {
-    if (!stop_) spdlog::warn("no forecasts until the next tick: {}", report.status().ToString());
+    if (!stopping_)
+      spdlog::warn("no forecasts until the next tick: {}", report.status().ToString());
     return;
   }
   {
@@ -551,7 +551,7 @@ void Engine::RunMaintenance() {
     if (stopping_) return;
     const int64_t now_ms = std::exchange(maintain_ms_, 0);
     lock.unlock();
-    const absl::Status status = store_.Maintain(now_ms, retention, stop_);
+    const absl::Status status = store_.Maintain(now_ms, retention, stopping_);
     if (!status.ok() && !absl::IsCancelled(status)) {
       spdlog::error("samples are not packed or forgotten as they should be: {}",
                     std::string(status.message()));
@@ -562,7 +562,7 @@ void Engine::RunMaintenance() {
 }
 
 void Engine::BackUpWhenDue(int64_t now_ms) {
-  if (config_.backup_hours == 0 || config_.backup_dir.empty() || stop_) return;
+  if (config_.backup_hours == 0 || config_.backup_dir.empty() || stopping_) return;
   if (now_ms - backed_up_ms_ < config_.backup_hours * kHourMs) return;
   const auto made = Backup();
   if (!made.ok()) {

@@ -165,8 +165,7 @@ class Engine {
   std::unordered_map<std::string, int32_t> account_index_;
   std::shared_ptr<const ModelList> models_;
   std::shared_ptr<const TickReport> report_;
-  bool stopping_ = false;
-  std::atomic<bool> stop_ = false;  // the same, for those at work without mutex_
+  std::atomic<bool> stopping_ = false;  // set under mutex_; those at work read it without
 
   std::mutex tick_mutex_;  // one tick at a time; taken before mutex_
   StatePtr state_;

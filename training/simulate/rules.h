@@ -39,9 +39,8 @@ class Rule {
 //   thr           over 0.8 in this step
 //   mad, iqr      over 1 - 2.5 MAD, 1 - 1.5 IQR of the last 30 steps (Beloglazov and Buyya 2012,
 //                 sections 5.1, 5.2; 0.7 until there are 12)
-//   lr            1.2 times the local regression of the last 10 steps (section 5.3) over 1; over
-//   0.7
-//                 until there are 10
+//   lr            1.2 times the local regression of the last 10 steps (section 5.3) over 1;
+//                 over 0.7 until there are 10
 //   lr-plain      lr with equal weights, as the regression of CloudSim 3.0.3 in fact is
 //   linear        hpa, or the line through the last 6 steps over 0.8
 //   holt-winters  hpa, or an additive season of a day with trend over 0.8; no season in the first

@@ -71,7 +71,9 @@ absl::Status Run(Options& o) {
     return UsageError("one of --trace and --regime is needed");
   if (!o.regime.empty()) o.traces = {"synthetic " + o.regime};
   o.study.policies = ChosenPolicies(o.policies);
-  o.study.model_folder = o.model_folder.empty() ? models::InstalledModels() : o.model_folder;
+  models::RankedModels ranked =
+      models::LoadModels(o.model_folder.empty() ? models::InstalledModels() : o.model_folder);
+  o.study.models = std::move(ranked.models);
   std::vector<SettingChange> changes;
   for (const std::string& change : o.changes) {
     const std::vector<std::string> parts = absl::StrSplit(change, absl::MaxSplits('=', 1));
@@ -121,9 +123,7 @@ absl::Status Run(Options& o) {
         "foreshadow is cheaper than reactive in {} of {} settings of the prices, each four "
         "times as high and as low",
         check.held, check.of));
-  for (const std::string& note : models::LoadModels(o.study.model_folder).notes) {
-    context.notes.push_back(note);
-  }
+  context.notes.insert(context.notes.end(), ranked.notes.begin(), ranked.notes.end());
   if (!o.page.empty()) {
     if (absl::Status s = WritePage(context, results, o.page); !s.ok()) return s;
   }

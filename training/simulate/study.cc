@@ -223,11 +223,10 @@ class Run {
   WorldResult result_;
 };
 
-absl::StatusOr<ModelList> ModelsOf(const Policy& policy, const std::string& folder) {
-  models::RankedModels ranked = models::LoadModels(folder);
-  if (policy.models.empty()) return ranked.models;
+ModelList ModelsOf(const Policy& policy, const ModelList& models) {
+  if (policy.models.empty()) return models;
   ModelList chosen;
-  for (const auto& model : ranked.models) {
+  for (const auto& model : models) {
     if (std::ranges::find(policy.models, model->name()) != policy.models.end()) {
       chosen.push_back(model);
     }
@@ -288,11 +287,7 @@ absl::StatusOr<std::vector<WorldResult>> RunStudy(const Demand& demand, const St
     if (it == groups.end()) {
       groups.push_back({});
       it = std::prev(groups.end());
-      if (policy->source == Source::kModels) {
-        auto models = ModelsOf(*policy, options.model_folder);
-        if (!models.ok()) return models.status();
-        it->models = *std::move(models);
-      }
+      if (policy->source == Source::kModels) it->models = ModelsOf(*policy, options.models);
     }
     it->policies.push_back(policy);
   }

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "models/registry.h"
 #include "service/tick/settings.h"
+#include "service/tick/tick.h"
 #include "training/simulate/demand.h"
 #include "training/simulate/ledger.h"
 #include "training/simulate/policy.h"
@@ -33,7 +35,7 @@ struct StudyOptions {
   double failure_chance = 0;
   double outages_per_cell_day = 0;
   Settings core;  // planner, lifecycle, split: the same for all policies
-  std::string model_folder;
+  ModelList models = models::LoadModels("").models;  // that forecast for "foreshadow"
   bool live = false;  // each world's tick analyses and forecasts by itself, nothing is shared
 };
 
