@@ -254,6 +254,36 @@ TEST_F(Commands, ForecastOfProphetTakesEvents) {
   }
 }
 
+// 40 more in an hour of each of four days, the last of them in the test: who knows of it foresees
+// it.
+TEST_F(Commands, BacktestOfProphetTakesEvents) {
+  std::string trace =
+      "timestamp,cell,account,application,cpu,memory,network,storage,mutation_rate\n";
+  std::string events = "name,start,end\n";
+  const std::array<int, 4> sales = {30, 70, 100, 140};
+  for (int h = 0; h < 160; ++h) {
+    const bool sale = std::ranges::find(sales, h) != sales.end();
+    trace += fmt::format("{},c,a,,{},,,,\n", h * 3'600'000LL, 100 + h % 3 * 0.01 + (sale ? 40 : 0));
+    if (sale) events += fmt::format("sale,{},{}\n", h * 3'600'000LL, (h + 1) * 3'600'000LL);
+  }
+  const std::string input = Put("trace.csv", trace);
+  const auto error = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> command = {"backtest",     "--json", "--models", "prophet",
+                                        "--test-steps", "40",     "--stride", "1",
+                                        "--horizon",    "1",      input};
+    command.insert(command.end(), more.begin(), more.end());
+    const Outcome run = Run(command);
+    EXPECT_EQ(run.code, 0) << run.output;
+    const auto all = nlohmann::json::parse(run.output.substr(run.output.find('{')));
+    return all["scores"][0]["mase"].get<double>();
+  };
+  EXPECT_LT(error({"--events", Put("events.csv", events)}), 0.5 * error({}));
+
+  const Outcome other = Run({"backtest", "--models", "last-value", "--events", input, input});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.output, HasSubstr("only the model prophet takes it"));
+}
+
 // y(t) = 50 + 3 (m(t - 2) - 20) at 5 min: the first step ahead is known.
 TEST_F(Commands, ForecastOfProphetTakesMutationRates) {
   std::string series = "timestamp,a,b\n", rates = "timestamp,a\n";
