@@ -102,6 +102,7 @@ void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Sha
       state.shadow = shadow.instance_id;
       state.split = promoted ? 1 : shadow.split;  // 0 while it is paused
       state.failed_over_decided = promoted || shadow.failed_over;
+      state.promoted = promoted;
       touched.insert(id);
     }
     for (const RouteEpoch& of : epochs) {
@@ -112,7 +113,7 @@ void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Sha
       if (state.shadow.empty() || has_shadow.contains(id)) continue;
       state.shadow.clear();
       state.split = 0;
-      state.failed_over_decided = false;
+      state.failed_over_decided = state.promoted = false;
       touched.insert(id);
     }
   });
@@ -230,7 +231,7 @@ void Steering::Choose(const std::string& account, Todo& todo) {
     choice.failed_over = choice.wants_shadow = false;
   }
   state.alert = choice.alert;
-  if (choice.failed_over) {
+  if (choice.failed_over && !state.promoted) {
     FailOver(account, state, choice.why, todo);
   } else if (state.failed_over && !in.held && !state.ill) {
     state.failed_over = state.resuming = false;

@@ -89,6 +89,7 @@ class Steering : public Traffic {
     double split = 0;
     uint64_t epoch = 1;
     bool failed_over_decided = false;  // the plan knows
+    bool promoted = false;             // the shadow, by the plan: the old primary is to end
     bool failed_over = false;
     bool ill = false;  // the primary, as last chosen
     bool resuming = false;

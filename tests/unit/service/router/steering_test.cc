@@ -239,6 +239,28 @@ TEST_F(SteeringTest, APromotionThatItsAgentHasNotToldKeepsItsRoute) {
   EXPECT_TRUE(commands().empty());
 }
 
+// The old primary may end, as it is told to, before the cell's agent has told of the new one.
+TEST_F(SteeringTest, TheEndOfAPrimaryWhosePlaceIsTakenIsNoFailover) {
+  Begin();
+  shadow_.state = ShadowState::kPromoting;
+  shadow_.split = 1;
+  steering_->Decided(fleet_, {shadow_}, {});
+  auto moved = std::make_shared<Fleet>(*fleet_);
+  moved->accounts[0].cell = 1;
+  shadow_.state = ShadowState::kPromoted;
+  shadow_.split = 0;
+  steering_->Decided(moved, {shadow_}, {{0, 2}});
+  PrimaryIs(InstanceState::kExited);
+  EXPECT_EQ(router_.Get("acme").shadow.instance_id, "s");
+  EXPECT_EQ(router_.Get("acme").split, 1);
+  steering_->AgentSays(1, false, {Make("s", 1, false, 2)}, {});
+  steering_->AgentSays(0, false, {}, {"p"});
+  EXPECT_EQ(router_.Get("acme").primary.instance_id, "s");
+  EXPECT_EQ(router_.Get("acme").shadow.instance_id, "");
+  EXPECT_EQ(steering_->Counts().failovers, 0u);
+  EXPECT_TRUE(commands().empty());
+}
+
 TEST_F(SteeringTest, CountsRoutesByWhereTheyLead) {
   Begin();
   EXPECT_EQ(steering_->Counts().shared, 1);
