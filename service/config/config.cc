@@ -13,9 +13,9 @@
 #include <map>
 #include <set>
 #include <sstream>
-#include <toml.hpp>
 #include <variant>
 
+#include "service/config/toml_text.h"
 #include "service/rails/rails.h"
 #include "service/receive/rules.h"
 
@@ -674,8 +674,7 @@ template <typename Read>
 auto Parse(const std::string& text, const std::string& name, const Read& read)
     -> absl::StatusOr<decltype(read(toml::value()))> {
   try {
-    std::istringstream stream(text);
-    return read(toml::parse(stream, name));
+    return read(ParseToml(text, name));
   } catch (const Bad& bad) {
     return absl::InvalidArgumentError(fmt::format("{}: {}", name, bad.what));
   } catch (const toml::exception& error) {

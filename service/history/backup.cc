@@ -33,6 +33,7 @@ std::vector<BackupInfo> InfosOf(const rocksdb::BackupEngineReadOnly& engine) {
   std::vector<rocksdb::BackupInfo> infos;
   engine.GetBackupInfo(&infos);
   std::vector<BackupInfo> list;
+  list.reserve(infos.size());
   for (const rocksdb::BackupInfo& info : infos) list.push_back(InfoOf(info));
   return list;
 }

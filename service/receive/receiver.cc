@@ -295,7 +295,7 @@ void TheReceiver::JudgePoint(Series& series, const Point& point, Request& reques
 
 absl::StatusOr<Received> TheReceiver::Receive(std::vector<IncomingSeries> series,
                                               std::string_view protocol, int64_t now_ms) {
-  Request request{protocol, now_ms, {}, {}};
+  Request request{protocol, now_ms, {}, {}, {}};
   std::vector<KeyedPoint> keyed;
   std::vector<KeyedEnd> ends;
   {

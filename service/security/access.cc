@@ -9,7 +9,8 @@
 #include <array>
 #include <fstream>
 #include <sstream>
-#include <toml.hpp>
+
+#include "service/config/toml_text.h"
 
 namespace foreshadow::security {
 namespace {
@@ -159,8 +160,7 @@ std::string BearerToken(std::string_view authorization) {
 
 absl::StatusOr<Identities> ParseIdentities(const std::string& text, const std::string& path) {
   try {
-    std::istringstream stream(text);
-    const toml::value file = toml::parse(stream, path);
+    const toml::value file = ParseToml(text, path);
     Identities identities;
     for (const auto& [key, value] : file.as_table()) {
       if (key != "identity" || !value.is_array()) {

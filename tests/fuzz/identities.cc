@@ -9,7 +9,7 @@ std::vector<std::string> Seeds() {
       "[[identity]]\nname = \"a\"\nroles = [\"read\", \"operate\"]\ncertificate = \"a.example\"\n"
       "[[identity]]\nname = \"b\"\nroles = [\"ingest\"]\ntoken_sha256 = \"" +
           security::Sha256Hex("b") + "\"\n",
-      ""};
+      "[[identity]]\nname = '\xaf'\n", ""};
 }
 
 }  // namespace foreshadow::fuzz

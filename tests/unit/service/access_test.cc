@@ -54,6 +54,7 @@ TEST(Identities, NamesWhatIsWrong) {
               AllOf(HasSubstr("64 hexadecimal digits"), Not(HasSubstr("hunter2"))));
   EXPECT_THAT(ErrorOf(start + "token_sha256 = hunter2\n"),
               AllOf(HasSubstr("not TOML"), Not(HasSubstr("hunter2"))));
+  EXPECT_THAT(ErrorOf("[[identity]]\nname = '\xaf'\n"), HasSubstr("not TOML"));  // nor UTF-8
 }
 
 class AccessTest : public ::testing::Test {

@@ -34,6 +34,10 @@ std::string ReadSourceFile(const std::string& path) {
   return text.str();
 }
 
+TEST(Config, RefusesWhatIsNotUtf8) {
+  EXPECT_THAT(ErrorOf("x = '\xaf'\n"), AllOf(HasSubstr("f.toml: not TOML"), HasSubstr("UTF-8")));
+}
+
 TEST(Config, TakesDefaultsForAllThatIsNotSet) {
   const auto config = ParseConfig(kLeast, "f.toml");
   ASSERT_TRUE(config.ok()) << config.status();
