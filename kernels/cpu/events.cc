@@ -50,7 +50,7 @@ inline EventScratch CarveEvents(const EventPlan& plan, std::byte* memory, size_t
   EventScratch scratch{};
   bytes = 0;
   const auto take = [&]<typename T>(T*& part, int64_t count) {
-    part = reinterpret_cast<T*>(memory + bytes);
+    if (memory != nullptr) part = reinterpret_cast<T*>(memory + bytes);
     bytes += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
   };
   take(scratch.values, kGroup * plan.steps);

@@ -151,7 +151,7 @@ int64_t GroupsFor(int64_t rows) { return LstmMatrixAt(0, 0, rows).groups; }
 int64_t Place(const LstmModel& m, int steps, float* memory, Tile& tile) {
   int64_t rows = 0;
   const auto take = [&](float*& array, int64_t count) {
-    array = memory + rows * kTile;
+    array = memory == nullptr ? nullptr : memory + rows * kTile;
     rows += count;
   };
   const int64_t state = int64_t{m.layers} * m.hidden;

@@ -86,7 +86,8 @@ class ServerLog : public rocksdb::Logger {
   }
 };
 
-rocksdb::ColumnFamilyOptions FamilyOptions(Family family, std::shared_ptr<KeptFrom> kept_from) {
+rocksdb::ColumnFamilyOptions FamilyOptions(Family family,
+                                           const std::shared_ptr<KeptFrom>& kept_from) {
   rocksdb::ColumnFamilyOptions options;
   options.compression = rocksdb::kZSTD;
   rocksdb::BlockBasedTableOptions table;
@@ -140,7 +141,7 @@ rocksdb::DBOptions DatabaseOptions() {
 }
 
 std::vector<rocksdb::ColumnFamilyDescriptor> FamilyDescriptors(
-    std::shared_ptr<KeptFrom> kept_from) {
+    const std::shared_ptr<KeptFrom>& kept_from) {
   std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
   for (size_t f = 0; f < kFamilies; ++f) {
     descriptors.emplace_back(kFamilyNames[f], FamilyOptions(static_cast<Family>(f), kept_from));

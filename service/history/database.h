@@ -104,6 +104,7 @@ inline constexpr const char* kKeptFromKey = "kept_from";
 
 // Options of all families, for RocksDB's tools.
 rocksdb::DBOptions DatabaseOptions();
-std::vector<rocksdb::ColumnFamilyDescriptor> FamilyDescriptors(std::shared_ptr<KeptFrom> kept_from);
+std::vector<rocksdb::ColumnFamilyDescriptor> FamilyDescriptors(
+    const std::shared_ptr<KeptFrom>& kept_from);
 
 }  // namespace foreshadow::history

@@ -162,7 +162,7 @@ absl::Status CopyOthers(const std::string& from, const std::string& to) {
         name.ends_with(".sst") || name.ends_with(".log") || name.ends_with(".dbtmp");
     if (is_ours) continue;
     std::error_code error;
-    fs::copy(entry.path(), to + "/" + name, fs::copy_options::recursive, error);
+    fs::copy(entry.path(), fs::path(to) / name, fs::copy_options::recursive, error);
     if (error) {
       return absl::FailedPreconditionError(
           fmt::format("{} cannot be copied: {}", entry.path().string(), error.message()));

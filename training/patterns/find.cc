@@ -61,7 +61,10 @@ Parts TakeSeasonOut(const std::vector<float>& column, int32_t period) {
   std::vector<float> seasonal(column.size());
   std::vector<float> trend(column.size());
   std::vector<float> remainder(column.size());
-  const auto view = [&](auto& values) { return StepMajor{values.data(), steps, 1, 1}; };
+  const auto view = [&](auto& values) {
+    using Sample = std::remove_pointer_t<decltype(values.data())>;
+    return StepMajor<Sample>{values.data(), steps, 1, 1};
+  };
   SeriesStatus status;
   Workspace workspace(ops.stl_workspace_bytes(params, steps, 1));
   ops.stl({params,
