@@ -16,10 +16,17 @@ std::vector<int> Explorable(const SplitObservation& o, const GuardState& guard,
   return actions;
 }
 
+double RuleWish(const SplitObservation& o, double aimd_split) {
+  if (aimd_split < o.split) return aimd_split;
+  const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+  const double both_rps = source_rps + o.ready_rps;
+  return both_rps > 0 ? o.ready_rps / both_rps : o.split;
+}
+
 }  // namespace
 
 SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settings,
-                          const QPolicy* policy, double rule_wish, double random,
+                          const QPolicy* policy, double aimd_split, double random,
                           GuardMemory& memory) {
   SplitDecision d;
   const ShadowVerdict verdict = Remember(o, settings.guard, memory);
@@ -48,7 +55,7 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
     d.learned = d.fallback.empty();
   }
   const SplitAction best = d.learned ? BestAllowed(d.values, d.guard, policy->card().margin)
-                                     : Nearest(d.guard, rule_wish);
+                                     : Nearest(d.guard, RuleWish(o, aimd_split));
   d.action = best;
   if (settings.explore > 0) {
     const std::vector<int> open = Explorable(o, d.guard, settings.guard);

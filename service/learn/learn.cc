@@ -166,7 +166,7 @@ std::vector<SplitRecord> Learn(const LearnInput& in, std::vector<Shadow>& shadow
     record.time_ms = in.now_ms;
     record.account = in.fleet.accounts[shadow.account].id;
     record.instance_id = shadow.instance_id;
-    record.policy = decision.learned ? policy->card().version : "aimd";
+    record.policy = decision.learned ? policy->card().version : "rule";
     record.interval_s = o.interval_s;
     record.cost = measured ? CostOf(o, std::abs(shadow.split - shadow.learned.split_before)) : -1;
     record.reason = Why(decision, policy);

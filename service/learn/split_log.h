@@ -17,7 +17,7 @@ struct SplitRecord {
   int64_t time_ms = 0;
   std::string account;
   std::string instance_id;  // of the shadow
-  std::string policy;       // version of what decided; "aimd" = the rule
+  std::string policy;       // version of what decided; "rule" = the rule
   double interval_s = 0;
   SplitFeatures features{};
   std::array<uint8_t, kSplitActions> allowed{};

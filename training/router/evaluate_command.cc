@@ -182,6 +182,7 @@ void AddEvaluate(CLI::App& app) {
   command.add_option("--log", arguments->log,
                      "Judge the policy by this log of a server's decisions (learn.log) instead");
   command.add_option("--family", o.families, "Only these families of scenarios");
+  command.add_option("--rule", o.rules, "Only these rules");
   command.add_option("--episodes", o.episodes, "Episodes of each family")
       ->capture_default_str()
       ->check(CLI::Range(2, 10'000));

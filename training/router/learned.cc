@@ -21,7 +21,7 @@ LoggedStep StepOf(const SplitDecision& decision) {
 }  // namespace
 
 double Learned::Decide(const SplitObservation& observation) {
-  last_ = DecideSplit(observation, settings_, policy_, AimdWish(observation, rule_, true),
+  last_ = DecideSplit(observation, settings_, policy_, AimdWish(observation, rule_, false),
                       Uniform(random_), memory_);
   return last_.split;
 }
@@ -38,7 +38,7 @@ LoggedEpisode PlayEpisode(const Scenario& scenario, const QPolicy* policy,
     const SplitObservation observation = world.Observe();
     const GuardMemory before = memory;
     SplitDecision decision = DecideSplit(
-        observation, settings, policy, AimdWish(observation, rule, true), Uniform(random), memory);
+        observation, settings, policy, AimdWish(observation, rule, false), Uniform(random), memory);
     const double drawn = Uniform(random);
     if (drawn < explore_all) {
       std::vector<int> open;

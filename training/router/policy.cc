@@ -8,6 +8,7 @@
 
 #include "service/learn/aimd.h"
 #include "service/learn/guard.h"
+#include "training/router/learned.h"
 
 namespace foreshadow::training::router {
 namespace {
@@ -200,9 +201,9 @@ class Bandit : public SplitPolicy {
 
 const std::vector<std::string_view>& RuleNames() {
   static const auto* names = new std::vector<std::string_view>{
-      "none",         "ramp",         "aimd",  "aimd-routed",
-      "aimd-guarded", "proportional", "ewma",  "proportional-guarded",
-      "ewma-guarded", "p2c",          "bandit"};
+      "none",         "ramp",          "aimd", "aimd-routed",
+      "aimd-guarded", "proportional",  "ewma", "proportional-guarded",
+      "ewma-guarded", "ready-guarded", "p2c",  "bandit"};
   return *names;
 }
 
@@ -218,6 +219,7 @@ std::unique_ptr<SplitPolicy> MakeRule(std::string_view name) {
     return std::make_unique<Guarded>(MakeRule("proportional"), false);
   }
   if (name == "ewma-guarded") return std::make_unique<Guarded>(MakeRule("ewma"), false);
+  if (name == "ready-guarded") return std::make_unique<Learned>(nullptr, AgentSettings(), 1);
   if (name == "p2c") return std::make_unique<PeakEwma>();
   if (name == "bandit") return std::make_unique<Bandit>();
   return nullptr;

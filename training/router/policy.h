@@ -30,6 +30,7 @@ class SplitPolicy {
 // proportional  by what each side is said to carry
 // ewma          by success and smoothed latency of each side, the way of L3 (Middleware 2024)
 // proportional-guarded, ewma-guarded  the same within the guard rails
+// ready-guarded  the engine's rule within the guard rails (service/learn/agent.h)
 // p2c           peak-EWMA per request with in-flight counts and a penalty of failures, the way of
 //               Finagle and Linkerd; both instances are the two choices
 // bandit        the largest share whose harm stays in the budget with 95 %, the way of the phased

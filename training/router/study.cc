@@ -1,6 +1,7 @@
 #include "training/router/study.h"
 
 #include <fmt/core.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <atomic>
@@ -69,6 +70,16 @@ EpisodeResult Mean(const std::vector<EpisodeResult>& results) {
   return mean;
 }
 
+absl::Status Expect(const char* what, const std::vector<std::string>& given,
+                    const std::vector<std::string_view>& known) {
+  for (const std::string& name : given) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    return absl::InvalidArgumentError(
+        fmt::format("{} is {}: allowed are {}", what, name, fmt::join(known, ", ")));
+  }
+  return absl::OkStatus();
+}
+
 EpisodeResult PlayOne(const std::string& name, const Scenario& scenario, const QPolicy* policy) {
   if (name == kOracle || name == kOracleGuarded) return RunOracle(scenario, name == kOracleGuarded);
   if (name == "q") {
@@ -124,15 +135,14 @@ absl::StatusOr<Study> RunStudy(const StudyOptions& o, const QPolicy* policy,
   Study study;
   study.episodes = o.episodes;
   const auto& known = ScenarioFamilies();
-  for (const std::string& family : o.families) {
-    if (std::find(known.begin(), known.end(), family) != known.end()) continue;
-    std::string all;
-    for (const std::string_view name : known) all += (all.empty() ? "" : ", ") + std::string(name);
-    return absl::InvalidArgumentError(fmt::format("family is {}: allowed are {}", family, all));
+  for (const absl::Status& status :
+       {Expect("family", o.families, known), Expect("rule", o.rules, RuleNames())}) {
+    if (!status.ok()) return status;
   }
   study.families = o.families;
   if (study.families.empty()) study.families.assign(known.begin(), known.end());
-  study.policies.assign(RuleNames().begin(), RuleNames().end());
+  study.policies = o.rules;
+  if (study.policies.empty()) study.policies.assign(RuleNames().begin(), RuleNames().end());
   if (policy != nullptr) study.policies.emplace_back("q");
   if (o.oracle) study.policies.insert(study.policies.end(), {kOracleGuarded, kOracle});
   const size_t each = study.families.size() * static_cast<size_t>(o.episodes);

@@ -15,6 +15,7 @@ namespace foreshadow::training::router {
 
 struct StudyOptions {
   std::vector<std::string> families;  // empty = all
+  std::vector<std::string> rules;     // of RuleNames(); empty = all
   int episodes = 10;                  // of each family
   uint64_t seed = 1;                  // of the first; below kValidationSeed
   double interval_s = 10;
@@ -51,7 +52,7 @@ struct Study {
   }
 };
 
-// `policy` null: only the rules. INVALID_ARGUMENT names a family that there is not.
+// `policy` null: only the rules. INVALID_ARGUMENT names a family or a rule that there is not.
 absl::StatusOr<Study> RunStudy(const StudyOptions& options, const QPolicy* policy,
                                const std::function<void(int64_t, int64_t)>& progress);
 

@@ -158,6 +158,16 @@ TEST(Study, CountsRegretAboveTheOracleAndNamesUnknownFamilies) {
   o.families = {"serge"};
   EXPECT_THAT(std::string(RunStudy(o, nullptr, [](int64_t, int64_t) {}).status().message()),
               HasSubstr("serge"));
+  o.families = {"surge"};
+  o.rules = {"none", "ramps"};
+  EXPECT_THAT(std::string(RunStudy(o, nullptr, [](int64_t, int64_t) {}).status().message()),
+              HasSubstr("ramps"));
+  o.rules = {"ready-guarded"};
+  o.oracle = false;
+  const auto one = RunStudy(o, nullptr, [](int64_t, int64_t) {});
+  ASSERT_TRUE(one.ok()) << one.status();
+  ASSERT_EQ(one->policies, o.rules);
+  EXPECT_LT(one->rows[0].cost.value, study->rows[0].cost.value);  // than none's
 }
 
 }  // namespace
