@@ -50,7 +50,7 @@ std::vector<AccountMeasures> MeasuresOf(
   }
   for (const Shadow& shadow : shadows) {
     const auto told = by_instance.find(shadow.instance_id);
-    if (!Serves(shadow) || told == by_instance.end() || !told->second->shadow) continue;
+    if (!Serves(shadow.state) || told == by_instance.end() || !told->second->shadow) continue;
     by_account[shadow.account].shadow = told->second;
   }
   measures.resize(fleet.accounts.size());

@@ -25,14 +25,6 @@ std::vector<Resources> AccountDemand(const WindowView& window, int64_t accounts)
   return demand;
 }
 
-bool Exists(const Shadow& shadow) {
-  return shadow.state == ShadowState::kWarm || shadow.state == ShadowState::kIdle || Serves(shadow);
-}
-
-bool Serves(const Shadow& shadow) {
-  return shadow.state == ShadowState::kSharing || shadow.state == ShadowState::kPromoting;
-}
-
 bool InPlace(const Shadow& shadow, const Fleet& fleet) {
   if (fleet.accounts[shadow.account].cell == shadow.target) return false;
   switch (shadow.state) {

@@ -75,12 +75,6 @@ std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecas
                                         const std::vector<Shadow>& shadows,
                                         std::span<const double> splits);
 
-// Its instance is in its target, paused or running.
-bool Exists(const Shadow& shadow);
-
-// It runs, and takes its split.
-bool Serves(const Shadow& shadow);
-
 // The shadow occupies its target, or is about to: its memory counts there.
 bool InPlace(const Shadow& shadow, const Fleet& fleet);
 

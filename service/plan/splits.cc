@@ -96,7 +96,7 @@ std::vector<Advice> AdviseSplits(const SplitInput& in) {
   std::vector<Advice> advice(in.shadows.size());
   const auto in_place = [&](const Shadow& s) { return InPlace(s, in.model.fleet); };
   if (std::none_of(in.shadows.begin(), in.shadows.end(), in_place)) return advice;
-  const auto runs = [&](const Shadow& s) { return Serves(s) && in_place(s); };
+  const auto runs = [&](const Shadow& s) { return Serves(s.state) && in_place(s); };
 
   const int horizon = in.forecasts.steps;
   Board soon{in, in.forecasts, in.nothing_moved, 0, std::min(in.resume_steps, horizon)};

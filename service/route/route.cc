@@ -95,7 +95,7 @@ void LimitAfterCallOff(const Outlook& in, const Shadow& shadow, Decision& decisi
 void Route(const Outlook& in, const LearnSettings& settings, Decisions& decisions,
            Changes& changes) {
   for (Shadow& shadow : decisions.shadows) {
-    if (!Serves(shadow) || HasOpenAction(decisions, shadow)) continue;
+    if (!Serves(shadow.state) || HasOpenAction(decisions, shadow)) continue;
     Decision decision = SplitOf(in, settings, shadow);
     LimitAfterCallOff(in, shadow, decision);
     const bool lost = !in.reachable[shadow.target];

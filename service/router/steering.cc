@@ -22,11 +22,6 @@ int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-bool MayServe(ShadowState state) {
-  return state == ShadowState::kWarm || state == ShadowState::kSharing ||
-         state == ShadowState::kIdle || state == ShadowState::kPromoting;
-}
-
 uint64_t Since(uint64_t now, uint64_t before) { return now >= before ? now - before : now; }
 
 }  // namespace
@@ -95,7 +90,7 @@ void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Sha
     for (const Shadow& shadow : shadows) {
       // Until its agent says that it is the primary, all traffic stays with what was the shadow.
       const bool promoted = shadow.state == ShadowState::kPromoted;
-      if (!promoted && !MayServe(shadow.state)) continue;
+      if (!promoted && !Exists(shadow.state)) continue;
       const std::string& id = fleet_->accounts[shadow.account].id;
       AccountState& state = accounts_[id];
       has_shadow.insert(id);

@@ -27,7 +27,7 @@ void Enter(Shadow& shadow, ShadowState state, int64_t now_ms) {
   FORESHADOW_CHECK(Follows(shadow.state, state));
   shadow.state = state;
   shadow.since_ms = now_ms;
-  const bool serves = Serves(shadow);
+  const bool serves = Serves(shadow.state);
   if (!serves) {
     shadow.split = shadow.wanted_split = 0;
     shadow.failed_over = false;
@@ -170,7 +170,7 @@ void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Chang
       // While it is promoted it is no longer listed as a shadow.
       const bool promoted_now =
           shadow.state == ShadowState::kPromoting && HasOpenAction(decisions, shadow);
-      const bool created = Exists(shadow) && !promoted_now;
+      const bool created = Exists(shadow.state) && !promoted_now;
       // A report may be older than the newest change: only what stood for a step can be missed.
       const bool settled = in.now_ms - shadow.since_ms > in.step_ms;
       if (shadow.target != report.cell || !created || !settled || listed(shadow.instance_id)) {
@@ -195,8 +195,8 @@ void Reconcile(const Moment& in, const Inbox& inbox, Decisions& decisions, Chang
 void FailOver(const Moment& in, const Command& command, Decisions& decisions, Changes& changes) {
   for (Shadow& shadow : decisions.shadows) {
     if (in.fleet.accounts[shadow.account].id != command.account) continue;
-    if (!Exists(shadow)) continue;
-    if (!Serves(shadow)) Enter(shadow, ShadowState::kSharing, in.now_ms);
+    if (!Exists(shadow.state)) continue;
+    if (!Serves(shadow.state)) Enter(shadow, ShadowState::kSharing, in.now_ms);
     shadow.failed_over = true;
     shadow.split = shadow.wanted_split = 1;
     Explanation e =

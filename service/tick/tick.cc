@@ -111,7 +111,7 @@ std::vector<CellView> ViewCells(const Fleet& fleet, const std::vector<CellDemand
 
 void CountShadowHours(const std::vector<Shadow>& shadows, int64_t step_ms, Scores& scores) {
   for (const Shadow& shadow : shadows) {
-    if (Exists(shadow)) scores.shadow_hours += static_cast<double>(step_ms) / 3'600'000;
+    if (Exists(shadow.state)) scores.shadow_hours += static_cast<double>(step_ms) / 3'600'000;
   }
 }
 
@@ -215,7 +215,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
     CoolDownGone(state.decisions.shadows, next.shadows, now_ms + settings.guard.cool_down_ms,
                  next.rails);
   };
-  cool_down();
+  cool_down();  // those that were gone when the inbox was taken in: the plan is to know
   const Rails rails = SetRails(
       {.fleet = fleet,
        .settings = settings.guard,
@@ -242,7 +242,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
                         settings.migrate, measures, settings.monitor.slo_ms};
   Advance(outlook, next, changes);
   next.rails.creations_left -= static_cast<double>(plan.reliefs.size());
-  cool_down();
+  cool_down();  // and those withdrawn by Advance
   CountShadowHours(next.shadows, step_ms, next.scores);
   clock.Done("shadow");
 

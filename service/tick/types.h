@@ -101,6 +101,15 @@ enum class ShadowState : uint8_t {
 inline constexpr int kShadowStates = 10;
 const char* Name(ShadowState state);
 
+// It runs, and takes its split.
+constexpr bool Serves(ShadowState state) {
+  return state == ShadowState::kSharing || state == ShadowState::kPromoting;
+}
+// Its instance is in its target, paused or running.
+constexpr bool Exists(ShadowState state) {
+  return state == ShadowState::kWarm || state == ShadowState::kIdle || Serves(state);
+}
+
 // What decisions on a split remember from one to the next, where requests are measured.
 struct SplitMemory {
   bool railed = false;  // the guard rails hold: nothing moves this split but within them

@@ -278,7 +278,7 @@ void Ledger::Note(int64_t step, const TickReport& report) {
   std::vector<bool> ready(cells_, false);
   std::unordered_map<std::string, Fork> forks;
   for (const Shadow& shadow : report.shadows) {
-    if (Exists(shadow)) ready[shadow.source] = true;
+    if (Exists(shadow.state)) ready[shadow.source] = true;
     const auto known = forks_.find(shadow.instance_id);
     if (known != forks_.end()) {
       forks.insert(std::move(*known));
