@@ -268,6 +268,18 @@ TEST_F(Lifecycle, ASplitIsLoweredInSteps) {
   EXPECT_EQ(splits, (std::vector<double>{0.5, 0.25, 0.125, 0.0625, 0, 0}));
 }
 
+TEST_F(Lifecycle, TrafficThatMovedStaysForAWhile) {
+  learn.hold_ms = 6 * kStep;
+  Share();
+  Danger(-1);
+  plan.advice["shadow-1"] = {};
+  for (int i = 0; i < 12; ++i) {
+    const int64_t moved_ms_ago = now - shadow().moved_ms;
+    Tick();
+    EXPECT_EQ(shadow().split > 0, moved_ms_ago < learn.hold_ms) << moved_ms_ago;
+  }
+}
+
 TEST_F(Lifecycle, ObserveNeverActs) {
   settings.mode = Mode::kObserve;
   Danger(5);
