@@ -121,6 +121,7 @@ std::vector<Section> Sections(Config& c) {
         {"resume_lead_ms", &shadow.resume_lead_ms, 0, 86'400'000},
         {"idle_ms", &shadow.idle_ms, 0, 7 * 86'400'000.0},
         {"promote_after_ms", &shadow.promote_after_ms, 0, 7 * 86'400'000.0},
+        {"network_bytes_per_s", &shadow.network_bytes_per_s, 1e3, 1e13},
         {"attempts_max", &shadow.attempts_max, 1, 100}}},
       {"guard",
        {{"shadows_max", &guard.shadows_max, 0, 1'000'000},

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "kernels/check.h"
 #include "models/parallel.h"
@@ -164,6 +165,50 @@ std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecas
     Add(forecasts, static_cast<int64_t>(a), 1, 1 - moved[a], 1, cells[fleet.accounts[a].cell]);
   }
   return cells;
+}
+
+AccountsOfCells AccountsOf(const Fleet& fleet) {
+  AccountsOfCells accounts_of(fleet.cells.size());
+  for (size_t a = 0; a < fleet.accounts.size(); ++a) {
+    accounts_of[fleet.accounts[a].cell].push_back(static_cast<int32_t>(a));
+  }
+  return accounts_of;
+}
+
+std::vector<int32_t> CellsOf(const Fleet& fleet, const std::vector<Shadow>& shadows) {
+  std::set<int32_t> cells;
+  for (const Shadow& shadow : shadows) {
+    if (!InPlace(shadow, fleet)) continue;
+    cells.insert({fleet.accounts[shadow.account].cell, shadow.target});
+  }
+  return {cells.begin(), cells.end()};
+}
+
+std::vector<CellForecast> ForecastSome(const Fleet& fleet, const AccountsOfCells& accounts_of,
+                                       const AccountForecasts& forecasts,
+                                       const std::vector<Shadow>& shadows,
+                                       std::span<const double> splits,
+                                       const std::vector<int32_t>& cells) {
+  FORESHADOW_CHECK(splits.size() == shadows.size());
+  std::unordered_map<int32_t, double> moved;                    // by account
+  std::unordered_map<int32_t, std::vector<size_t>> shadows_in;  // by cell
+  for (size_t i = 0; i < shadows.size(); ++i) {
+    if (!InPlace(shadows[i], fleet)) continue;
+    moved[shadows[i].account] = splits[i];
+    shadows_in[shadows[i].target].push_back(i);
+  }
+  std::vector<CellForecast> some(cells.size());
+  for (size_t c = 0; c < cells.size(); ++c) {
+    some[c].steps = forecasts.steps;
+    for (const size_t i : shadows_in[cells[c]]) {
+      Add(forecasts, shadows[i].account, 1, splits[i], 1, some[c]);
+    }
+    for (const int32_t a : accounts_of[cells[c]]) {
+      const auto it = moved.find(a);
+      Add(forecasts, a, 1, it == moved.end() ? 1 : 1 - it->second, 1, some[c]);
+    }
+  }
+  return some;
 }
 
 }  // namespace foreshadow

@@ -75,6 +75,19 @@ std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecas
                                         const std::vector<Shadow>& shadows,
                                         std::span<const double> splits);
 
+using AccountsOfCells = std::vector<std::vector<int32_t>>;  // [cell], by index
+AccountsOfCells AccountsOf(const Fleet& fleet);
+
+// The cells that shadows in place change, by index: those of their accounts and their own.
+std::vector<int32_t> CellsOf(const Fleet& fleet, const std::vector<Shadow>& shadows);
+
+// What ForecastCells says of these cells, bit for bit, at the price of their accounts alone.
+std::vector<CellForecast> ForecastSome(const Fleet& fleet, const AccountsOfCells& accounts_of,
+                                       const AccountForecasts& forecasts,
+                                       const std::vector<Shadow>& shadows,
+                                       std::span<const double> splits,
+                                       const std::vector<int32_t>& cells);
+
 // The shadow occupies its target, or is about to: its memory counts there.
 bool InPlace(const Shadow& shadow, const Fleet& fleet);
 

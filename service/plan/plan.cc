@@ -9,14 +9,6 @@
 namespace foreshadow {
 namespace {
 
-std::vector<std::vector<int32_t>> AccountsOf(const Fleet& fleet) {
-  std::vector<std::vector<int32_t>> accounts_of(fleet.cells.size());
-  for (size_t a = 0; a < fleet.accounts.size(); ++a) {
-    accounts_of[fleet.accounts[a].cell].push_back(static_cast<int32_t>(a));
-  }
-  return accounts_of;
-}
-
 // Whether a cell that is overloaded now is relieved by what is there, whatever is foreseen: while
 // its forecasts are in doubt, or when they have called an overload over that has stood for long.
 bool Reacts(const Planner& p, int32_t cell) {
@@ -33,11 +25,11 @@ Plan React(Planner p) {
     if (Exceeds(demand[c].with, p.in.fleet.cells[c].capacity) && Reacts(p, c)) cells.push_back(c);
   }
   if (cells.empty()) return std::move(p.plan);
-  const int steps = std::min(p.first_step() + p.in.resume_steps, p.forecasts.steps);
-  Planner now{p.in, Lasting(p.in.demand, steps), p.cost, /*of_present=*/true};
+  Planner now{p.in, Lasting(p.in.demand, p.forecasts.steps), p.cost, /*of_present=*/true};
   now.accounts_of = std::move(p.accounts_of);
   now.jumps = std::move(p.jumps);
-  now.room = RoomNow(p.in, now.forecasts);
+  now.room = RoomNow(p.in, now.forecasts, now.accounts_of,
+                     ForecastCells(p.in.fleet, now.forecasts, {}, {}));
   now.plan = std::move(p.plan);
   for (const Relief& relief : now.plan.reliefs) {
     Promise(now, relief.account, relief.source, relief.target, 1);
@@ -48,13 +40,17 @@ Plan React(Planner p) {
 
 void Advise(Planner& p) {
   if (p.in.shadows.empty()) return;
-  const std::vector<double> none(p.in.shadows.size(), 0.0);
-  const std::vector<CellForecast> nothing_moved =
-      ForecastCells(p.in.fleet, p.forecasts, p.in.shadows, none);
-  const std::vector<Advice> advice = AdviseSplits({p.cost, p.forecasts, nothing_moved, p.in.shadows,
-                                                   p.in.demand, p.in.split_max, p.in.resume_steps});
+  std::vector<Advice> advice = AdviseSplits({p.cost, p.forecasts, p.accounts_of, p.in.shadows,
+                                             p.in.demand, p.in.split_max, p.in.resume_steps});
   for (size_t i = 0; i < advice.size(); ++i) {
-    p.plan.advice.emplace(p.in.shadows[i].instance_id, advice[i]);
+    const Shadow& shadow = p.in.shadows[i];
+    const int32_t home = p.in.fleet.accounts[shadow.account].cell;
+    if (InPlace(shadow, p.in.fleet) && Drains(p.in.rails, home) &&
+        !Drains(p.in.rails, shadow.target)) {
+      advice[i].split = advice[i].planned = p.in.split_max;
+      advice[i].better_there = advice[i].evacuates = true;
+    }
+    p.plan.advice.emplace(shadow.instance_id, advice[i]);
   }
 }
 
@@ -66,8 +62,7 @@ Plan MakePlan(const PlanInput& in) {
   const Fleet usable = AnyDrains(in.rails) ? WithDrains(in.rails) : Fleet{};
   const Fleet& seen = usable.cells.empty() ? in.fleet : usable;
   Planner p{in, MomentsOf(in.table, accounts), {seen, in.errors, in.settings, step_hours}};
-  std::vector<double> splits;
-  for (const Shadow& shadow : in.shadows) splits.push_back(shadow.split);
+  p.accounts_of = AccountsOf(in.fleet);
 
   const double threshold = in.settings.risk_threshold;
   p.plan.forecasts_without = ForecastCells(in.fleet, p.forecasts, {}, {});
@@ -78,14 +73,21 @@ Plan MakePlan(const PlanInput& in) {
     Correct(in.calibration, threshold, in.now_ms, in.step_ms, risk);
   };
   std::ranges::for_each(p.plan.risks_without, correct);
-  p.plan.risks = RiskOfCells(in.fleet, ForecastCells(in.fleet, p.forecasts, in.shadows, splits),
-                             in.errors, threshold, in.now_ms, in.step_ms);
-  std::ranges::for_each(p.plan.risks, correct);
+  p.plan.risks = p.plan.risks_without;
+  std::vector<double> splits;
+  for (const Shadow& shadow : in.shadows) splits.push_back(shadow.split);
+  const std::vector<int32_t> touched = CellsOf(in.fleet, in.shadows);
+  const std::vector<CellForecast> shared =
+      ForecastSome(in.fleet, p.accounts_of, p.forecasts, in.shadows, splits, touched);
+  for (size_t i = 0; i < touched.size(); ++i) {
+    CellRisk& risk = p.plan.risks[touched[i]];
+    risk = RiskOfCell(in.fleet, touched[i], shared[i], in.errors, threshold, in.now_ms, in.step_ms);
+    correct(risk);
+  }
   Advise(p);
   if (!in.may_create) return std::move(p.plan);
 
-  p.room = RoomNow(in, p.forecasts);
-  p.accounts_of = AccountsOf(in.fleet);
+  p.room = RoomNow(in, p.forecasts, p.accounts_of, p.plan.forecasts_without);
   p.jumps.resize(in.fleet.cells.size());
   if (!in.cell_demand.empty()) {
     p.jumps = JumpBars(in.rails, in.cell_demand, p.plan.forecasts_without);

@@ -8,6 +8,7 @@
 
 #include "service/plan/calibration.h"
 #include "service/plan/demand.h"
+#include "service/plan/lead.h"
 #include "service/plan/risk.h"
 #include "service/plan/splits.h"
 #include "service/rails/rails.h"
@@ -51,7 +52,7 @@ struct PlanInput {
   bool may_create = true;                      // false: paused; risks and advice only
   int64_t now_ms = 0;
   int64_t step_ms = 0;
-  int lead_steps = 2;    // until a shadow that is decided now serves
+  Leads leads = {};      // until a shadow that is decided now serves
   int resume_steps = 6;  // a shadow is resumed when it is of use within so many
 };
 

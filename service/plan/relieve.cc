@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <optional>
 #include <string>
@@ -65,6 +66,33 @@ std::string ReasonFor(const Planner& p, int32_t source, const CellRisk& left) {
                      Name(static_cast<SignalKind>(risk.resource)), when);
 }
 
+// Adds the shadow, with its evidence: what is foreseen of the account's `resource` at `step`.
+void Add(Planner& p, int32_t account, const Choice& choice, const CellRisk& risk_left,
+         std::vector<Alternative> refused) {
+  const int32_t source = p.in.fleet.accounts[account].cell;
+  const int step = WorstStep(risk_left);
+  const int64_t series = SeriesOf(account, static_cast<SignalKind>(risk_left.resource));
+  Relief relief{
+      account, source, choice.target, Reservation(p, account), ReasonFor(p, source, risk_left), {}};
+  Explanation& e = relief.evidence;
+  e.urgency = choice.urgency;
+  e.risk = p.plan.risks[source];
+  e.gain = choice.gain;
+  e.state_bytes = StateBytes(p.forecasts, account);
+  e.lead_ms = choice.lead_ms;
+  e.target_utilisation_before = choice.utilisation_before;
+  e.target_utilisation_after = choice.utilisation_after;
+  e.alternatives = std::move(refused);
+  const auto quantiles = p.in.table.block.at(series, step);
+  if (!std::isnan(quantiles[0])) {
+    e.account_p50 = quantiles[3];
+    e.account_p95 = quantiles[6];
+    e.model = p.in.table.models[p.in.table.model_of[series]];
+  }
+  Promise(p, account, source, choice.target, 1);
+  p.plan.reliefs.push_back(std::move(relief));
+}
+
 // Adds one shadow for the cell. False: nothing more can be done for it, `why_not` says why.
 bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::string& why_not) {
   if (const auto spent = BudgetSpent(p, source)) {
@@ -77,8 +105,7 @@ bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::str
                           Name(static_cast<SignalKind>(resource)));
     return false;
   }
-  const int step = WorstStep(risk_left);
-  std::vector<Leaver> leavers = Leavers(p, source, resource, step);
+  const std::vector<Leaver> leavers = Leavers(p, source, resource, WorstStep(risk_left));
   if (leavers.empty()) {
     why_not = "every account that could go is pinned, observed only, too small or has a shadow";
     return false;
@@ -88,11 +115,10 @@ bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::str
   const Leaver* leaver = nullptr;
   Choice choice;
   for (size_t i = 0; i < std::min(leavers.size(), kAccountsWeighed); ++i) {
-    leavers[i].urgency = UrgencyOf(p, source, leavers[i].account);
     const std::string& application = p.in.fleet.accounts[leavers[i].account].application;
     const auto [at, is_new] = targets.try_emplace(application);
     if (is_new) at->second = TargetsOf(p, leavers[i].account);
-    const Choice found = ChooseTarget(p, leavers[i], at->second, refused);
+    const Choice found = ChooseTarget(p, leavers[i].account, at->second, refused);
     if (found.target < 0 || found.gain <= choice.gain) continue;
     if (leaver != nullptr && p.in.fleet.accounts[leavers[i].account].priority !=
                                  p.in.fleet.accounts[leaver->account].priority) {
@@ -105,23 +131,7 @@ bool RelieveOnce(Planner& p, int32_t source, const CellRisk& risk_left, std::str
     why_not = refused.empty() ? "no cell has room" : refused[0].refused_because;
     return false;
   }
-  const int32_t account = leaver->account;
-  Relief relief{
-      account, source, choice.target, Reservation(p, account), ReasonFor(p, source, risk_left), {}};
-  Promise(p, account, source, choice.target, 1);
-  relief.evidence.urgency = leaver->urgency;
-  relief.evidence.risk = p.plan.risks[source];
-  relief.evidence.gain = choice.gain;
-  const auto quantiles =
-      p.in.table.block.at(SeriesOf(account, static_cast<SignalKind>(resource)), step);
-  relief.evidence.account_p50 = quantiles[3];
-  relief.evidence.account_p95 = quantiles[6];
-  relief.evidence.target_utilisation_before = choice.utilisation_before;
-  relief.evidence.target_utilisation_after = choice.utilisation_after;
-  relief.evidence.alternatives = std::move(refused);
-  const int64_t series = SeriesOf(account, static_cast<SignalKind>(resource));
-  relief.evidence.model = p.in.table.models[p.in.table.model_of[series]];
-  p.plan.reliefs.push_back(std::move(relief));
+  Add(p, leaver->account, choice, risk_left, std::move(refused));
   return true;
 }
 
@@ -142,13 +152,15 @@ void Improve(Planner& p, int32_t source, size_t first) {
   for (size_t i = 0; i < count && p.plan.reliefs.size() > first; ++i) {
     Relief old = std::move(p.plan.reliefs[first]);
     p.plan.reliefs.erase(p.plan.reliefs.begin() + static_cast<std::ptrdiff_t>(first));
+    const CreationLine& line = p.in.leads.in(old.target);
+    const int step = p.FirstStep(old.account, line);
     const auto cost = [&] {
-      return p.CostIn(source, p.room.cells[source]) +
-             p.CostIn(old.target, p.room.cells[old.target]);
+      return p.CostFrom(step, source, p.room.cells[source]) +
+             p.CostFrom(step, old.target, p.room.cells[old.target]);
     };
     const double cost_with = cost();
     Promise(p, old.account, source, old.target, -1);
-    const double kept = cost() - cost_with - PriceOf(p, old.account);
+    const double kept = cost() - cost_with - PriceOf(p, old.account, line);
     const size_t before = p.plan.reliefs.size();
     std::string why_not;
     p.room.has_shadow[old.account] = true;
@@ -169,9 +181,34 @@ void Improve(Planner& p, int32_t source, size_t first) {
   }
 }
 
+// Empties a cell that is drained: whoever may leave does, whether or not that saves anything.
+void Evacuate(Planner& p, int32_t source) {
+  const CellRisk risk = p.RiskIn(source, p.room.cells[source]);
+  std::string why_not = "they are pinned or observed only";
+  for (const Leaver& leaver : Leavers(p, source, risk.resource, WorstStep(risk))) {
+    if (const auto spent = BudgetSpent(p, source)) {
+      why_not = *spent;
+      break;
+    }
+    std::vector<Alternative> refused;
+    const Choice choice = ChooseTarget(p, leaver.account, TargetsOf(p, leaver.account), refused);
+    if (choice.target >= 0) {
+      Add(p, leaver.account, choice, risk, {});
+    } else {
+      why_not = refused[0].refused_because;
+    }
+  }
+  const int64_t stay = std::ranges::count_if(p.accounts_of[source],
+                                             [&](int32_t a) { return !p.room.has_shadow[a]; });
+  if (stay == 0) return;
+  p.plan.alerts.push_back(fmt::format("cell {} is being drained, {} accounts stay for now: {}",
+                                      p.in.fleet.cells[source].id, stay, why_not));
+}
+
 }  // namespace
 
 void Relieve(Planner& p, int32_t source) {
+  if (Drains(p.in.rails, source) && !p.of_present) return Evacuate(p, source);
   const size_t first = p.plan.reliefs.size();
   std::string why_not;
   CellRisk left = RelieveBy(p, source, why_not);

@@ -1,12 +1,15 @@
 #include "service/plan/room.h"
 
+#include <utility>
+
 namespace foreshadow {
 namespace {
 
 constexpr double kHeldHours = 1;      // a shadow stays about so long
 constexpr double kServesHours = 0.5;  // and takes traffic for about so long
 constexpr double kGib = 1'073'741'824.0;
-constexpr double kStateUnknownBytes = kGib;  // of an account whose memory is not measured
+constexpr double kHourMs = 3'600'000;
+constexpr double kCopyCpuShare = 0.1;  // of the account's CPU, in both cells while state is copied
 
 // One more, or with `count` -1 one less.
 void CountShadow(const Fleet& fleet, int32_t account, int32_t target, int32_t count, Room& room) {
@@ -28,10 +31,15 @@ void Leave(const Planner& p, int32_t account, double sign, CellForecast& cell) {
 
 }  // namespace
 
-Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts) {
+Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts,
+             const AccountsOfCells& accounts_of, std::vector<CellForecast> cells) {
   Room room;
+  room.cells = std::move(cells);
   const std::vector<double> largest(in.shadows.size(), in.split_max);
-  room.cells = ForecastCells(in.fleet, forecasts, in.shadows, largest);
+  const std::vector<int32_t> touched = CellsOf(in.fleet, in.shadows);
+  const std::vector<CellForecast> shared =
+      ForecastSome(in.fleet, accounts_of, forecasts, in.shadows, largest, touched);
+  for (size_t i = 0; i < touched.size(); ++i) room.cells[touched[i]] = shared[i];
   for (size_t c = 0; c < room.cells.size(); ++c) {
     room.used.push_back(
         UtilisationOf(in.fleet, static_cast<int32_t>(c), room.cells[c], in.errors).p95);
@@ -63,17 +71,17 @@ CellForecast With(const Planner& p, int32_t account, CellForecast cell) {
   return cell;
 }
 
-double PriceOf(const Planner& p, int32_t account) {
+double PriceOf(const Planner& p, int32_t account, const CreationLine& line) {
   const PlanSettings& s = p.in.settings;
-  const int memory = static_cast<int>(SignalKind::kMemory);
-  double bytes = p.forecasts.at(account, memory, 0).mean;
-  if (bytes <= 0) bytes = kStateUnknownBytes;
+  const double bytes = StateBytes(p.forecasts, account);
+  const double held_hours = kHeldHours + line.of(bytes) / kHourMs;
+  const double copy_hours = line.ms_per_byte * bytes / kHourMs;
   double cores = 0;
   for (int step = 0; step < p.forecasts.steps; ++step) {
     cores += p.forecasts.at(account, 0, step).mean / p.forecasts.steps;
   }
-  return s.move_cost + s.gib_cost * bytes / kGib * kHeldHours +
-         s.traffic_cost * p.in.split_max * cores * kServesHours;
+  return s.move_cost + s.gib_cost * bytes / kGib * held_hours +
+         s.traffic_cost * cores * (p.in.split_max * kServesHours + 2 * kCopyCpuShare * copy_hours);
 }
 
 void Promise(Planner& p, int32_t account, int32_t source, int32_t target, int32_t count) {

@@ -32,7 +32,7 @@ struct Planner {
   const bool of_present =
       false;                    // the forecasts are the present: what reacts, whatever is foreseen
   std::vector<Bar> jumps = {};  // [cell]
-  std::vector<std::vector<int32_t>> accounts_of = {};  // [cell]
+  AccountsOfCells accounts_of = {};
   Room room = {};
   Plan plan = {};
 
@@ -42,22 +42,30 @@ struct Planner {
     Correct(in.calibration, in.settings.risk_threshold, in.now_ms, in.step_ms, risk);
     return risk;
   }
-  // From when on a shadow that is decided now can be of use.
-  int first_step() const { return std::min(in.lead_steps, forecasts.steps - 1); }
-  double CostIn(int32_t cell, const CellForecast& forecast) const {
-    return Cost(cost, cell, forecast, first_step(), forecast.steps);
+  // From when on the account's shadow can be of use, if it is decided now.
+  int FirstStep(int32_t account, const CreationLine& line) const {
+    const double lead_ms = line.of(StateBytes(forecasts, account));
+    return std::min(LeadSteps(lead_ms, in.step_ms), forecasts.steps - 1);
+  }
+  // From then on: to the end of the hour, or as long as the present is taken to last.
+  double CostFrom(int first, int32_t cell, const CellForecast& forecast) const {
+    return Cost(cost, cell, forecast, first,
+                of_present ? first + in.resume_steps : forecasts.steps);
   }
 };
 
-Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts);
+// `cells`: what each will be asked for, had nothing been moved.
+Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts,
+             const AccountsOfCells& accounts_of, std::vector<CellForecast> cells);
 
 // The cell's forecast without the account's traffic, as much of it as may go.
 CellForecast Without(const Planner& p, int32_t account, CellForecast cell);
 // The cell's forecast with its shadow, which has taken all that it may.
 CellForecast With(const Planner& p, int32_t account, CellForecast cell);
 
-// What having a shadow costs, whether it is needed or not, and moving traffic to it.
-double PriceOf(const Planner& p, int32_t account);
+// What having a shadow costs, whether it is needed or not: making it, holding it, and moving
+// traffic to it.
+double PriceOf(const Planner& p, int32_t account, const CreationLine& line);
 
 // Counts a shadow as promised, or with `count` -1 takes that back.
 void Promise(Planner& p, int32_t account, int32_t source, int32_t target, int32_t count);

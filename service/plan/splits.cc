@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <unordered_map>
+#include <utility>
 
 namespace foreshadow {
 namespace {
@@ -10,19 +12,30 @@ constexpr int kGrid = 20;   // splits are multiples of a twentieth of the larges
 constexpr int kSweeps = 2;  // over all shadows: the second one mends what the first did not know
 constexpr double kQuiet = 1e-9;  // core-hours: nothing to gain
 
-// The cells with every shadow's split as chosen so far.
+// The cells that shadows change: of any other, nothing is asked.
+struct Touched {
+  std::vector<int32_t> cells;
+  std::unordered_map<int32_t, size_t> at;  // a cell's place in `cells`
+
+  explicit Touched(std::vector<int32_t> of) : cells(std::move(of)) {
+    for (size_t i = 0; i < cells.size(); ++i) at[cells[i]] = i;
+  }
+};
+
+// Those cells with every shadow's split as chosen so far.
 struct Board {
   const SplitInput& in;
   const AccountForecasts& forecasts;
-  std::vector<CellForecast> cells;
+  const Touched& touched;
+  std::vector<CellForecast> cells;  // of Touched
   int first = 0;
   int last = 0;
 
   // Both cells of a shadow, were its split so; `cells` holds it at `from`.
   double CostAt(const Shadow& shadow, double from, double to) const {
     const int32_t home = Home(shadow);
-    CellForecast source = cells[home];
-    CellForecast target = cells[shadow.target];
+    CellForecast source = At(home);
+    CellForecast target = At(shadow.target);
     Shift(shadow, from, to, source, target);
     double traffic = 0;
     for (int step = first; step < last; ++step) {
@@ -34,9 +47,11 @@ struct Board {
   }
 
   void Move(const Shadow& shadow, double from, double to) {
-    Shift(shadow, from, to, cells[Home(shadow)], cells[shadow.target]);
+    Shift(shadow, from, to, At(Home(shadow)), At(shadow.target));
   }
 
+  CellForecast& At(int32_t cell) { return cells[touched.at.at(cell)]; }
+  const CellForecast& At(int32_t cell) const { return cells[touched.at.at(cell)]; }
   int32_t Home(const Shadow& shadow) const { return in.model.fleet.accounts[shadow.account].cell; }
 
   void Shift(const Shadow& shadow, double from, double to, CellForecast& source,
@@ -86,8 +101,11 @@ std::vector<Found> Descend(Board& board, const TakesPart& takes_part) {
   return found;
 }
 
-std::vector<CellForecast> PresentCells(const SplitInput& in, const AccountForecasts& now) {
-  return ForecastCells(in.model.fleet, now, in.shadows, std::vector<double>(in.shadows.size(), 0));
+// Every split 0, the memory of shadows held.
+std::vector<CellForecast> NothingMoved(const SplitInput& in, const AccountForecasts& forecasts,
+                                       const Touched& touched) {
+  const std::vector<double> none(in.shadows.size(), 0);
+  return ForecastSome(in.model.fleet, in.accounts_of, forecasts, in.shadows, none, touched.cells);
 }
 
 }  // namespace
@@ -99,17 +117,19 @@ std::vector<Advice> AdviseSplits(const SplitInput& in) {
   const auto runs = [&](const Shadow& s) { return Serves(s.state) && in_place(s); };
 
   const int horizon = in.forecasts.steps;
-  Board soon{in, in.forecasts, in.nothing_moved, 0, std::min(in.resume_steps, horizon)};
+  const Touched touched(CellsOf(in.model.fleet, in.shadows));
+  const std::vector<CellForecast> nothing_moved = NothingMoved(in, in.forecasts, touched);
+  Board soon{in, in.forecasts, touched, nothing_moved, 0, std::min(in.resume_steps, horizon)};
   const std::vector<Found> planned = Descend(soon, in_place);
-  Board next{in, in.forecasts, in.nothing_moved, 0, std::min(1, horizon)};
+  Board next{in, in.forecasts, touched, nothing_moved, 0, std::min(1, horizon)};
   const std::vector<Found> coming = Descend(next, runs);
   std::vector<Found> present(in.shadows.size());
   if (!in.demand.empty()) {
     const AccountForecasts now = Lasting(in.demand, 1);
-    Board board{in, now, PresentCells(in, now), 0, 1};
+    Board board{in, now, touched, NothingMoved(in, now, touched), 0, 1};
     present = Descend(board, in_place);
   }
-  Board hour{in, in.forecasts, in.nothing_moved, 0, horizon};
+  Board hour{in, in.forecasts, touched, nothing_moved, 0, horizon};
   for (size_t i = 0; i < in.shadows.size(); ++i) {
     const Shadow& shadow = in.shadows[i];
     if (!in_place(shadow)) continue;
@@ -125,8 +145,8 @@ std::vector<Advice> AdviseSplits(const SplitInput& in) {
     const Shadow& shadow = in.shadows[i];
     if (!runs(shadow)) continue;
     const int32_t home = hour.Home(shadow);
-    CellForecast source = hour.cells[home];
-    CellForecast target = hour.cells[shadow.target];
+    CellForecast source = hour.At(home);
+    CellForecast target = hour.At(shadow.target);
     const auto cost = [&] {
       return Cost(in.model, home, source, 0, horizon) +
              Cost(in.model, shadow.target, target, 0, horizon);

@@ -18,12 +18,13 @@ struct Advice {
   double planned = 0;         // best constant split of the time within which a shadow is resumed
   double gain = 0;            // core-hours saved by it, what serving it costs taken off
   bool better_there = false;  // both cells cost less, or are less full, were it moved for good
+  bool evacuates = false;     // its cell is drained: all of it goes, whatever that saves
 };
 
 struct SplitInput {
   const CostModel& model;
   const AccountForecasts& forecasts;
-  const std::vector<CellForecast>& nothing_moved;  // [cell] every split 0, shadows' memory held
+  const AccountsOfCells& accounts_of;
   const std::vector<Shadow>& shadows;
   const std::vector<Resources>& demand;  // [account] now; empty = not known
   double split_max = 1;

@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 namespace foreshadow {
@@ -12,6 +13,7 @@ constexpr int kAlternativesKept = 5;   // in the evidence: enough to see why, no
 constexpr double kLeastShare = 0.001;  // an account below that share of capacity is no relief
 constexpr size_t kTargetsWeighed = 8;  // the cells with the most room
 constexpr double kNothingFree = 1e9;   // a share of nothing
+constexpr double kNoLoss = 1e-6;       // core-hours
 
 // A rule or a budget by which the account's shadow may not be in the cell; nothing if it may.
 std::optional<std::string> Barred(const Planner& p, int32_t account, int32_t cell) {
@@ -47,32 +49,49 @@ double ShareOfFree(const Planner& p, int32_t cell, double expected) {
   return own >= 1 ? kNothingFree : (expected - own) / (1 - own);
 }
 
-}  // namespace
+// What an account's leaving spares its cell from a step on, and how soon that pays for a move.
+struct Spared {
+  int first = -1;
+  double cost = 0;
+  Urgency urgency = Urgency::kRoutine;
+};
 
-Urgency UrgencyOf(const Planner& p, int32_t source, int32_t account) {
-  if (p.of_present) return Urgency::kOverloaded;
+Spared SparedFrom(const Planner& p, int32_t account, int first) {
+  const int32_t source = p.in.fleet.accounts[account].cell;
   const CellForecast& with = p.room.cells[source];
   const CellForecast without = Without(p, account, with);
-  const int first = p.first_step();
-  const auto saves = [&](int last) {
+  Spared spared{first, p.CostFrom(first, source, with) - p.CostFrom(first, source, without)};
+  const auto pays = [&](int last) {
     return Cost(p.cost, source, with, first, last) - Cost(p.cost, source, without, first, last) >=
            p.in.settings.move_cost;
   };
-  if (saves(first + 1)) return Urgency::kNow;
-  return saves(std::clamp(p.in.resume_steps, first + 1, p.forecasts.steps)) ? Urgency::kSoon
-                                                                            : Urgency::kRoutine;
+  if (p.of_present) {
+    spared.urgency = Urgency::kOverloaded;
+  } else if (Drains(p.in.rails, source) || pays(first + 1)) {
+    spared.urgency = Urgency::kNow;
+  } else if (pays(std::clamp(p.in.resume_steps, first + 1, p.forecasts.steps))) {
+    spared.urgency = Urgency::kSoon;
+  }
+  return spared;
 }
+
+}  // namespace
 
 std::vector<Leaver> Leavers(const Planner& p, int32_t source, int resource, int step) {
   const CellForecast& now = p.room.cells[source];
-  const double cost = p.CostIn(source, now);
+  std::map<int, double> costs;  // by the first step that counts
+  const bool drains = Drains(p.in.rails, source);
   const double least = kLeastShare * p.in.fleet.cells[source].capacity[resource];
   std::vector<Leaver> leavers;
   for (const int32_t a : p.accounts_of[source]) {
     if (p.in.fleet.accounts[a].pinned || p.room.has_shadow[a]) continue;
     if (ModeOf(p.in.rails, a, /*target=*/-1) == Mode::kObserve) continue;
-    if (p.forecasts.at(a, resource, step).mean <= least) continue;
-    leavers.push_back({a, cost - p.CostIn(source, Without(p, a, now)) - PriceOf(p, a)});
+    if (!drains && p.forecasts.at(a, resource, step).mean <= least) continue;
+    const int first = p.FirstStep(a, p.in.leads.all);
+    const auto [cost, is_new] = costs.try_emplace(first);
+    if (is_new) cost->second = p.CostFrom(first, source, now);
+    leavers.push_back({a, cost->second - p.CostFrom(first, source, Without(p, a, now)) -
+                              PriceOf(p, a, p.in.leads.all)});
   }
   std::sort(leavers.begin(), leavers.end(), [&](const Leaver& x, const Leaver& y) {
     const Account& ax = p.in.fleet.accounts[x.account];
@@ -112,12 +131,14 @@ Targets TargetsOf(const Planner& p, int32_t account) {
   return targets;
 }
 
-Choice ChooseTarget(const Planner& p, const Leaver& leaver, const Targets& targets,
+Choice ChooseTarget(const Planner& p, int32_t account, const Targets& targets,
                     std::vector<Alternative>& refused) {
   const PlanSettings& s = p.in.settings;
   const double share_max = p.in.rails.settings.target_free_share_max;
+  const int32_t source = p.in.fleet.accounts[account].cell;
+  const bool drains = Drains(p.in.rails, source);
   Choice best;
-  Alternative no{p.in.fleet.accounts[leaver.account].id, "",
+  Alternative no{p.in.fleet.accounts[account].id, "",
                  "no other cell is up, reachable and out of danger itself"};
   if (targets.barred >= 0) {
     no.target_cell = p.in.fleet.cells[targets.barred].id;
@@ -125,17 +146,26 @@ Choice ChooseTarget(const Planner& p, const Leaver& leaver, const Targets& targe
   }
   bool weighed = false;
   double least_expected = 0;
+  Spared spared;
   for (const int32_t cell : targets.cells) {
-    const CellForecast after = With(p, leaver.account, p.room.cells[cell]);
+    const CellForecast& before = p.room.cells[cell];
+    const CellForecast after = With(p, account, before);
     const Utilisation used = UtilisationOf(p.in.fleet, cell, after, p.in.errors);
-    const double gain = leaver.saved - (p.CostIn(cell, after) - p.CostIn(cell, p.room.cells[cell]));
+    const CreationLine& line = p.in.leads.in(cell);
+    const int first = p.FirstStep(account, line);
+    if (first != spared.first) spared = SparedFrom(p, account, first);
+    const double price = PriceOf(p, account, line);
+    const double gain =
+        spared.cost - price - (p.CostFrom(first, cell, after) - p.CostFrom(first, cell, before));
     std::string why_not;
     if (used.expected > s.target_headroom) {
       why_not = fmt::format(
           "its demand would reach {:.0f} % of capacity, over plan.target_headroom "
           "= {:.0f} %",
           100 * used.expected, 100 * s.target_headroom);
-    } else if (gain < s.gain_min) {
+    } else if (drains && gain < -price - kNoLoss) {
+      why_not = "it would cost more there than where it is";
+    } else if (!drains && gain < s.gain_min) {
       why_not = fmt::format("it would save {:.3g} core-hours, less than plan.gain_min = {:.3g}",
                             gain, s.gain_min);
     } else if (share_max > 0 && ShareOfFree(p, cell, used.expected) > share_max) {
@@ -144,14 +174,20 @@ Choice ChooseTarget(const Planner& p, const Leaver& leaver, const Targets& targe
           "guard.target_free_share_max = {:.0f} %",
           100 * share_max);
     } else if (const Bar bar =
-                   Higher(Higher(BarOf(p.in.rails, leaver.account, cell), p.jumps[cell]),
-                          p.jumps[p.in.fleet.accounts[leaver.account].cell]);
-               leaver.urgency < bar.least) {
-      why_not = fmt::format("its urgency is {}, and {} is asked for: {}", Name(leaver.urgency),
+                   Higher(Higher(BarOf(p.in.rails, account, cell), p.jumps[cell]), p.jumps[source]);
+               spared.urgency < bar.least) {
+      why_not = fmt::format("its urgency is {}, and {} is asked for: {}", Name(spared.urgency),
                             Name(bar.least), bar.why);
     }
     if (why_not.empty()) {
-      if (best.target < 0 || gain > best.gain) best = {cell, gain, p.room.used[cell], used.p95};
+      if (best.target < 0 || gain > best.gain) {
+        best = {cell,
+                gain,
+                line.of(StateBytes(p.forecasts, account)),
+                spared.urgency,
+                p.room.used[cell],
+                used.p95};
+      }
     } else if (!weighed || used.expected < least_expected) {
       // Told of the least full one.
       weighed = true;

@@ -24,10 +24,13 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
   const Advice advice = AdviceFor(in.plan, shadow);
   const PlanSettings& plan = in.plan_settings;
   const double price = plan.gain_min + (shadow.split > 0 ? 0 : plan.move_cost);
-  const bool at_stake = advice.gain_next >= price;
+  const bool at_stake = advice.evacuates || advice.gain_next >= price;
   const Decision staked = {
-      advice.split, fmt::format("cells {} and {} are expected to serve most so in the next step",
-                                source, target)};
+      advice.split,
+      advice.evacuates
+          ? fmt::format("cell {} is being drained", source)
+          : fmt::format("cells {} and {} are expected to serve most so in the next step", source,
+                        target)};
   const Migration& migration = shadow.migration;
   if (shadow.state == ShadowState::kPromoting) {
     // Within the guard rails nothing goes all at once; without them the next step comes first.

@@ -190,6 +190,8 @@ v1::Explanation ToProto(const Explanation& e, const Fleet& fleet) {
   for (const std::string& rail : e.guard_rails) proto.add_guard_rails(rail);
   proto.set_urgency(Name(e.urgency));
   proto.set_gain(e.gain);
+  proto.set_state_bytes(e.state_bytes);
+  proto.set_lead_ms(e.lead_ms);
   return proto;
 }
 

@@ -3,7 +3,6 @@
 #include <fmt/core.h>
 
 #include <algorithm>
-#include <cmath>
 #include <string_view>
 
 #include "kernels/check.h"
@@ -14,7 +13,6 @@ namespace {
 
 constexpr std::string_view kInstancePrefix = "shadow-";
 constexpr int kBackoffDoublingsMax = 5;  // 32 steps at most between two attempts
-constexpr double kTookRate = 0.1;        // about the last 10 creations tell how long one takes
 
 Shadow* Find(Decisions& decisions, const std::string& instance_id) {
   for (Shadow& shadow : decisions.shadows) {
@@ -93,9 +91,11 @@ void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions&
     if (shadow == nullptr) return;
     if (action.kind == ActionKind::kCreate) {
       ++decisions.scores.shadows_created;
-      const auto took_ms = static_cast<double>(in.now_ms - action.decided_ms);
-      double& mean_ms = decisions.create_took_ms;
-      mean_ms += (mean_ms == 0 ? 1 : kTookRate) * (took_ms - mean_ms);
+      if (shadow->state == ShadowState::kCreating && e.state_bytes > 0) {
+        decisions.creations.resize(in.fleet.cells.size());
+        LearnCreation(e.state_bytes, static_cast<double>(in.now_ms - shadow->since_ms), e.lead_ms,
+                      in.step_ms, decisions.creations[shadow->target]);
+      }
     }
     if (action.kind == ActionKind::kPromote) {
       Account account = in.fleet.accounts[shadow->account];
@@ -321,7 +321,8 @@ void CallOff(const Outlook& in, const MigrationDecision& why, Shadow& shadow, Ch
 void MoveToPrimary(const Outlook& in, Shadow& shadow, Decisions& decisions, Changes& changes) {
   const Account& account = in.fleet.accounts[shadow.account];
   const std::string& target = in.fleet.cells[shadow.target].id;
-  const bool better = shadow.failed_over || AdviceFor(in.plan, shadow).better_there;
+  const Advice advice = AdviceFor(in.plan, shadow);
+  const bool better = shadow.failed_over || advice.better_there;
   if (!in.reachable[shadow.target] || !better) {
     // The shadow has done nothing wrong: it goes on with what it has.
     shadow.migration.from = shadow.split;
@@ -334,7 +335,7 @@ void MoveToPrimary(const Outlook& in, Shadow& shadow, Decisions& decisions, Chan
       in.measures.empty() ? kNone : in.measures[static_cast<size_t>(shadow.account)];
   Shadow moved = shadow;
   const MigrationDecision next =
-      Migrate({in.migrate, measures, in.slo_ms, in.now_ms, in.step_ms}, moved);
+      Migrate({in.migrate, measures, in.slo_ms, in.now_ms, in.step_ms, advice.evacuates}, moved);
   // A rail that has come up meanwhile holds the step, but no retreat.
   if (next.turn != MigrationTurn::kCallOff && !shadow.failed_over && !MayBegin(in, shadow)) return;
   shadow = std::move(moved);
@@ -466,13 +467,9 @@ bool HasOpenAction(const Decisions& decisions, const Shadow& shadow) {
 
 bool Needed(const Outlook& in, const Shadow& shadow) {
   const PlanSettings& s = in.plan_settings;
+  const Advice advice = AdviceFor(in.plan, shadow);
   const bool has_traffic = shadow.split > 0;  // moving it is paid
-  return AdviceFor(in.plan, shadow).gain >= s.gain_min + (has_traffic ? 0 : s.move_cost);
-}
-
-int LeadSteps(const Decisions& decisions, int64_t step_ms) {
-  const double steps = std::ceil(decisions.create_took_ms / static_cast<double>(step_ms));
-  return std::clamp(static_cast<int>(steps), 1, kHorizonStepsMax);
+  return advice.evacuates || advice.gain >= s.gain_min + (has_traffic ? 0 : s.move_cost);
 }
 
 Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std::string reason,

@@ -65,12 +65,8 @@ void TakeIn(const Moment& moment, const Inbox& inbox, Decisions& decisions, Chan
 void Advance(const Outlook& outlook, Decisions& decisions, Changes& changes);
 
 // True when traffic at the shadow is expected to save what moving it costs, within the time in
-// which a shadow is resumed.
+// which a shadow is resumed, or its account is to leave its cell.
 bool Needed(const Outlook& outlook, const Shadow& shadow);
-
-// Steps from deciding on a shadow to the first one that it can serve, by how long cells took of
-// late.
-int LeadSteps(const Decisions& decisions, int64_t step_ms);
 
 // Opens an action for a shadow and records why.
 Explanation Open(const Fleet& fleet, const Shadow& shadow, ActionKind kind, std::string reason,

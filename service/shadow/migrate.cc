@@ -77,7 +77,8 @@ StepVerdict Judge(const MigrationView& in, Migration& m, std::string& why) {
                       m.primary_p99_ms);
     return StepVerdict::kFailing;
   }
-  const bool clean = m.requests > 0 && m.failed == 0;
+  const bool nobody_asks = in.evacuates && m.requests == 0 && m.primary_requests == 0;
+  const bool clean = (m.requests > 0 || nobody_asks) && m.failed == 0;
   const bool enough = m.requests >= in.settings.samples_min ||
                       (clean && in.now_ms - m.step_since_ms >= in.settings.few_hold_ms);
   const bool well = m.failed <= may_fail * m.requests;

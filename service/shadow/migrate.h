@@ -20,6 +20,7 @@ struct MigrationView {
   double slo_ms = 400;
   int64_t now_ms = 0;
   int64_t step_ms = 60'000;
+  bool evacuates = false;  // its cell is drained: that nobody asks anything keeps it from nothing
 };
 
 enum class MigrationTurn : uint8_t { kGoOn, kHandOver, kCallOff };

@@ -143,6 +143,8 @@ json ToJson(const Explanation& e, const Fleet& fleet) {
           {"risk", ToJson(e.risk, fleet)},
           {"probability_after", e.probability_after},
           {"gain", e.gain},
+          {"state_bytes", e.state_bytes},
+          {"lead_ms", e.lead_ms},
           {"urgency", Name(e.urgency)},
           {"account_p50", e.account_p50},
           {"account_p95", e.account_p95},
@@ -160,6 +162,8 @@ Explanation ExplanationFrom(const json& j, const Ids& ids) {
   j.at("probability_after").get_to(e.probability_after);
   // Not in what older versions wrote.
   e.gain = j.value("gain", 0.0);
+  e.state_bytes = j.value("state_bytes", 0.0);
+  e.lead_ms = j.value("lead_ms", 0.0);
   if (j.contains("urgency")) e.urgency = EnumFrom<Urgency>(j.at("urgency"), kUrgencyNames.size());
   j.at("account_p50").get_to(e.account_p50);
   j.at("account_p95").get_to(e.account_p95);
@@ -415,6 +419,28 @@ RailsMemory RailsFrom(const json& j, const Ids& ids) {
   return rails;
 }
 
+json CreationsToJson(const std::vector<CreationSums>& creations, const Fleet& fleet) {
+  json all = json::object();
+  for (size_t c = 0; c < creations.size(); ++c) {
+    const CreationSums& s = creations[c];
+    if (s.weight > 0) {
+      all[fleet.cells[c].id] = {s.weight, s.bytes, s.ms, s.bytes_bytes, s.bytes_ms};
+    }
+  }
+  return all;
+}
+
+std::vector<CreationSums> CreationsFrom(const json& j, const Ids& ids) {
+  std::vector<CreationSums> creations;
+  for (const auto& [cell, s] : j.items()) {
+    const auto c = ids.cells.find(cell);
+    if (c == ids.cells.end()) continue;
+    creations.resize(ids.fleet.cells.size());
+    creations[c->second] = {s.at(0), s.at(1), s.at(2), s.at(3), s.at(4)};
+  }
+  return creations;
+}
+
 json EpochsToJson(const std::vector<RouteEpoch>& epochs, const Fleet& fleet) {
   json all = json::object();
   for (const RouteEpoch& e : epochs) all[fleet.accounts[e.account].id] = e.epoch;
@@ -485,7 +511,7 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   if (j.contains("drift")) d.drift = DriftFrom(j.at("drift"));
   j.at("next_action_id").get_to(d.next_action_id);
   // Not in what older versions wrote.
-  d.create_took_ms = j.value("create_took_ms", 0.0);
+  d.creations = CreationsFrom(j.value("creations", json::object()), ids);
   d.origins = OriginsFrom(j.value("origins", json::object()), ids);
   if (j.contains("rails")) d.rails = RailsFrom(j.at("rails"), ids);
   if (j.contains("within_15")) j.at("within_15").get_to(d.within_15);
@@ -515,7 +541,7 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"evaluation", ToJson(decisions.evaluation)},
               {"drift", ToJson(decisions.drift)},
               {"next_action_id", decisions.next_action_id},
-              {"create_took_ms", decisions.create_took_ms},
+              {"creations", CreationsToJson(decisions.creations, fleet)},
               {"origins", OriginsToJson(decisions.origins, fleet)},
               {"rails", ToJson(decisions.rails, fleet)},
               {"changes", decisions.changes},

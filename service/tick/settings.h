@@ -56,6 +56,7 @@ struct ShadowSettings {
   int64_t idle_ms = 30 * 60'000;           // idle that long: decommissioned
   int64_t promote_after_ms = 15 * 60'000;  // serving so long, where its account is better off:
                                            // moved for good; 0 = never
+  double network_bytes_per_s = 125e6;      // that copies state, until cells have shown it
   int32_t attempts_max = 5;                // of one action
 };
 

@@ -61,8 +61,10 @@ std::string Words(const Explanation& e) {
         " capacity.",
         e.account_p50, e.account_p95, 100 * e.probability_after, 100 * e.target_utilisation_before,
         100 * e.target_utilisation_after);
-    words += fmt::format(" It is expected to save {:.3g} core-hours; its urgency is {}.", e.gain,
-                         Name(e.urgency));
+    words += fmt::format(
+        " It was expected to be ready in {:.1f} min, {:.3g} GiB of state being copied, and to save"
+        " {:.3g} core-hours; its urgency is {}.",
+        e.lead_ms / 60'000, e.state_bytes / 1'073'741'824, e.gain, Name(e.urgency));
   }
   if (!e.model.empty()) words += fmt::format(" Forecast by {}.", e.model);
   for (const Alternative& other : e.alternatives) {

@@ -217,7 +217,9 @@ struct Explanation {
   Action action;
   CellRisk risk;
   double probability_after = 0;
-  double gain = 0;  // core-hours that it is expected to save, its price taken off
+  double gain = 0;         // core-hours that it is expected to save, its price taken off
+  double state_bytes = 0;  // that its creation copies; 0 = none is created
+  double lead_ms = 0;      // until it can serve, as expected
   Urgency urgency = Urgency::kRoutine;
   double account_p50 = 0;
   double account_p95 = 0;
@@ -271,6 +273,17 @@ struct Origin {
   bool operator==(const Origin&) const = default;
 };
 
+// What creations of shadows in a cell took, against the state that they copied: sums over them,
+// newer ones weighing more (service/plan/lead.h).
+struct CreationSums {
+  double weight = 0;
+  double bytes = 0;
+  double ms = 0;
+  double bytes_bytes = 0;
+  double bytes_ms = 0;
+  bool operator==(const CreationSums&) const = default;
+};
+
 // What the guard rails remember.
 struct CoolDown {
   int32_t account = 0;
@@ -322,7 +335,7 @@ struct Decisions {
   Calibration within_60;
   std::vector<SettingChange> changes;  // by key
   uint64_t next_action_id = 1;
-  double create_took_ms = 0;  // from deciding a shadow to its being there, of late; 0 = none yet
+  std::vector<CreationSums> creations;  // [cell]; empty = none yet
   int64_t last_tick_ms = 0;
   bool paused = false;
 };

@@ -32,6 +32,8 @@ Decisions Some(const Fleet& fleet) {
   e.risk.p50 = {1, 2, 3};
   e.alternatives = {{"a", "b", "c"}};
   e.guard_rails = {"rail"};
+  e.state_bytes = 1e9 / 3;
+  e.lead_ms = 1.0 / 7;
   d.open = {e};
   d.epochs = {{0, 3}, {1, 1ull << 60}};
   d.watches.resize(2);
@@ -49,6 +51,7 @@ Decisions Some(const Fleet& fleet) {
   d.rails = {77, "the server has started", {{0, 500}, {1, 600}}, {0, 44}, 2.5, 1.0 / 3};
   d.changes = {{"guard.shadows_max", "3", "a \"test\"", 70}};
   d.within_60.Learn(0.3, true);
+  d.creations = {{}, {2.5, 1e9, 1.0 / 3, 1e18, 7e9}};
   d.next_action_id = 10;
   d.last_tick_ms = 77;
   d.paused = true;
@@ -76,6 +79,9 @@ TEST(DecisionsJson, RoundTripsBitForBit) {
   EXPECT_EQ(read->drift[4].loss.sums[2], 1e9);
   EXPECT_EQ(read->open[0].action.kind, ActionKind::kPause);
   EXPECT_EQ(read->rails, Some(fleet).rails);
+  EXPECT_EQ(read->creations, Some(fleet).creations);
+  EXPECT_EQ(read->open[0].state_bytes, 1e9 / 3);
+  EXPECT_EQ(read->open[0].lead_ms, 1.0 / 7);
   EXPECT_EQ(read->changes, Some(fleet).changes);
   EXPECT_EQ(read->within_60, Some(fleet).within_60);
   EXPECT_EQ(read->within_15, Calibration());
@@ -103,7 +109,7 @@ TEST(DecisionsJson, OfAnEarlierProgramLackWhatItDidNotKnow) {
   json.erase("evaluation");
   json.erase("drift");
   json.erase("origins");
-  json.erase("create_took_ms");
+  json.erase("creations");
   std::vector<std::string> dropped;
   const auto read = DecisionsFromJson(json.dump(), fleet, dropped);
   ASSERT_TRUE(read.ok()) << read.status();

@@ -280,6 +280,25 @@ TEST_F(Lifecycle, TrafficThatMovedStaysForAWhile) {
   }
 }
 
+// From the moment that it may be begun, not from when it was proposed.
+TEST_F(Lifecycle, WhatACreationTookIsLearned) {
+  settings.mode = Mode::kRecommend;
+  Danger(20);
+  PlanShadow();
+  plan.reliefs[0].evidence.state_bytes = 3e9;
+  plan.reliefs[0].evidence.lead_ms = 10 * kStep;
+  Tick();
+  for (int i = 0; i < 4; ++i) Tick();
+  Tick({}, {}, {{Command::Kind::kApprove, decisions.open.at(0).action.id}});
+  Tick();
+  Tick({Done()});
+  ASSERT_EQ(decisions.creations.size(), 2u);
+  EXPECT_EQ(decisions.creations[0], CreationSums());
+  EXPECT_EQ(decisions.creations[1].weight, 1);
+  EXPECT_EQ(decisions.creations[1].bytes, 3e9);
+  EXPECT_EQ(decisions.creations[1].ms, 1.5 * kStep);  // seen after two steps
+}
+
 TEST_F(Lifecycle, ObserveNeverActs) {
   settings.mode = Mode::kObserve;
   Danger(5);

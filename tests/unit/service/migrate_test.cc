@@ -30,7 +30,7 @@ class MigrateTest : public ::testing::Test {
   MigrationDecision Next() {
     shadow.split = shadow.wanted_split;
     now += kTick;
-    return Migrate({settings, measures, 400, now, kTick}, shadow);
+    return Migrate({settings, measures, 400, now, kTick, evacuates}, shadow);
   }
   // The splits until it is over.
   std::vector<double> Splits() {
@@ -45,6 +45,7 @@ class MigrateTest : public ::testing::Test {
 
   MigrateSettings settings;
   AccountMeasures measures;
+  bool evacuates = false;
   Shadow shadow;
   MigrationDecision last;
   int64_t now = 1'000 * kTick;
@@ -159,6 +160,18 @@ TEST_F(MigrateTest, TooFewRequestsHoldItUpToALimit) {
   Begin();
   for (int i = 0; i < 7; ++i) Next();
   EXPECT_EQ(shadow.wanted_split, 0.5);
+}
+
+// An account of a drained cell leaves though there is nothing to judge by.
+TEST_F(MigrateTest, NobodyNeedAskAnythingWhereACellIsDrained) {
+  measures.shadow.requests = measures.primary.requests = 0;
+  Begin();
+  EXPECT_EQ((Splits(), last.turn), MigrationTurn::kCallOff);
+  evacuates = true;
+  shadow.split = 0.1;
+  Begin();
+  EXPECT_THAT(Splits(), ElementsAre(0.25, 0.5, 0.75, 1));
+  EXPECT_EQ(last.turn, MigrationTurn::kHandOver);
 }
 
 TEST_F(MigrateTest, AFewCleanRequestsDoAfterALongerTime) {

@@ -15,11 +15,11 @@ namespace {
 
 constexpr double kStepHours = 300'000 / 3'600'000.0;
 constexpr int kSteps = 12;
-constexpr int kLeadSteps = 2;  // as PlanInput has them
+constexpr int kLeadSteps = 2;  // as Scene has them: 450 s
 constexpr double kServedHours = (kSteps - kLeadSteps) * kStepHours;
-// Of service/plan/plan.cc: a shadow of unknown size is a GiB for an hour, and serves for half of
-// it.
-constexpr double kHeldGibHours = 1;
+// Of service/plan/room.cc: a shadow of unknown size is a GiB while it is created and for an hour,
+// and serves for half of it.
+constexpr double kHeldGibHours = 1 + 450.0 / 3'600;
 constexpr double kServesHours = 0.5;
 
 struct Instance {

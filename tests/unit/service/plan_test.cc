@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <map>
 #include <set>
 
@@ -136,7 +137,8 @@ void CheckInvariants(const Scene& scene, const Rails& rails, const Plan& plan) {
     }
     EXPECT_LE(++in_target[relief.target], scene.guard.shadows_per_target_max);
     EXPECT_LT(plan.risks[relief.target].probability, scene.settings.target_risk_max);
-    EXPECT_GE(relief.evidence.gain, scene.settings.gain_min);
+    const bool drained = Drains(rails, relief.source) && !reacts;
+    EXPECT_TRUE(drained || relief.evidence.gain >= scene.settings.gain_min);
     EXPECT_LE(++of_source[relief.source], scene.guard.shadows_per_source_max);
     targets.insert(relief.target);
   }
@@ -304,6 +306,75 @@ TEST(Plan, ADrainedCellIsEmptied) {
   EXPECT_LT(plan.risks[0].probability, 0.1);  // of running out: it does not
   scene.guard.creations_per_minute_max = 1;
   EXPECT_EQ(scene.Make().reliefs.size(), 1u);
+}
+
+// Even those of whom nothing is measured, and whose leaving saves nothing.
+TEST(Plan, ADrainedCellKeepsOnlyWhoIsPinned) {
+  Scene scene = MakeScene(3, 100, {20, 0.001});
+  testing::AddAccount(scene.fleet, 0);  // without a forecast
+  testing::AddAccount(scene.fleet, 0, /*priority=*/0, /*pinned=*/true);
+  scene.table = testing::EmptyTable(scene.fleet, 12);
+  testing::SetForecast(scene.table, 0, SignalKind::kCpu, 20, 0.4);
+  testing::SetForecast(scene.table, 1, SignalKind::kCpu, 0.001, 0);
+  scene.guard.cells["cell-0"].drain = true;
+  Plan plan = scene.Make();
+  std::set<int32_t> leave;
+  for (const Relief& relief : plan.reliefs) {
+    leave.insert(relief.account);
+    EXPECT_EQ(relief.evidence.urgency, Urgency::kNow);
+    EXPECT_FALSE(std::isnan(relief.evidence.account_p50));
+  }
+  EXPECT_EQ(leave, (std::set<int32_t>{0, 1, 2}));
+  ASSERT_EQ(plan.alerts.size(), 1u);
+  EXPECT_NE(plan.alerts[0].find("1 accounts stay for now: they are pinned"), std::string::npos);
+
+  // Once they have shadows, all of their traffic goes there, and they with it.
+  Shadow shadow;
+  shadow.instance_id = "shadow-1";
+  shadow.account = 2;
+  shadow.target = 1;
+  shadow.state = ShadowState::kSharing;
+  scene.shadows = {shadow};
+  const Advice advice = AdviceFor(scene.Make(), shadow);
+  EXPECT_TRUE(advice.evacuates);
+  EXPECT_TRUE(advice.better_there);
+  EXPECT_EQ(advice.split, 1);
+  scene.guard.cells["cell-1"].drain = true;
+  EXPECT_FALSE(AdviceFor(scene.Make(), shadow).evacuates);  // from one drained cell to another
+}
+
+// 120 of 100 cores for certain; either account's shadow would be enough. 4 GiB of state are copied
+// for it, which takes half a minute in one cell and 40 min in the other.
+TEST(Plan, StateThatIsCopiedSlowlyCostsTimeAndMoney) {
+  Scene scene = MakeScene(3, 100, {60, 60});
+  const double bytes = 4 * 1'073'741'824.0;
+  for (int account = 0; account < 2; ++account) {
+    testing::SetForecast(scene.table, account, SignalKind::kCpu, 60, 0);
+    testing::SetForecast(scene.table, account, SignalKind::kMemory, bytes, 0);
+  }
+  testing::AddAccount(scene.fleet, 2);  // so that cell-1 has more room
+  scene.table.block.Resize(scene.fleet.series_count(), 12);
+  testing::SetForecast(scene.table, 2, SignalKind::kCpu, 10, 0);
+  const auto gain = [&](double lead_h, double copy_h, int first) {
+    const double spared = (12 - first) * (100 * 20 + 0.1 * 100) / 12;
+    return spared - 0.5 - 4 * (1 + lead_h) / 7.5 - 60 * (0.5 + 2 * 0.1 * copy_h);
+  };
+  const CreationLine quick{60'000, 30'000 / bytes};
+  const CreationLine slow{60'000, 2'400'000 / bytes};
+  scene.leads = {quick, {quick, slow, quick}};
+  Plan plan = scene.Make();
+  ASSERT_EQ(plan.reliefs.size(), 1u);
+  EXPECT_EQ(plan.reliefs[0].target, 2);
+  EXPECT_NEAR(plan.reliefs[0].evidence.lead_ms, 90'000, 1e-3);
+  EXPECT_NEAR(plan.reliefs[0].evidence.state_bytes, bytes, 1);
+  EXPECT_NEAR(plan.reliefs[0].evidence.gain, gain(90 / 3'600.0, 30 / 3'600.0, 1), 1e-3);
+  EXPECT_EQ(plan.reliefs[0].evidence.urgency, Urgency::kNow);
+
+  scene.leads = {quick, {quick, slow, slow}};
+  plan = scene.Make();
+  ASSERT_EQ(plan.reliefs.size(), 1u);
+  EXPECT_EQ(plan.reliefs[0].target, 1);
+  EXPECT_NEAR(plan.reliefs[0].evidence.gain, gain(2'460 / 3'600.0, 2'400 / 3'600.0, 9), 1e-3);
 }
 
 TEST(Plan, IsDeterministic) {

@@ -109,6 +109,29 @@ TEST(Splits, AreAsGoodAsTheBestOfAll) {
 }
 
 // Chances that are said twice as sure as they are (logits of twice the size) are set right.
+// What shadows change is summed anew in the order in which all is summed.
+TEST(Demand, OfSomeCellsIsThatOfAllBitForBit) {
+  for (uint64_t seed = 0; seed < 200; ++seed) {
+    const Scene scene = testing::RandomScene(seed);
+    const AccountForecasts forecasts = MomentsOf(scene.table, std::ssize(scene.fleet.accounts));
+    std::vector<double> splits;
+    for (const Shadow& shadow : scene.shadows) splits.push_back(shadow.split);
+    const auto all = ForecastCells(scene.fleet, forecasts, scene.shadows, splits);
+    const auto without = ForecastCells(scene.fleet, forecasts, {}, {});
+    const std::vector<int32_t> cells = CellsOf(scene.fleet, scene.shadows);
+    const auto some =
+        ForecastSome(scene.fleet, AccountsOf(scene.fleet), forecasts, scene.shadows, splits, cells);
+    size_t next = 0;
+    for (size_t c = 0; c < all.size(); ++c) {
+      const bool touched = next < cells.size() && cells[next] == static_cast<int32_t>(c);
+      const CellForecast& cell = touched ? some[next++] : without[c];
+      EXPECT_EQ(cell.mean, all[c].mean);
+      EXPECT_EQ(cell.variance, all[c].variance);
+    }
+    EXPECT_EQ(next, cells.size());
+  }
+}
+
 TEST(Calibration, LearnsHowFarChancesAreMeant) {
   std::mt19937_64 random(11);
   std::uniform_real_distribution<double> uniform;

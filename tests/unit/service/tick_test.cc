@@ -237,6 +237,31 @@ TEST(Tick, AnAccountWhoseShadowIsGoneCoolsDown) {
   EXPECT_FALSE(GetsAnother(3'600'000));
 }
 
+// Accounts that are quiet, and such as nobody has ever measured, leave as well.
+TEST(Tick, ADrainedCellIsEmptied) {
+  Replay replay(6);
+  replay.settings.shadow.promote_after_ms = 15 * 60'000;
+  replay.settings.guard.cells["cell-0"].drain = true;
+  replay.state = NewState(replay.cells, {}, replay.settings);
+  const int64_t first = 4 * kDay;
+  std::shared_ptr<const TickReport> report;
+  for (int64_t step = first; step < first + 16; ++step) {
+    Inbox inbox = replay.At(step, step == first ? first - 24 : step);
+    if (step == first) {
+      inbox.accounts.push_back({"unmeasured", 0, "app"});
+      inbox.accounts.push_back({"quiet", 0, "app"});
+    }
+    inbox.samples.push_back({31, SignalKind::kCpu, step * kStep, 0});
+    replay.world.now_ms = step * kStep;
+    const auto done = Tick(*replay.state, std::move(inbox), models::LoadModels("").models,
+                           replay.settings, replay.world);
+    ASSERT_TRUE(done.ok()) << done.status();
+    report = *done;
+  }
+  for (const Account& account : report->fleet->accounts) EXPECT_NE(account.cell, 0) << account.id;
+  EXPECT_TRUE(report->shadows.empty());
+}
+
 // A restart with what was written begins every open action again and ends in the same place.
 TEST(Tick, ARestartCarriesOn) {
   Replay replay(4);
