@@ -14,6 +14,7 @@ namespace {
 
 constexpr double kGradientNormMax = 10;
 constexpr float kForbidden = -1e9;
+constexpr double kDifferenceWeight = 10;  // of what actions of one state differ by
 
 struct Net : torch::nn::Module {
   explicit Net(const QShape& s)
@@ -105,6 +106,14 @@ absl::StatusOr<float> QNetwork::TrainStep(const QBatch& batch, double learning_r
     auto loss = (torch::smooth_l1_loss(taken, goal, at::Reduction::None) *
                  HostView(batch.weights, {batch.rows}))
                     .mean();
+    if (!batch.states.empty()) {
+      const auto states = HostView(batch.states, {batch.rows});
+      const auto off = taken - goal;
+      const auto sums = torch::zeros(batch.rows).index_add(0, states, off);
+      const auto counts = torch::zeros(batch.rows).index_add(0, states, torch::ones(batch.rows));
+      const auto apart = off - (sums / counts.clamp_min(1)).index_select(0, states);
+      loss = loss + kDifferenceWeight * torch::smooth_l1_loss(apart, torch::zeros_like(apart));
+    }
     if (batch.conservative > 0) {
       const auto open =
           all.masked_fill(HostView(batch.allowed, {batch.rows, s.actions}) == 0, kForbidden);

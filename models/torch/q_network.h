@@ -36,6 +36,10 @@ struct QBatch {
   std::span<const float> allowed;         // [rows][actions], 1 = the guard allowed it
   std::span<const float> allowed_after;   // the same after them; at least one each
   std::span<const float> weights;         // [rows] of the loss
+  // [rows], from 0: rows of one number are of one state, each another action under the same chance.
+  // What they differ by is then the action's doing, and is learned beside the values, which chance
+  // moves more. Empty = each row is a state of its own.
+  std::span<const int64_t> states;
   // How much an action not in the data is held down (Kumar et al. 2020, "Conservative Q-learning",
   // equation 4); 0 where the policy can try what it thinks of.
   float conservative = 0;

@@ -16,13 +16,6 @@ std::vector<int> Explorable(const SplitObservation& o, const GuardState& guard,
   return actions;
 }
 
-double RuleWish(const SplitObservation& o, double aimd_split) {
-  if (aimd_split < o.split) return aimd_split;
-  const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
-  const double both_rps = source_rps + o.ready_rps;
-  return both_rps > 0 ? o.ready_rps / both_rps : o.split;
-}
-
 }  // namespace
 
 SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settings,
@@ -44,7 +37,10 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
                               .floor = d.guard.floor,
                               .ready = d.guard.ready,
                               .cooling_s = memory.cooling_s,
-                              .success = memory.success});
+                              .success = memory.success,
+                              .latency_ms = memory.latency_ms,
+                              .worse_share = memory.worse_share,
+                              .requests = memory.requests});
   if (policy != nullptr) {
     d.values = policy->Values(d.features);
     if (verdict == ShadowVerdict::kStale) {
@@ -54,8 +50,9 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
     }
     d.learned = d.fallback.empty();
   }
-  const SplitAction best = d.learned ? BestAllowed(d.values, d.guard, policy->card().margin)
-                                     : Nearest(d.guard, RuleWish(o, aimd_split));
+  const SplitAction best =
+      d.learned ? BestAllowed(d.values, d.guard, policy->card().margin)
+                : Nearest(d.guard, aimd_split < o.split ? aimd_split : d.guard.ready);
   d.action = best;
   if (settings.explore > 0) {
     const std::vector<int> open = Explorable(o, d.guard, settings.guard);

@@ -73,13 +73,11 @@ void Smooth(const Measured& m, double interval_s, double& latency_ms, double& su
   success = keep * success + (1 - keep) * (1 - m.failed / m.requests);
 }
 
-// By what is said, and by what was shown where the shadow was worse.
-double ReadyShare(const SplitObservation& o, const GuardMemory& memory) {
+// By what is said; what was shown where the shadow was worse bounds it as a rail.
+double ReadyShare(const SplitObservation& o) {
   const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
-  const double ready_rps =
-      memory.worse_rps > 0 ? std::min(o.ready_rps, memory.worse_rps) : o.ready_rps;
-  const double both_rps = source_rps + ready_rps;
-  return both_rps > 0 ? ready_rps / both_rps : o.split;
+  const double both_rps = source_rps + o.ready_rps;
+  return both_rps > 0 ? o.ready_rps / both_rps : o.split;
 }
 
 double Target(SplitAction action, double split, const GuardState& state) {
@@ -242,7 +240,7 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     state.reason = "the shadow was worse not long ago: no increase";
   }
   state.balance = Balance(memory, o.split);
-  state.ready = ReadyShare(o, memory);
+  state.ready = ReadyShare(o);
   for (int a = 0; a < kSplitActions; ++a) {
     const auto action = static_cast<SplitAction>(a);
     double to = Target(action, o.split, state);

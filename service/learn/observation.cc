@@ -6,7 +6,9 @@
 namespace foreshadow {
 namespace {
 
-constexpr double kTailShare = 0.01;  // that the 99th percentile leaves out
+constexpr double kTailShare = 0.01;     // that the 99th percentile leaves out
+constexpr double kSeenMany = 120;       // requests: more of them judge a shadow no surer
+constexpr double kTrafficMany = 1'000;  // requests an interval: their shares are sure enough
 
 float Bounded(double value) {
   return std::isfinite(value) ? static_cast<float>(std::clamp(value, -1.0, 2.0)) : 2.0f;
@@ -53,6 +55,12 @@ const std::array<std::string_view, kSplitFeatures> kSplitFeatureNames = {
     "cooling",
     "primary_unsuccess",
     "shadow_unsuccess",
+    "primary_smooth_p99_to_slo",
+    "shadow_smooth_p99_to_slo",
+    "primary_p50_to_slo",
+    "worse_harm",
+    "seen",
+    "traffic",
 };
 
 bool Plausible(const Measured& m) {
@@ -123,6 +131,13 @@ SplitFeatures FeaturesOf(const SplitObservation& o, const RailFeatures& rails) {
       Bounded(rails.cooling_s / 120),
       Bounded(std::sqrt(1 - rails.success[0])),
       Bounded(std::sqrt(1 - rails.success[1])),
+      Bounded(LogRatio(rails.latency_ms[0], o.slo_ms)),
+      Bounded(LogRatio(rails.latency_ms[1], o.slo_ms)),
+      Bounded(LogRatio(o.primary.p50_ms, o.slo_ms)),
+      Bounded(std::sqrt(rails.worse_share)),
+      Bounded(std::min(rails.requests / kSeenMany, 1.0)),
+      Bounded(std::log10(std::clamp(o.demand_rps * o.interval_s, 1.0, kTrafficMany)) /
+              std::log10(kTrafficMany)),
   };
 }
 

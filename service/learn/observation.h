@@ -55,7 +55,7 @@ double HarmedShare(const Measured& measured);
 // The 99th percentile with failures counted as long as the timeout; 0 when there are none.
 double EffectiveP99(const Measured& measured, double timeout_ms);
 
-inline constexpr int kSplitFeatures = 32;
+inline constexpr int kSplitFeatures = 38;
 using SplitFeatures = std::array<float, kSplitFeatures>;
 extern const std::array<std::string_view, kSplitFeatures> kSplitFeatureNames;
 
@@ -70,6 +70,9 @@ struct RailFeatures {
   double ready = 0;         // what the shadow carries of what both sides do
   double cooling_s = 0;     // left
   std::array<double, 2> success{1, 1};  // smoothed, of primary and shadow
+  std::array<double, 2> latency_ms{};   // smoothed p99, of both; 0 = not seen
+  double worse_share = 0;               // of the shadow's requests that it harmed when worse
+  double requests = 0;                  // at the shadow since the split last rose
 };
 
 // All features lie within -1..2.

@@ -101,11 +101,13 @@ SplitAction BestAllowed(const ActionValues& values, const GuardState& state, dou
   for (int a = 0; a < kSplitActions; ++a) {
     if (state.allowed[a] && (best < 0 || values[a] > values[best])) best = a;
   }
-  for (const SplitAction plain : {SplitAction::kBalance, SplitAction::kHold}) {
-    const int a = static_cast<int>(plain);
-    if (state.allowed[a]) return values[best] > values[a] + margin ? SplitAction(best) : plain;
+  int base = -1;
+  for (const SplitAction rule : {SplitAction::kBalance, SplitAction::kReady}) {
+    int a = static_cast<int>(rule);
+    if (!state.allowed[a]) a = static_cast<int>(SplitAction::kHold);
+    if (state.allowed[a] && (base < 0 || values[a] > values[base])) base = a;
   }
-  return SplitAction(best);
+  return SplitAction(base < 0 || values[best] > values[base] + margin ? best : base);
 }
 
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {

@@ -28,9 +28,9 @@ struct QCard {
   // Of each feature, that it has seen: outside them the plain rule decides.
   SplitFeatures feature_min{};
   SplitFeatures feature_max{};
-  // By how much an action has to be worth more than "balance", which is taken else: what the
-  // network is not sure of does not move traffic (Laroche et al. 2019, "Safe policy improvement
-  // with baseline bootstrapping").
+  // By how much an action has to be worth more than what the two rules among them do, "balance" and
+  // "ready", the better of which is taken else: what the network is not sure of does not move
+  // traffic (Laroche et al. 2019, "Safe policy improvement with baseline bootstrapping").
   double margin = 0;
   std::string weights_sha256;  // of weights.safetensors; "" = not known: an older card
   uint64_t seed = 0;
@@ -60,8 +60,8 @@ class QPolicy {
   Eigen::VectorXf first_bias_, second_bias_, heads_bias_;
 };
 
-// The best of the allowed; "balance", or to hold where it leads nowhere, unless that is worth more
-// than these by `margin`.
+// The best of the allowed; of "balance" and "ready", each to hold where it leads nowhere, the
+// better one, unless the best is worth more than that by `margin`.
 SplitAction BestAllowed(const ActionValues& values, const GuardState& state, double margin);
 
 std::string QCardToJson(const QCard& card);

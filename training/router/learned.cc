@@ -18,6 +18,42 @@ LoggedStep StepOf(const SplitDecision& decision) {
   return step;
 }
 
+// Who decides in an episode of training, and what he remembers.
+struct Decider {
+  const QPolicy* policy;
+  const AgentSettings& settings;
+  std::mt19937_64 random;
+  GuardMemory memory;
+
+  SplitDecision Decide(const SplitObservation& o) {
+    return DecideSplit(o, settings, policy, AimdWish(o, LearnSettings(), false), Uniform(random),
+                       memory);
+  }
+};
+
+// `decider` has yet to decide at `decision`.
+Transition Try(SplitWorld world, Decider decider, SplitDecision decision, SplitAction action,
+               const Trials& trials) {
+  const SplitObservation o = world.Observe();
+  decision.action = action;
+  const LoggedStep first = StepOf(decision);
+  Transition t{first.features, first.allowed, first.action};
+  Remember(o, decider.settings.guard, decider.memory);
+  double split = decision.guard.split[static_cast<int>(action)];
+  Moved(o.split, split, decider.memory);
+  SplitDecision next;
+  for (int k = 0; k < trials.steps && !world.over(); ++k) {
+    t.reward -= t.discount * world.Advance(split).cost;
+    t.discount *= trials.discount;
+    next = decider.Decide(world.Observe());
+    split = next.split;
+  }
+  const LoggedStep after = StepOf(next);
+  t.features_after = after.features;
+  t.allowed_after = after.allowed;
+  return t;
+}
+
 }  // namespace
 
 double Learned::Decide(const SplitObservation& observation) {
@@ -27,30 +63,34 @@ double Learned::Decide(const SplitObservation& observation) {
 }
 
 LoggedEpisode PlayEpisode(const Scenario& scenario, const QPolicy* policy,
-                          const AgentSettings& settings, double explore_all, uint64_t seed) {
-  const LearnSettings rule;
-  std::mt19937_64 random(seed);
-  GuardMemory memory;
+                          const AgentSettings& settings, double explore_all, uint64_t seed,
+                          const Trials& trials, std::vector<std::vector<Transition>>* tried) {
+  Decider decider{policy, settings, std::mt19937_64(seed), {}};
   SplitWorld world(scenario);
   LoggedEpisode episode;
   episode.interval_s = scenario.interval_s;
   for (;;) {
     const SplitObservation observation = world.Observe();
-    const GuardMemory before = memory;
-    SplitDecision decision = DecideSplit(
-        observation, settings, policy, AimdWish(observation, rule, false), Uniform(random), memory);
-    const double drawn = Uniform(random);
-    if (drawn < explore_all) {
-      std::vector<int> open;
-      for (int a = 0; a < kSplitActions; ++a) {
-        if (decision.guard.allowed[a]) open.push_back(a);
+    const Decider before = decider;
+    SplitDecision decision = decider.Decide(observation);
+    std::vector<int> open;
+    for (int a = 0; a < kSplitActions; ++a) {
+      if (decision.guard.allowed[a]) open.push_back(a);
+    }
+    const double drawn = Uniform(decider.random);
+    if (tried != nullptr && !world.over() && Uniform(decider.random) < trials.chance) {
+      tried->emplace_back();
+      for (const int a : open) {
+        tried->back().push_back(Try(world, before, decision, SplitAction(a), trials));
       }
+    }
+    if (drawn < explore_all) {
       const auto pick = static_cast<size_t>(drawn / explore_all * static_cast<double>(open.size()));
       decision.action = static_cast<SplitAction>(open[std::min(pick, open.size() - 1)]);
       decision.split = decision.guard.split[static_cast<int>(decision.action)];
-      memory = before;
-      Remember(observation, settings.guard, memory);
-      Moved(observation.split, decision.split, memory);
+      decider.memory = before.memory;
+      Remember(observation, settings.guard, decider.memory);
+      Moved(observation.split, decision.split, decider.memory);
     }
     LoggedStep step = StepOf(decision);
     if (world.over()) {

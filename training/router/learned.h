@@ -42,8 +42,30 @@ struct LoggedEpisode {
                                   // the one before led to
 };
 
+// What came of one action, and of the policy for some decisions more.
+struct Transition {
+  SplitFeatures features{};
+  std::array<uint8_t, kSplitActions> allowed{};
+  uint8_t action = 0;
+  double reward = 0;    // sum, discounted
+  double discount = 1;  // of what follows
+  SplitFeatures features_after{};
+  std::array<uint8_t, kSplitActions> allowed_after{};
+};
+
+// With `chance` at each decision, every allowed action is tried in a copy of the world, under the
+// same arrivals and service times: what they are worth then differs by the action alone, not by
+// luck. Only a simulator can. `tried` is [decision][action].
+struct Trials {
+  double chance = 0;
+  int steps = 1;        // decisions that a transition spans, the later ones the policy's
+  double discount = 1;  // of an interval
+};
+
 // `explore_all`: with that chance any allowed action is taken, as only a simulator may.
 LoggedEpisode PlayEpisode(const Scenario& scenario, const QPolicy* policy,
-                          const AgentSettings& settings, double explore_all, uint64_t seed);
+                          const AgentSettings& settings, double explore_all, uint64_t seed,
+                          const Trials& trials = {},
+                          std::vector<std::vector<Transition>>* tried = nullptr);
 
 }  // namespace foreshadow::training::router

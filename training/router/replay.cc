@@ -29,6 +29,7 @@ Replay::Replay(const ReplayOptions& options) : options_(options) {
   actions_.resize(rows);
   rewards_.resize(rows);
   discounts_.resize(rows);
+  states_.resize(rows, -1);
   tree_.resize(2 * rows);
 }
 
@@ -44,18 +45,31 @@ void Replay::Add(const LoggedEpisode& episode) {
     }
     const LoggedStep& from = episode.steps[t];
     const LoggedStep& to = episode.steps[end];
-    const int64_t row = next_;
-    std::copy(from.features.begin(), from.features.end(), &features_[row * kSplitFeatures]);
-    std::copy(to.features.begin(), to.features.end(), &features_after_[row * kSplitFeatures]);
-    std::copy(from.allowed.begin(), from.allowed.end(), &allowed_[row * kSplitActions]);
-    std::copy(to.allowed.begin(), to.allowed.end(), &allowed_after_[row * kSplitActions]);
-    actions_[row] = from.action;
-    rewards_[row] = static_cast<float>(options_.reward_scale * reward);
-    discounts_[row] = static_cast<float>(factor);
-    if (options_.prioritized) SetPriority(row, priority_max_);
-    next_ = (next_ + 1) % options_.capacity;
-    size_ = std::min(size_ + 1, options_.capacity);
+    const Transition done = {from.features, from.allowed, from.action, reward,
+                             factor,        to.features,  to.allowed};
+    Add({&done, 1});
   }
+}
+
+void Replay::Add(std::span<const Transition> transitions) {
+  for (const Transition& transition : transitions) AddOne(transition);
+  ++states_count_;
+}
+
+void Replay::AddOne(const Transition& t) {
+  const int64_t row = next_;
+  states_[row] = states_count_;
+  std::copy(t.features.begin(), t.features.end(), &features_[row * kSplitFeatures]);
+  std::copy(t.features_after.begin(), t.features_after.end(),
+            &features_after_[row * kSplitFeatures]);
+  std::copy(t.allowed.begin(), t.allowed.end(), &allowed_[row * kSplitActions]);
+  std::copy(t.allowed_after.begin(), t.allowed_after.end(), &allowed_after_[row * kSplitActions]);
+  actions_[row] = t.action;
+  rewards_[row] = static_cast<float>(options_.reward_scale * t.reward);
+  discounts_[row] = static_cast<float>(t.discount);
+  if (options_.prioritized) SetPriority(row, priority_max_);
+  next_ = (next_ + 1) % options_.capacity;
+  size_ = std::min(size_ + 1, options_.capacity);
 }
 
 void Replay::SetPriority(int64_t row, float priority) {
@@ -75,12 +89,15 @@ int64_t Replay::DrawOne(std::mt19937_64& random) const {
   return std::min(node - options_.capacity, size_ - 1);
 }
 
-models::QBatch Replay::Draw(int64_t rows, std::mt19937_64& random) {
-  drawn_ = {};
-  float weight_max = 0;
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t row = DrawOne(random);
+void Replay::TakeState(int64_t row, int64_t number) {
+  const auto beside = [&](int64_t by) {
+    return (row + by + options_.capacity) % options_.capacity;
+  };
+  const int64_t state = states_[row];
+  while (states_[beside(-1)] == state) row = beside(-1);
+  for (;; row = beside(1)) {
     drawn_.at.push_back(row);
+    drawn_.states.push_back(number);
     drawn_.actions.push_back(static_cast<int64_t>(actions_[row]));
     CopyRow(features_, row, kSplitFeatures, drawn_.features);
     CopyRow(features_after_, row, kSplitFeatures, drawn_.features_after);
@@ -93,11 +110,19 @@ models::QBatch Replay::Draw(int64_t rows, std::mt19937_64& random) {
       const double chance = std::max(tree_[row + options_.capacity] / tree_[1], 1e-12);
       weight = static_cast<float>(std::pow(chance * static_cast<double>(size_), -kWeightPower));
     }
-    weight_max = std::max(weight_max, weight);
     drawn_.weights.push_back(weight);
+    if (states_[beside(1)] != state) return;
   }
+}
+
+models::QBatch Replay::Draw(int64_t rows, std::mt19937_64& random) {
+  drawn_ = {};
+  for (int64_t number = 0; std::ssize(drawn_.at) < rows; ++number) {
+    TakeState(DrawOne(random), number);
+  }
+  const float weight_max = std::ranges::max(drawn_.weights);
   for (float& weight : drawn_.weights) weight /= weight_max;
-  return {.rows = rows,
+  return {.rows = std::ssize(drawn_.at),
           .features = drawn_.features,
           .actions = drawn_.actions,
           .rewards = drawn_.rewards,
@@ -105,7 +130,8 @@ models::QBatch Replay::Draw(int64_t rows, std::mt19937_64& random) {
           .features_after = drawn_.features_after,
           .allowed = drawn_.allowed,
           .allowed_after = drawn_.allowed_after,
-          .weights = drawn_.weights};
+          .weights = drawn_.weights,
+          .states = drawn_.states};
 }
 
 void Replay::Learned(std::span<const float> errors) {
@@ -135,7 +161,10 @@ std::vector<models::Tensor> Replay::Save() const {
           tensor("rewards", rewards_, 1),
           tensor("discounts", discounts_, 1),
           tensor("priorities", priorities, 1),
-          {"replay.place", {2}, {static_cast<float>(next_), priority_max_}}};
+          tensor("states", std::vector<float>(states_.begin(), states_.end()), 1),
+          {"replay.place",
+           {3},
+           {static_cast<float>(next_), priority_max_, static_cast<float>(states_count_)}}};
 }
 
 absl::Status Replay::Load(const std::vector<models::Tensor>& tensors) {
@@ -147,13 +176,14 @@ absl::Status Replay::Load(const std::vector<models::Tensor>& tensors) {
   };
   const models::Tensor* place = find("place");
   const models::Tensor* rewards = find("rewards");
-  if (place == nullptr || rewards == nullptr || place->values.size() != 2 ||
+  if (place == nullptr || rewards == nullptr || place->values.size() != 3 ||
       std::ssize(rewards->values) > options_.capacity) {
     return absl::InvalidArgumentError("the checkpoint's replay is missing or too large");
   }
   size_ = std::ssize(rewards->values);
   next_ = static_cast<int64_t>(place->values[0]) % options_.capacity;
   std::vector<float> priorities(static_cast<size_t>(options_.capacity));
+  std::vector<float> states(static_cast<size_t>(options_.capacity), -1);
   const std::pair<const char*, std::pair<std::vector<float>*, int>> parts[] = {
       {"features", {&features_, kSplitFeatures}},
       {"features_after", {&features_after_, kSplitFeatures}},
@@ -162,7 +192,8 @@ absl::Status Replay::Load(const std::vector<models::Tensor>& tensors) {
       {"actions", {&actions_, 1}},
       {"rewards", {&rewards_, 1}},
       {"discounts", {&discounts_, 1}},
-      {"priorities", {&priorities, 1}}};
+      {"priorities", {&priorities, 1}},
+      {"states", {&states, 1}}};
   for (const auto& [name, to] : parts) {
     const models::Tensor* tensor = find(name);
     if (tensor == nullptr || std::ssize(tensor->values) != size_ * to.second) {
@@ -172,7 +203,9 @@ absl::Status Replay::Load(const std::vector<models::Tensor>& tensors) {
     std::copy(tensor->values.begin(), tensor->values.end(), to.first->begin());
   }
   for (int64_t row = 0; row < size_; ++row) SetPriority(row, priorities[row]);
+  states_.assign(states.begin(), states.end());
   priority_max_ = place->values[1];
+  states_count_ = static_cast<int64_t>(place->values[2]);
   return absl::OkStatus();
 }
 

@@ -120,6 +120,21 @@ void AddTrainRouter(CLI::App& train) {
   command.add_option("--discount", o.replay.discount, "Of ten seconds")->capture_default_str();
   command.add_option("--reward-scale", o.replay.reward_scale, "What a reward of 1 counts for")
       ->capture_default_str();
+  command
+      .add_option("--try", o.try_chance,
+                  "Share of the decisions at which every allowed action is tried; 0 = none")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--explore", o.explore_most, "Chance of any allowed action, at first")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--rules-until", o.rules_until, "Share of the epochs that the rules play")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  command.add_option("--average", o.average_episodes, "Episodes that weights are averaged over")
+      ->capture_default_str();
+  command.add_option("--validation", o.validation_seeds, "Episodes of validation of each family")
+      ->capture_default_str();
   command.add_option("--replay", o.replay.capacity, "Transitions kept")->capture_default_str();
   command.add_flag("--prioritized", o.replay.prioritized, "Draw them by how far off they were");
   command.add_flag("!--no-dueling", o.dueling, "For an ablation: without a value apart");

@@ -12,6 +12,7 @@
 #include <sstream>
 #include <utility>
 
+#include "service/learn/reward.h"
 #include "training/router/episode.h"
 #include "training/router/learned.h"
 
@@ -19,6 +20,8 @@ namespace foreshadow::training::router {
 namespace {
 
 using nlohmann::ordered_json;
+
+constexpr double kRulesOnly = 1e6;  // a margin that no action is worth
 
 std::string CheckpointPath(const std::string& out) { return out + "/checkpoint.safetensors"; }
 std::string LogPath(const std::string& out) { return out + "/training.csv"; }
@@ -68,9 +71,9 @@ absl::Status Check(const RouterTrainOptions& o) {
 
 // All options that shape the weights, in words: a checkpoint of others is refused.
 std::string Identity(const RouterTrainOptions& o) {
-  const double shapes[] = {o.learning_rate,       o.follow,
-                           o.explore_least,       o.replay.discount,
-                           o.replay.reward_scale, o.average_episodes};
+  const double shapes[] = {o.learning_rate,       o.follow,          o.explore_most,
+                           o.explore_least,       o.try_chance,      o.rules_until,
+                           o.replay.reward_scale, o.replay.discount, o.average_episodes};
   return fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {} {} {}", o.epochs, o.episodes, o.steps,
                      o.hidden, o.batch, o.replay.capacity, o.replay.steps, o.replay.prioritized,
                      o.validation_seeds, o.seed, o.dueling, o.double_q, o.balance,
@@ -251,23 +254,32 @@ struct EpochSums {
   double cost = 0;
 };
 
-absl::StatusOr<EpochSums> RunEpoch(const RouterTrainOptions& o, double explore, double rate,
-                                   models::QNetwork& network, Replay& replay, Standing& standing) {
+absl::StatusOr<EpochSums> RunEpoch(const RouterTrainOptions& o, double explore, double margin,
+                                   double rate, models::QNetwork& network, Replay& replay,
+                                   Standing& standing) {
   EpochSums sums;
   static const std::vector<std::string_view> families = TrainedFamilies();
   std::vector<float> errors(static_cast<size_t>(o.batch));
   int64_t stepped = 0;
   for (int e = 0; e < o.episodes; ++e) {
-    const auto policy = PolicyOf(o, standing.average);
+    const auto policy = PolicyOf(o, standing.average, margin);
     if (!policy.ok()) return policy.status();
     const auto family = families[standing.random() % families.size()];
     const double interval_s = o.intervals_s[standing.random() % o.intervals_s.size()];
+    const Trials trials = {o.try_chance, o.replay.steps,
+                           std::pow(o.replay.discount, interval_s / kCostSeconds)};
+    std::vector<std::vector<Transition>> tried;
     const uint64_t seed = kTrainingSeed + standing.random() % 1'000'000'000;
     const LoggedEpisode episode =
-        PlayEpisode(ScenarioAt(family, seed, interval_s), &*policy, AgentOf(o), explore, seed);
+        PlayEpisode(ScenarioAt(family, seed, interval_s), &*policy, AgentOf(o), explore, seed,
+                    trials, o.try_chance > 0 ? &tried : nullptr);
     for (const LoggedStep& step : episode.steps) sums.cost -= step.reward;
     Widen(episode, standing);
-    replay.Add(episode);
+    if (o.try_chance > 0) {
+      for (const std::vector<Transition>& state : tried) replay.Add(state);
+    } else {
+      replay.Add(episode);
+    }
     ++standing.episodes;
     if (replay.size() < 10 * o.batch) continue;
     for (const int64_t due = int64_t{o.steps} * (e + 1) / o.episodes; stepped < due; ++stepped) {
@@ -317,9 +329,11 @@ absl::StatusOr<QCard> TrainRouter(const RouterTrainOptions& o,
   const bool resumed = standing.epoch > 0;
   while (standing.epoch < o.epochs) {
     const double done = static_cast<double>(standing.epoch) / o.epochs;
-    const double explore = std::max(o.explore_least, 1 - 2 * done * (1 - o.explore_least));
+    const double explore =
+        std::max(o.explore_least, o.explore_most - 2 * done * (o.explore_most - o.explore_least));
+    const double margin = done < o.rules_until ? kRulesOnly : 0;
     const double rate = o.learning_rate * (0.1 + 0.9 * 0.5 * (1 + std::cos(M_PI * done)));
-    const auto sums = RunEpoch(o, explore, rate, **network, replay, standing);
+    const auto sums = RunEpoch(o, explore, margin, rate, **network, replay, standing);
     if (!sums.ok()) return sums.status();
     ++standing.epoch;
     const auto policy = PolicyOf(o, standing.average);

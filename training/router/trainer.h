@@ -29,8 +29,14 @@ struct RouterTrainOptions {
   double average_episodes = 30;
   bool dueling = true;  // these three off: for ablations
   bool double_q = true;
-  bool balance = true;          // the action
-  double explore_least = 0.05;  // chance of any allowed action, from 1 down to it by half-time
+  bool balance = true;  // the action
+  // Chance of any allowed action, falling from one to the other by half-time.
+  double explore_most = 0.5;
+  double explore_least = 0.05;
+  // At so many decisions of those, every allowed action is tried in a copy of the world; 0 = the
+  // network learns from what was done alone.
+  double try_chance = 0.25;
+  double rules_until = 0.2;  // of the epochs: the rules among the actions decide till then
   ReplayOptions replay;
   std::vector<double> intervals_s = {10};  // between decisions, drawn for each episode
   int validation_seeds = 6;                // episodes of each family and interval

@@ -125,9 +125,9 @@ TEST(Guard, ReadyIsWhatTheShadowCarriesOfBothButWithinTheRails) {
   const int ready = static_cast<int>(SplitAction::kReady);
   EXPECT_NEAR(state.ready, 120.0 / 320, 1e-9);
   EXPECT_NEAR(state.split[ready], 120.0 / 320, 1e-9);
-  memory.worse_rps = 50;  // it was worse at so many: that is believed, not what it says
+  memory.worse_rps = 50;  // where it was worse bounds what is allowed, not what is wished
   state = Allow(o, {}, memory, ShadowVerdict::kGood);
-  EXPECT_NEAR(state.ready, 50.0 / 250, 1e-9);
+  EXPECT_NEAR(state.ready, 120.0 / 320, 1e-9);
   o.split = 0.05;
   o.ready_rps = 1'000;
   memory = {};

@@ -36,8 +36,8 @@ TEST(QNetwork, FindsTheValuesOfAProblemSolvedByHand) {
     rewards.push_back(static_cast<float>(actions.back()) / 10);
     allowed[static_cast<size_t>(i) * kActions + 2] = 0;  // the guard forbids the best afterwards
   }
-  const models::QBatch batch{64,       features, actions, rewards, discounts,
-                             features, allowed,  allowed, weights, 0};
+  const models::QBatch batch{64,      features, actions, rewards, discounts, features,
+                             allowed, allowed,  weights, {},      0};
   for (int i = 0; i < 3'000; ++i) ASSERT_TRUE(network->TrainStep(batch, 1e-2, 0.05, errors).ok());
   for (const float error : errors) EXPECT_LT(error, 1e-2);
   const double best = 0.1 / (1 - kDiscount);  // action 1 for ever
@@ -100,6 +100,70 @@ TEST(QPolicy, CardsComeBackAndForeignOnesAreRefused) {
   other.replace(other.find("to-ceiling"), 10, "to-nothing");
   EXPECT_THAT(std::string(QCardFromJson(other).status().message()), HasSubstr("actions"));
   EXPECT_TRUE(absl::IsDataLoss(QCardFromJson("[").status()));
+}
+
+// In the copy of the world, the action that was taken and what the policy does after it earn what
+// they earned; other actions earn something else.
+TEST(Trials, EarnWhatTheEpisodeEarnsWhereTheActionIsTheSame) {
+  Scenario s = MakeScenario("surge", 7);
+  s.duration_s = 400;
+  constexpr int kSteps = 3;
+  constexpr double kDiscount = 0.9;
+  std::vector<std::vector<Transition>> tried;
+  const LoggedEpisode episode = PlayEpisode(s, nullptr, {}, 0, 1, {1, kSteps, kDiscount}, &tried);
+  const size_t last = episode.steps.size() - 1;
+  ASSERT_EQ(tried.size(), last);
+  int different = 0;
+  for (size_t t = 0; t < last; ++t) {
+    const LoggedStep& step = episode.steps[t];
+    double earned = 0;
+    double factor = 1;
+    const size_t end = std::min(t + kSteps, last);
+    for (size_t k = t; k < end; ++k, factor *= kDiscount)
+      earned += factor * episode.steps[k].reward;
+    size_t at = 0;
+    for (int a = 0; a < kSplitActions; ++a) {
+      if (step.allowed[a] == 0) continue;
+      ASSERT_LT(at, tried[t].size());
+      const Transition& trial = tried[t][at++];
+      EXPECT_EQ(trial.action, a);
+      EXPECT_EQ(trial.features, step.features);
+      EXPECT_EQ(trial.allowed, step.allowed);
+      EXPECT_NEAR(trial.discount, factor, 1e-12);
+      if (a != step.action) {
+        different += std::abs(trial.reward - earned) > 1e-3 ? 1 : 0;
+        continue;
+      }
+      EXPECT_NEAR(trial.reward, earned, 1e-5) << "decision " << t;
+      EXPECT_EQ(trial.features_after, episode.steps[end].features);
+      EXPECT_EQ(trial.allowed_after, episode.steps[end].allowed);
+    }
+  }
+  EXPECT_GT(different, 20);
+}
+
+TEST(QPolicy, TakesTheBetterOfTheTwoRulesUnlessAnotherActionIsWorthTheMargin) {
+  GuardState state;
+  state.allowed.fill(true);
+  ActionValues values{};
+  const auto value = [&](SplitAction action) -> double& {
+    return values[static_cast<int>(action)];
+  };
+  value(SplitAction::kReady) = 0.2;
+  value(SplitAction::kZero) = 0.25;
+  EXPECT_EQ(BestAllowed(values, state, 0.1), SplitAction::kReady);
+  EXPECT_EQ(BestAllowed(values, state, 0.04), SplitAction::kZero);
+  value(SplitAction::kBalance) = 0.3;
+  EXPECT_EQ(BestAllowed(values, state, 0.04), SplitAction::kBalance);
+  // A rule that leads to the split in force is to hold.
+  state.allowed[static_cast<int>(SplitAction::kBalance)] = false;
+  state.allowed[static_cast<int>(SplitAction::kReady)] = false;
+  EXPECT_EQ(BestAllowed(values, state, 0.3), SplitAction::kHold);
+  // Where the split must fall, neither may be among what is left.
+  state.allowed.fill(false);
+  state.allowed[static_cast<int>(SplitAction::kZero)] = true;
+  state.allowed[static_cast<int>(SplitAction::kHalve)] = true;
+  EXPECT_EQ(BestAllowed(values, state, 9), SplitAction::kZero);
 }
 
 RouterTrainOptions Tiny(const std::string& out) {
