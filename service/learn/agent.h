@@ -16,6 +16,7 @@ struct SplitDecision {
   SplitFeatures features{};
   GuardState guard;
   SplitAction action = SplitAction::kHold;
+  SplitAction rule = SplitAction::kHold;  // what the rule would take
   double split = 0;
   double propensity = 1;      // with which this action was to be taken
   bool learned = false;       // by the policy; else by the rule

@@ -96,18 +96,15 @@ bool QPolicy::Knows(const SplitObservation& observation, const SplitFeatures& fe
   return true;
 }
 
-SplitAction BestAllowed(const ActionValues& values, const GuardState& state, double margin) {
+SplitAction BestAllowed(const ActionValues& values, const GuardState& state, SplitAction rule,
+                        double margin) {
   int best = -1;
   for (int a = 0; a < kSplitActions; ++a) {
     if (state.allowed[a] && (best < 0 || values[a] > values[best])) best = a;
   }
-  int base = -1;
-  for (const SplitAction rule : {SplitAction::kBalance, SplitAction::kReady}) {
-    int a = static_cast<int>(rule);
-    if (!state.allowed[a]) a = static_cast<int>(SplitAction::kHold);
-    if (state.allowed[a] && (base < 0 || values[a] > values[base])) base = a;
-  }
-  return SplitAction(base < 0 || values[best] > values[base] + margin ? best : base);
+  const int base = static_cast<int>(rule);
+  const bool keeps = state.allowed[base] && values[best] <= values[base] + margin;
+  return SplitAction(keeps ? base : best);
 }
 
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {

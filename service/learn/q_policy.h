@@ -60,9 +60,10 @@ class QPolicy {
   Eigen::VectorXf first_bias_, second_bias_, heads_bias_;
 };
 
-// The best of the allowed; of "balance" and "ready", each to hold where it leads nowhere, the
-// better one, unless the best is worth more than that by `margin`.
-SplitAction BestAllowed(const ActionValues& values, const GuardState& state, double margin);
+// What the rule takes, unless the best of the allowed is worth more than that by `margin` (safe
+// improvement on a policy that is known, Laroche et al. 2019).
+SplitAction BestAllowed(const ActionValues& values, const GuardState& state, SplitAction rule,
+                        double margin);
 
 std::string QCardToJson(const QCard& card);
 // DATA_LOSS when it is no JSON object; INVALID_ARGUMENT naming a field that is missing, out of

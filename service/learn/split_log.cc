@@ -51,24 +51,19 @@ SplitRecord RecordOf(const SplitDecision& decision) {
   record.features = decision.features;
   for (int a = 0; a < kSplitActions; ++a) record.allowed[a] = decision.guard.allowed[a] ? 1 : 0;
   record.action = static_cast<int32_t>(decision.action);
+  record.rule = static_cast<int32_t>(decision.rule);
   record.propensity = decision.propensity;
   record.split = decision.split;
   return record;
 }
 
 std::string SplitRecordToJson(const SplitRecord& r) {
-  const ordered_json json = {{"time_ms", r.time_ms},
-                             {"account", r.account},
-                             {"instance", r.instance_id},
-                             {"policy", r.policy},
-                             {"interval_s", r.interval_s},
-                             {"features", r.features},
-                             {"allowed", r.allowed},
-                             {"action", r.action},
-                             {"propensity", r.propensity},
-                             {"split", r.split},
-                             {"cost", r.cost},
-                             {"reason", r.reason}};
+  const ordered_json json = {
+      {"time_ms", r.time_ms},       {"account", r.account},       {"instance", r.instance_id},
+      {"policy", r.policy},         {"interval_s", r.interval_s}, {"features", r.features},
+      {"allowed", r.allowed},       {"action", r.action},         {"rule", r.rule},
+      {"propensity", r.propensity}, {"split", r.split},           {"cost", r.cost},
+      {"reason", r.reason}};
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
@@ -87,6 +82,7 @@ absl::StatusOr<SplitRecord> SplitRecordFromJson(const std::string& line) {
       r.allowed[static_cast<size_t>(r.action)] == 0) {
     return Bad("action");
   }
+  if (!Get(json, "rule", r.rule) || r.rule < 0 || r.rule >= kSplitActions) return Bad("rule");
   if (!Get(json, "propensity", r.propensity) || !(r.propensity > 0 && r.propensity <= 1)) {
     return Bad("propensity");
   }

@@ -22,6 +22,7 @@ struct SplitRecord {
   SplitFeatures features{};
   std::array<uint8_t, kSplitActions> allowed{};
   int32_t action = 0;
+  int32_t rule = 0;  // the action that the rule would have taken
   double propensity = 1;
   double split = 0;  // that it leads to
   double cost = -1;  // of the interval that ends here, under the decision before; -1 = not known

@@ -14,6 +14,7 @@ LoggedStep StepOf(const SplitDecision& decision) {
   step.features = decision.features;
   for (int a = 0; a < kSplitActions; ++a) step.allowed[a] = decision.guard.allowed[a] ? 1 : 0;
   step.action = static_cast<uint8_t>(decision.action);
+  step.rule = static_cast<uint8_t>(decision.rule);
   step.propensity = static_cast<float>(decision.propensity);
   return step;
 }

@@ -33,6 +33,7 @@ struct LoggedStep {
   SplitFeatures features{};
   std::array<uint8_t, kSplitActions> allowed{};
   uint8_t action = 0;
+  uint8_t rule = 0;
   float propensity = 1;
   float reward = 0;
 };

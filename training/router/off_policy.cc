@@ -23,7 +23,8 @@ constexpr double kGainLeast = 0.02;  // of what was earned: below it the fit's o
 int Choice(const QPolicy& policy, const LoggedStep& step) {
   GuardState state;
   for (int a = 0; a < kSplitActions; ++a) state.allowed[a] = step.allowed[a] != 0;
-  return static_cast<int>(BestAllowed(policy.Values(step.features), state, policy.card().margin));
+  return static_cast<int>(BestAllowed(policy.Values(step.features), state, SplitAction(step.rule),
+                                      policy.card().margin));
 }
 
 // The same episode, its choices afterwards narrowed to the policy's: a network that takes the best
@@ -186,6 +187,7 @@ std::vector<LoggedEpisode> EpisodesOfLog(std::vector<SplitRecord> records) {
     step.features = record.features;
     step.allowed = record.allowed;
     step.action = static_cast<uint8_t>(record.action);
+    step.rule = static_cast<uint8_t>(record.rule);
     step.propensity = static_cast<float>(record.propensity);
     episodes.back().steps.push_back(step);
     before = &record;

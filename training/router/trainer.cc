@@ -156,7 +156,7 @@ double Validate(const RouterTrainOptions& o, const QPolicy& policy) {
 // The margin that is best on the episodes kept apart; the weights' own cost is of none.
 absl::StatusOr<double> BestMargin(const RouterTrainOptions& o, Standing& standing) {
   double best = 0;
-  for (const double margin : {0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2}) {
+  for (const double margin : {0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8}) {
     const auto policy = PolicyOf(o, standing.best, margin);
     if (!policy.ok()) return policy.status();
     const double cost = Validate(o, *policy);

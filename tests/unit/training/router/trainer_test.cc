@@ -142,28 +142,20 @@ TEST(Trials, EarnWhatTheEpisodeEarnsWhereTheActionIsTheSame) {
   EXPECT_GT(different, 20);
 }
 
-TEST(QPolicy, TakesTheBetterOfTheTwoRulesUnlessAnotherActionIsWorthTheMargin) {
+TEST(QPolicy, TakesWhatTheRuleDoesUnlessAnotherActionIsWorthTheMargin) {
   GuardState state;
   state.allowed.fill(true);
   ActionValues values{};
-  const auto value = [&](SplitAction action) -> double& {
-    return values[static_cast<int>(action)];
-  };
-  value(SplitAction::kReady) = 0.2;
-  value(SplitAction::kZero) = 0.25;
-  EXPECT_EQ(BestAllowed(values, state, 0.1), SplitAction::kReady);
-  EXPECT_EQ(BestAllowed(values, state, 0.04), SplitAction::kZero);
-  value(SplitAction::kBalance) = 0.3;
-  EXPECT_EQ(BestAllowed(values, state, 0.04), SplitAction::kBalance);
-  // A rule that leads to the split in force is to hold.
-  state.allowed[static_cast<int>(SplitAction::kBalance)] = false;
-  state.allowed[static_cast<int>(SplitAction::kReady)] = false;
-  EXPECT_EQ(BestAllowed(values, state, 0.3), SplitAction::kHold);
-  // Where the split must fall, neither may be among what is left.
+  values[static_cast<int>(SplitAction::kReady)] = 0.2f;
+  values[static_cast<int>(SplitAction::kZero)] = 0.25f;
+  EXPECT_EQ(BestAllowed(values, state, SplitAction::kReady, 0.1), SplitAction::kReady);
+  EXPECT_EQ(BestAllowed(values, state, SplitAction::kReady, 0.04), SplitAction::kZero);
+  EXPECT_EQ(BestAllowed(values, state, SplitAction::kHalve, 0.3), SplitAction::kHalve);
+  // Where the split must fall, what the rule wants may not be among what is left.
   state.allowed.fill(false);
   state.allowed[static_cast<int>(SplitAction::kZero)] = true;
   state.allowed[static_cast<int>(SplitAction::kHalve)] = true;
-  EXPECT_EQ(BestAllowed(values, state, 9), SplitAction::kZero);
+  EXPECT_EQ(BestAllowed(values, state, SplitAction::kReady, 9), SplitAction::kZero);
 }
 
 RouterTrainOptions Tiny(const std::string& out) {
