@@ -17,7 +17,7 @@ namespace foreshadow::training::router {
 
 struct RouterTrainOptions {
   std::string out;  // folder of the policy, its log training.csv and its checkpoint
-  int epochs = 40;
+  int epochs = 80;
   int episodes = 60;  // of an epoch
   int steps = 1'500;  // of the network, an epoch
   int hidden = 64;
