@@ -76,6 +76,18 @@ class SteeringTest : public ::testing::Test {
     steering_->AgentSays(1, true, {Make("s", 1, true, 2)}, {});
     steering_->Decided(fleet_, {shadow_}, {});
   }
+  void PlanPromotes() {
+    shadow_.state = ShadowState::kPromoting;
+    shadow_.split = 1;
+    steering_->Decided(fleet_, {shadow_}, {});
+  }
+  void PlanHasPromoted() {
+    auto moved = std::make_shared<Fleet>(*fleet_);
+    moved->accounts[0].cell = 1;
+    shadow_.state = ShadowState::kPromoted;
+    shadow_.split = 0;
+    steering_->Decided(moved, {shadow_}, {{0, 2}});
+  }
   void PrimaryIs(InstanceState state) {
     primary_.state = state;
     primary_.serving = state == InstanceState::kRunning;
@@ -195,9 +207,7 @@ TEST_F(SteeringTest, AShadowThatVanishedTakesNothingAndItsPrimaryAll) {
 // Until it is handed over the shadow takes what it is given, and nobody else's traffic is lost.
 TEST_F(SteeringTest, AMigrationKeepsItsRouteUntilItIsHandedOver) {
   Begin();
-  shadow_.state = ShadowState::kPromoting;
-  shadow_.split = 1;
-  steering_->Decided(fleet_, {shadow_}, {});
+  PlanPromotes();
   EXPECT_EQ(router_.Get("acme").split, 1);
   EXPECT_EQ(router_.Get("acme").epoch, 1u);
   // The agent has made it the primary; the plan has not heard of it.
@@ -210,11 +220,7 @@ TEST_F(SteeringTest, AMigrationKeepsItsRouteUntilItIsHandedOver) {
   EXPECT_EQ(router_.Get("acme").primary.instance_id, "s");
   EXPECT_EQ(router_.Get("acme").split, 0);
   steering_->AgentSays(0, false, {primary_}, {});
-  auto moved = std::make_shared<Fleet>(*fleet_);
-  moved->accounts[0].cell = 1;
-  shadow_.state = ShadowState::kPromoted;
-  shadow_.split = 0;
-  steering_->Decided(moved, {shadow_}, {{0, 2}});
+  PlanHasPromoted();
   EXPECT_EQ(router_.Get("acme").primary.instance_id, "s");
   EXPECT_EQ(router_.Get("acme").shadow.instance_id, "");
   EXPECT_EQ(router_.Get("acme").epoch, 2u);
@@ -223,14 +229,8 @@ TEST_F(SteeringTest, AMigrationKeepsItsRouteUntilItIsHandedOver) {
 // The plan may hear of it before the cell's agent has told: no call goes to the old primary again.
 TEST_F(SteeringTest, APromotionThatItsAgentHasNotToldKeepsItsRoute) {
   Begin();
-  shadow_.state = ShadowState::kPromoting;
-  shadow_.split = 1;
-  steering_->Decided(fleet_, {shadow_}, {});
-  auto moved = std::make_shared<Fleet>(*fleet_);
-  moved->accounts[0].cell = 1;
-  shadow_.state = ShadowState::kPromoted;
-  shadow_.split = 0;
-  steering_->Decided(moved, {shadow_}, {{0, 2}});
+  PlanPromotes();
+  PlanHasPromoted();
   EXPECT_EQ(router_.Get("acme").shadow.instance_id, "s");
   EXPECT_EQ(router_.Get("acme").split, 1);
   steering_->AgentSays(1, false, {Make("s", 1, false, 2)}, {});
@@ -242,14 +242,8 @@ TEST_F(SteeringTest, APromotionThatItsAgentHasNotToldKeepsItsRoute) {
 // The old primary may end, as it is told to, before the cell's agent has told of the new one.
 TEST_F(SteeringTest, TheEndOfAPrimaryWhosePlaceIsTakenIsNoFailover) {
   Begin();
-  shadow_.state = ShadowState::kPromoting;
-  shadow_.split = 1;
-  steering_->Decided(fleet_, {shadow_}, {});
-  auto moved = std::make_shared<Fleet>(*fleet_);
-  moved->accounts[0].cell = 1;
-  shadow_.state = ShadowState::kPromoted;
-  shadow_.split = 0;
-  steering_->Decided(moved, {shadow_}, {{0, 2}});
+  PlanPromotes();
+  PlanHasPromoted();
   PrimaryIs(InstanceState::kExited);
   EXPECT_EQ(router_.Get("acme").shadow.instance_id, "s");
   EXPECT_EQ(router_.Get("acme").split, 1);
