@@ -23,6 +23,7 @@ void SetHostMemory(Ops& ops) {
   ops.release = std::free;
   ops.copy_in = Copy;
   ops.copy_out = Copy;
+  ops.copy = Copy;
   ops.wait = [](Stream) { return std::string_view(); };
 }
 

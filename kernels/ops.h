@@ -352,6 +352,7 @@ struct Ops {
   void (*release)(void* memory);
   void (*copy_in)(void* to, const void* from_host, size_t bytes, Stream stream);
   void (*copy_out)(void* to_host, const void* from, size_t bytes, Stream stream);
+  void (*copy)(void* to, const void* from, size_t bytes, Stream stream);  // they do not overlap
   // Until all that was queued is done. Empty = well; else what went wrong since the last wait.
   std::string_view (*wait)(Stream stream);
 

@@ -11,7 +11,9 @@ namespace {
 
 void* Allocate(size_t bytes) {
   void* memory = nullptr;
-  return cudaMalloc(&memory, bytes) == cudaSuccess ? memory : nullptr;
+  if (cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
+  cudaGetLastError();  // told by the nullptr: the next wait is not to report it
+  return nullptr;
 }
 
 void Copy(void* to, const void* from, size_t bytes, Stream stream) {
@@ -46,6 +48,7 @@ struct Table {
     ops.release = [](void* memory) { cudaFree(memory); };
     ops.copy_in = Copy;
     ops.copy_out = Copy;
+    ops.copy = Copy;
     ops.wait = Wait;
     SetDrivers<CudaDevice>(ops);
   }

@@ -20,7 +20,8 @@ int64_t FloorToStep(int64_t time_ms, int64_t step_ms) { return time_ms - time_ms
 Window::Window(int64_t step_ms, int64_t steps_max)
     : step_ms_(step_ms),
       steps_max_(steps_max),
-      rows_max_(steps_max + std::max<int64_t>(16, steps_max / 32)) {
+      rows_max_(steps_max + std::max<int64_t>(16, steps_max / 32)),
+      changed_(static_cast<size_t>(rows_max_), 0) {
   FORESHADOW_CHECK(step_ms > 0 && steps_max > 0);
 }
 
@@ -35,6 +36,7 @@ void Window::Grow(int64_t series_count) {
       std::copy_n(rows_.data() + (first_row_ + step) * stride_, series_, row);
       std::fill(row + series_, row + stride, kMissing);
     }
+    std::copy_n(changed_.begin() + first_row_, steps_, changed_.begin());
     rows_ = std::move(rows);
     stride_ = stride;
     first_row_ = 0;
@@ -47,10 +49,12 @@ void Window::AppendRow() {
     const int64_t kept = std::min(steps_, steps_max_ - 1);
     std::copy_n(rows_.data() + (first_row_ + steps_ - kept) * stride_, kept * stride_,
                 rows_.data());
+    std::copy_n(changed_.begin() + first_row_ + steps_ - kept, kept, changed_.begin());
     first_row_ = 0;
     steps_ = kept;
   }
   std::fill_n(rows_.data() + (first_row_ + steps_) * stride_, stride_, kMissing);
+  changed_[first_row_ + steps_] = ++changes_;
   ++steps_;
   if (steps_ > steps_max_) {
     ++first_row_;
@@ -80,6 +84,7 @@ int64_t Window::Write(std::span<const Sample> samples) {
   // sorting indices, unless they are together already: by step as they come in, by series as the
   // history reads them.
   int64_t outside = 0;
+  ++changes_;
   order_.resize(samples.size());
   std::iota(order_.begin(), order_.end(), 0);
   const auto place = [&](const Sample& s) {
@@ -107,8 +112,9 @@ int64_t Window::Write(std::span<const Sample> samples) {
     if (row_ms > end_ms_ || back >= steps_ || series >= series_) {
       outside += static_cast<int64_t>(end - i);
     } else {
-      rows_[(first_row_ + steps_ - 1 - back) * stride_ + series] =
-          static_cast<float>(sum / static_cast<double>(end - i));
+      const int64_t row = first_row_ + steps_ - 1 - back;
+      rows_[row * stride_ + series] = static_cast<float>(sum / static_cast<double>(end - i));
+      changed_[row] = changes_;
     }
     i = end;
   }

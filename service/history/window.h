@@ -42,9 +42,16 @@ class Window {
   // Valid until the next call that changes the window.
   WindowView view() const;
 
+  // What follows the window elsewhere copies what has changed since it last looked: changes()
+  // counts on with every change of a row, changed(step) is the newest that touched that step of the
+  // view.
+  uint64_t changes() const { return changes_; }
+  uint64_t changed(int64_t step) const { return changed_[first_row_ + step]; }
+
   int64_t end_ms() const { return end_ms_; }  // start of the newest step
   int64_t steps() const { return steps_; }
   int64_t series() const { return series_; }
+  int64_t rows_max() const { return rows_max_; }
 
  private:
   void AppendRow();
@@ -58,7 +65,9 @@ class Window {
   int64_t stride_ = 0;  // series padded to whole cache lines, with room to grow
   int64_t end_ms_ = 0;
   std::vector<float, models::LeftOpen<float>>
-      rows_;                    // written, and in memory, as far as they are used
+      rows_;                       // written, and in memory, as far as they are used
+  std::vector<uint64_t> changed_;  // [rows_max_]
+  uint64_t changes_ = 0;
   std::vector<int32_t> order_;  // scratch of Write
 };
 
