@@ -231,6 +231,32 @@ struct AutoregressionArgs {
   Stream stream = nullptr;
 };
 
+// --- Columns of a batch -------------------------------------------------------------------------
+
+// Columns side by side, in any order and any number of times.
+struct GatherArgs {
+  StepMajor<const float> from;
+  std::span<const int32_t> columns;  // [series of `to`] of `from`; empty: 0, 1, 2, ...
+  StepMajor<float> to;
+  Stream stream = nullptr;
+};
+
+// Takes seasons out of the batch that series were gathered from to be decomposed, and says what the
+// decomposition is worth.
+struct DeseasonArgs {
+  int32_t slope_steps = 1;  // before the last step, over which the trend's slope is taken
+  StepMajor<const float> seasonal;
+  StepMajor<const float> trend;
+  StepMajor<const float> remainder;
+  std::span<const SeriesStatus> decomposed;  // [series] others than kOk change nothing, and get 0
+  std::span<const int32_t> columns;          // [series] of residual and level, each once
+  StepMajor<float> residual;                 // becomes the remainder
+  StepMajor<float> level;                    // the season is subtracted
+  std::span<float> slope;                    // [series] of the trend, per step
+  std::span<float> strength;                 // [series] of the season: kernels/algo/strength.h
+  Stream stream = nullptr;
+};
+
 // --- Streaming seasonal-trend update: see docs/kernels-stream.md ---------------------------------
 
 inline constexpr int kStreamModes = 8;   // low-order memory of the samples since the start
@@ -384,6 +410,9 @@ struct Ops {
 
   size_t (*autoregression_workspace_bytes)(const AutoregressionArgs& args);
   void (*autoregression)(const AutoregressionArgs& args);
+
+  void (*gather)(const GatherArgs& args);
+  void (*deseason)(const DeseasonArgs& args);
 
   size_t (*stream_start_workspace_bytes)(const StreamStartArgs& args);
   void (*stream_start)(const StreamStartArgs& args);

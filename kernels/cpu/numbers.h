@@ -1,4 +1,4 @@
-// Rolling quantiles and least squares on the CPU. See kernels/ops.h for the contracts.
+// Rolling quantiles, least squares and columns on the CPU. See kernels/ops.h for the contracts.
 #pragma once
 
 #include "kernels/ops.h"
@@ -10,5 +10,8 @@ void RollingQuantiles(const RollingQuantileArgs& args);
 
 size_t AutoregressionWorkspaceBytes(const AutoregressionArgs& args);
 void Autoregression(const AutoregressionArgs& args);
+
+void Gather(const GatherArgs& args);
+void Deseason(const DeseasonArgs& args);
 
 }  // namespace foreshadow::kernels::cpu

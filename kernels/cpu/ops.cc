@@ -48,6 +48,8 @@ const Ops& CpuOps() {
     filled.pinball = cpu::Pinball;
     filled.naive_scale = cpu::NaiveScale;
     filled.mase = cpu::Mase;
+    filled.gather = cpu::Gather;
+    filled.deseason = cpu::Deseason;
     filled.stream_start_workspace_bytes = cpu::StreamStartWorkspaceBytes;
     filled.stream_start = cpu::StreamStart;
     filled.stream_update = cpu::StreamUpdate;

@@ -36,6 +36,11 @@ template <typename Device>
 void Mase(const MaseArgs& args);
 
 template <typename Device>
+void Gather(const GatherArgs& args);
+template <typename Device>
+void Deseason(const DeseasonArgs& args);
+
+template <typename Device>
 void StreamStart(const StreamStartArgs& args);
 template <typename Device>
 void StreamUpdate(const StreamUpdateArgs& args);
@@ -71,6 +76,8 @@ void SetDrivers(Ops& ops) {
   ops.pinball = Pinball<Device>;
   ops.naive_scale = NaiveScale<Device>;
   ops.mase = Mase<Device>;
+  ops.gather = Gather<Device>;
+  ops.deseason = Deseason<Device>;
   ops.stream_start_workspace_bytes = [](const StreamStartArgs&) { return size_t{0}; };
   ops.stream_start = StreamStart<Device>;
   ops.stream_update = StreamUpdate<Device>;

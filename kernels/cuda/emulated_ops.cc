@@ -1,5 +1,6 @@
 // Every kernel of this folder, compiled for the host.
 #include "kernels/cuda/autoregression.h"
+#include "kernels/cuda/columns.h"
 #include "kernels/cuda/drivers.h"
 #include "kernels/cuda/events.h"
 #include "kernels/cuda/host_device.h"

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 
 #include "kernels/algo/periods-inl.h"
 #include "kernels/check.h"
@@ -205,6 +206,13 @@ struct PeriodPlan {
   size_t work_bytes;
 };
 
+// Not below `rows`, and at most an eighth above: plans of transforms are kept for each count of
+// rows, and a fleet that grows is to need few.
+inline int64_t FewCounts(int64_t rows) {
+  const int64_t grain = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rows))) / 8;
+  return grain < 1 ? rows : (rows + grain - 1) / grain * grain;
+}
+
 inline size_t WholeLinesOfBytes(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 template <typename Device>
@@ -216,7 +224,7 @@ PeriodPlan PlanPeriods(const PeriodArgs& args) {
   const int64_t most = std::clamp<int64_t>(kChunkBytes / row_bytes, 1, kChunkRowsMax);
   const int64_t series = std::max<int64_t>(1, args.observed.series);
   const int64_t chunks = (series + most - 1) / most;
-  plan.transforms = {plan.shape.padded, (series + chunks - 1) / chunks, row_floats};
+  plan.transforms = {plan.shape.padded, FewCounts((series + chunks - 1) / chunks), row_floats};
   plan.tables_bytes =
       WholeLinesOfBytes(static_cast<size_t>(TableFloats(plan.shape)) * sizeof(float));
   plan.rows_bytes = WholeLinesOfBytes(static_cast<size_t>(plan.transforms.rows * row_bytes));

@@ -7,7 +7,10 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "models/parallel.h"
+#include "service/analyze/arena.h"
+#include "service/history/device_window.h"
 #include "service/history/window.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -41,6 +44,22 @@ struct PatternMemory {
 // Analyses the accounts whose turn it is, and all that are new.
 void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t tick_count,
              PatternMemory& memory, const models::Stop& stop = nullptr);
+
+// A backend beside the CPU, a GPU say: its copy of the window, and room to work in.
+struct AnalyzeDevice {
+  explicit AnalyzeDevice(const kernels::Ops& ops) : window(ops), arena(ops) {}
+
+  DeviceWindow window;
+  Arena arena;
+  // What is worked on at once takes about so much beside the window: thousands of accounts.
+  int64_t work_bytes = int64_t{4} << 30;
+};
+
+// The same there. RESOURCE_EXHAUSTED: it has no room; INTERNAL: what it says. Then its memory is
+// free, `memory` is partly of this tick, and Analyze is to do it all; the next tick may try again.
+absl::Status AnalyzeOn(AnalyzeDevice& device, const Window& window, const AnalyzeSettings& settings,
+                       uint64_t tick_count, PatternMemory& memory,
+                       const models::Stop& stop = nullptr);
 
 // Takes the leads of each application's accounts together, at the end of each turn of the rota and
 // when there are new accounts.

@@ -27,6 +27,7 @@ struct State {
   std::vector<bool> reachable;  // [cell] its agent answered when last asked
   Window window;
   PatternMemory patterns;
+  std::unique_ptr<AnalyzeDevice> device;  // that the analysis runs on; null = the CPU
   ForecastMemory forecasts;
   CellErrorMemory cell_errors;  // of the cell-wide forecasts
   RiskCalibration risk_calibration;

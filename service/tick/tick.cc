@@ -1,5 +1,7 @@
 #include "service/tick/tick.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -58,6 +60,20 @@ void UpdateWindow(const std::vector<Sample>& samples, int64_t series, int64_t no
   }
   window.AdvanceTo(now_ms);
   window.Write(samples);
+}
+
+// On the device where there is one. What fails there is done by the CPU, and the next tick tries
+// again.
+void FindPatterns(const AnalyzeSettings& settings, uint64_t tick_count, const models::Stop& stop,
+                  State& state, std::vector<std::string>& alerts) {
+  if (state.device != nullptr) {
+    const absl::Status status =
+        AnalyzeOn(*state.device, state.window, settings, tick_count, state.patterns, stop);
+    if (status.ok()) return;
+    alerts.push_back(fmt::format("the analysis runs on the CPU, not on {}: {}",
+                                 state.device->arena.ops().name, std::string(status.message())));
+  }
+  Analyze(state.window.view(), settings, tick_count, state.patterns, stop);
 }
 
 // Forecasts the last hours as if they were to come, so that the weights of the models and the
@@ -148,8 +164,11 @@ State::State(std::vector<Cell> cells, Decisions made, const Settings& settings)
 
 void StateDeleter::operator()(State* state) const { delete state; }
 
-StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& settings) {
-  return StatePtr(new State(std::move(cells), std::move(decisions), settings));
+StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& settings,
+                  const kernels::Ops* device) {
+  StatePtr state(new State(std::move(cells), std::move(decisions), settings));
+  if (device != nullptr) state->device = std::make_unique<AnalyzeDevice>(*device);
+  return state;
 }
 
 absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox,
@@ -193,7 +212,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   std::shared_ptr<const ForecastTable> table = std::move(inbox.forecasts);
   const auto stop = [&world] { return world.Stopping(); };
   if (table == nullptr) {
-    Analyze(window, settings.analyze, next.scores.ticks, state.patterns, stop);
+    FindPatterns(settings.analyze, next.scores.ticks, stop, state, changes.alerts);
     PoolLeads(fleet, settings.analyze, next.scores.ticks, state.patterns);
     if (!std::exchange(state.warmed, true)) Warm(models, stop, state);
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/ops.h"
 #include "models/forecaster.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -24,8 +25,10 @@ using StatePtr = std::unique_ptr<State, StateDeleter>;
 using ModelList = std::vector<std::shared_ptr<const models::Forecaster>>;  // best first
 
 // A state for these cells (by id), with what an earlier run decided. Accounts come with the first
-// Inbox, in the order of their registration, and samples of the past with it too.
-StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& settings);
+// Inbox, in the order of their registration, and samples of the past with it too. `device`: the
+// backend that the analysis runs on, nullptr = the CPU; it outlives the state.
+StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& settings,
+                  const kernels::Ops* device = nullptr);
 
 // Runs one tick at world.NowMs(). Deterministic: the same state, inbox, models and world give the
 // same report. `candidate` (nullptr = none) forecasts beside the models and is only scored. An

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 
 #include "kernels/algo/stream_plan.h"
 #include "kernels/check.h"
@@ -286,6 +287,49 @@ Job PrepareAutoregression(const Ops& ops, const Case&, const Shape& shape, const
   return {[&ops, args, lags] { ops.autoregression(args); }, args.status, {}, memory};
 }
 
+// Every column, the last one first.
+Job PrepareGather(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  std::vector<int32_t> columns;
+  for (int64_t s = inputs.observed.series; s > 0; --s) {
+    columns.push_back(static_cast<int32_t>(s - 1));
+  }
+  const std::span<int32_t> there = memory->Make<int32_t>(columns.size());
+  ops.copy_in(there.data(), columns.data(), there.size_bytes(), nullptr);
+  ops.wait(nullptr);
+  kernels::GatherArgs args;
+  args.from = inputs.observed;
+  args.columns = there;
+  args.to = memory->MakeBatch(shape.steps, inputs.observed.series);
+  return {[&ops, args] { ops.gather(args); }, {}, {}, memory};
+}
+
+Job PrepareDeseason(const Ops& ops, const Case&, const Shape& shape, const Inputs& inputs) {
+  auto memory = std::make_shared<Memory>(ops);
+  const auto series = static_cast<size_t>(inputs.observed.series);
+  std::vector<int32_t> columns(series);
+  std::iota(columns.begin(), columns.end(), 0);
+  const std::vector<SeriesStatus> status(series, SeriesStatus::kOk);
+  const std::span<int32_t> columns_there = memory->Make<int32_t>(series);
+  const std::span<SeriesStatus> status_there = memory->Make<SeriesStatus>(series);
+  ops.copy_in(columns_there.data(), columns.data(), columns_there.size_bytes(), nullptr);
+  ops.copy_in(status_there.data(), status.data(), status_there.size_bytes(), nullptr);
+  kernels::DeseasonArgs args;
+  args.slope_steps = shape.period;
+  args.seasonal = inputs.leader;
+  args.trend = inputs.observed;
+  args.remainder = inputs.remainder;
+  args.decomposed = status_there;
+  args.columns = columns_there;
+  args.residual = memory->MakeBatch(shape.steps, inputs.observed.series);
+  args.level = memory->MakeBatch(shape.steps, inputs.observed.series);
+  ops.gather({inputs.observed, {}, args.level});
+  args.slope = memory->Make<float>(series);
+  args.strength = memory->Make<float>(series);
+  ops.wait(nullptr);
+  return {[&ops, args] { ops.deseason(args); }, {}, {}, memory};
+}
+
 constexpr std::string_view kTrendWindow = "trend window";
 
 constexpr Case kCases[] = {
@@ -325,6 +369,10 @@ constexpr Case kCases[] = {
      PrepareRollingQuantiles, CheckOffered<&Ops::rolling_quantiles>},
     {"autoregression", "13 lags, ridge", "", false, NoSeasons, PrepareAutoregression,
      CheckOffered<&Ops::autoregression>},
+    {"gather", "every column, in reverse", "", false, NoSeasons, PrepareGather,
+     CheckOffered<&Ops::gather>},
+    {"deseason", "a season out of a batch, slope and strength", "", false, NoSeasons,
+     PrepareDeseason, CheckOffered<&Ops::deseason>},
 };
 
 }  // namespace

@@ -26,7 +26,7 @@ class GuardedMemory {
 
   void* Allocate(size_t bytes) {
     const size_t whole = (bytes + 255) / 256 * 256;
-    if (bytes > kBytes || used_ + whole > limit_) return nullptr;
+    if (bytes > kBytes || used_ + whole > kBytes) return nullptr;
     void* at = begin_ + used_;
     used_ += whole;
     ++held_;
@@ -36,16 +36,14 @@ class GuardedMemory {
     if (--held_ == 0) used_ = 0;
   }
   void SetOpen(bool open) const {
-    FORESHADOW_CHECK(mprotect(begin_, kBytes, open ? PROT_READ | PROT_WRITE : PROT_NONE) == 0);
+    if (used_ == 0) return;
+    FORESHADOW_CHECK(mprotect(begin_, used_, open ? PROT_READ | PROT_WRITE : PROT_NONE) == 0);
   }
   bool Holds(const void* at) const {
     return at == nullptr || (at >= begin_ && at < begin_ + kBytes);
   }
-  void Limit(size_t bytes) { limit_ = bytes; }
-  void NoLimit() { limit_ = kBytes; }
 
-  int64_t bytes_in = 0;  // that were copied in
-  int64_t bytes_out = 0;
+  int64_t bytes_out = 0;  // that were copied out
 
  private:
   static constexpr size_t kBytes = size_t{512} << 20;
@@ -58,12 +56,12 @@ class GuardedMemory {
 
   std::byte* begin_;
   size_t used_ = 0;
-  size_t limit_ = kBytes;
   int64_t held_ = 0;
 };
 
 using Pointers = std::initializer_list<const void*>;
 
+// Runs an operation whose arguments point there.
 template <auto kOperation, typename Args>
 void RunGuarded(const Args& args, Pointers pointers) {
   const GuardedMemory& memory = GuardedMemory::The();
@@ -83,14 +81,13 @@ inline void CopyGuarded(void* to, const void* from, size_t bytes, Stream stream)
 
 inline const Ops& GuardedOps() {
   static const Ops ops = [] {
-    Ops filled{};
+    Ops filled = EmulatedGpuOps();  // an operation that is not named below does not run
     filled.name = "cuda emulated, guarded";
     filled.host_memory = false;
     filled.allocate = [](size_t bytes) { return GuardedMemory::The().Allocate(bytes); };
     filled.release = [](void*) { GuardedMemory::The().Release(); };
     filled.copy_in = [](void* to, const void* from, size_t bytes, Stream stream) {
       FORESHADOW_CHECK(GuardedMemory::The().Holds(to));
-      GuardedMemory::The().bytes_in += static_cast<int64_t>(bytes);
       CopyGuarded(to, from, bytes, stream);
     };
     filled.copy_out = [](void* to, const void* from, size_t bytes, Stream stream) {
@@ -105,7 +102,35 @@ inline const Ops& GuardedOps() {
       FORESHADOW_CHECK(begin + bytes <= other || other + bytes <= begin);
       CopyGuarded(to, from, bytes, stream);
     };
-    filled.wait = [](Stream) { return std::string_view(); };
+    filled.naive_scale = [](const NaiveScaleArgs& a) {
+      RunGuarded<&Ops::naive_scale>(a, {a.past.data, a.scale.data()});
+    };
+    filled.periods = [](const PeriodArgs& a) {
+      RunGuarded<&Ops::periods>(a, {a.observed.data, a.periods.data(), a.strengths.data(),
+                                    a.status.data(), a.workspace.data()});
+    };
+    filled.gather = [](const GatherArgs& a) {
+      RunGuarded<&Ops::gather>(a, {a.from.data, a.columns.data(), a.to.data});
+    };
+    filled.stl = [](const StlArgs& a) {
+      RunGuarded<&Ops::stl>(a, {a.observed.data, a.seasonal.data, a.trend.data, a.remainder.data,
+                                a.weights.data, a.status.data(), a.workspace.data()});
+    };
+    filled.deseason = [](const DeseasonArgs& a) {
+      RunGuarded<&Ops::deseason>(
+          a, {a.seasonal.data, a.trend.data, a.remainder.data, a.decomposed.data(),
+              a.columns.data(), a.residual.data, a.level.data, a.slope.data(), a.strength.data()});
+    };
+    filled.events = [](const EventArgs& a) {
+      RunGuarded<&Ops::events>(
+          a, {a.remainder.data, a.level.data, a.scale.data(), a.threshold.data(), a.events.data(),
+              a.events_count, a.status.data(), a.workspace.data()});
+    };
+    filled.lags = [](const LagArgs& a) {
+      RunGuarded<&Ops::lags>(
+          a, {a.leader.data, a.follower.data, a.lag.data(), a.correlation.data(), a.p_value.data(),
+              a.status.data(), a.correlations.data, a.effective_pairs.data, a.workspace.data()});
+    };
     return filled;
   }();
   return ops;

@@ -1,6 +1,7 @@
 // The whole tick in a world made of plain memory: cells that do as told, a disk that may fail.
 #include "service/tick/tick.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,10 +13,13 @@
 #include "models/registry.h"
 #include "service/tick/decisions_json.h"
 #include "service/tick/state.h"
+#include "tests/unit/kernels/guarded_ops.h"
 #include "tests/unit/service/fleets.h"
 
 namespace foreshadow {
 namespace {
+
+using kernels::testing::GuardedOps;
 
 constexpr int64_t kStep = 300'000;
 constexpr int64_t kDay = 288;
@@ -279,6 +283,43 @@ TEST(Tick, ARestartCarriesOn) {
     EXPECT_TRUE(replay.world.instances["cell-" + std::to_string(shadow.target)].contains(
         shadow.instance_id));
   }
+}
+
+// The analysis of each tick runs there, and what is decided is the same.
+TEST(Tick, AnalysesOnADevice) {
+  Replay on_cpu(8);
+  Replay on_device(8);
+  for (Replay* replay : {&on_cpu, &on_device}) replay->settings.analyze.rota_ticks = 1;
+  on_device.state = NewState(on_device.cells, {}, on_device.settings, &GuardedOps());
+  const auto expected = on_cpu.Run(4);
+  const auto reports = on_device.Run(4);
+  EXPECT_EQ(Digest(reports), Digest(expected));
+  EXPECT_EQ(on_device.state->patterns.period_steps, on_cpu.state->patterns.period_steps);
+  for (const auto& report : reports) EXPECT_TRUE(report->alerts.empty());
+  EXPECT_EQ(on_device.state->device->window.view().end_ms, on_device.world.now_ms);
+}
+
+// A device without room is told of, the CPU decides what it would have, and the device is asked
+// again at the next tick.
+TEST(Tick, AFullDeviceLeavesTheAnalysisToTheCpu) {
+  static bool is_full = true;
+  kernels::Ops device = GuardedOps();
+  device.name = "small";
+  device.allocate = [](size_t bytes) { return is_full ? nullptr : GuardedOps().allocate(bytes); };
+  Replay on_cpu(8);
+  Replay on_device(8);
+  on_device.state = NewState(on_device.cells, {}, on_device.settings, &device);
+  const auto expected = on_cpu.Run(2);
+  const auto reports = on_device.Run(2);
+  EXPECT_EQ(Digest(reports), Digest(expected));
+  for (const auto& report : reports) {
+    ASSERT_EQ(report->alerts.size(), 1u);
+    EXPECT_THAT(report->alerts[0],
+                ::testing::HasSubstr("runs on the CPU, not on small: no room for a window of"));
+  }
+  is_full = false;
+  const auto after = on_device.Step(4 * kDay + 2, 4 * kDay + 2);
+  EXPECT_TRUE(after->alerts.empty());
 }
 
 TEST(Tick, SurvivesMissingSeriesAndNoModels) {
