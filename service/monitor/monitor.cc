@@ -9,7 +9,6 @@ namespace foreshadow {
 namespace {
 
 constexpr double kCellErrorRate = 0.02;  // about the last 50 ticks set the widening
-constexpr double kCellErrorStart = 4;    // twice the deviation until there is evidence
 constexpr int kCalmSteps = 2;  // an episode or a run of warnings ends after more than that
 
 void FollowWarning(bool warned, int64_t now_ms, int64_t step_ms, CellWatch& watch, Scores& scores) {
@@ -79,11 +78,7 @@ std::array<TickLosses, kSignals> ScoreForecasts(const WindowView& window,
 void JudgeCells(HomeDemand& demand, std::shared_ptr<const Fleet> fleet,
                 std::vector<CellForecast> forecasts, int64_t now_ms, int64_t step_ms,
                 CellErrorMemory& memory) {
-  if (memory.mean_square.empty()) {
-    std::array<CellErrorMemory::BySteps, kResources> start;
-    for (auto& steps : start) steps.fill(kCellErrorStart);
-    memory.mean_square.assign(fleet->cells.size(), start);
-  }
+  memory.excess.resize(fleet->cells.size());
   for (const CellErrorMemory::Made& made : memory.made) {
     const int64_t ahead = (now_ms - made.made_at_ms) / step_ms;
     const std::vector<Resources>& cells = demand.Of(*made.fleet);
@@ -94,8 +89,9 @@ void JudgeCells(HomeDemand& demand, std::shared_ptr<const Fleet> fleet,
         const double variance = forecast.variance[r][ahead - 1];
         if (variance <= 0) continue;
         const double error = cells[c][r] - forecast.mean[r][ahead - 1];
-        double& mean_square = memory.mean_square[c][r][ahead - 1];
-        mean_square += kCellErrorRate * (error * error / variance - mean_square);
+        CellErrorMemory::Excess& excess = memory.excess[c][r][ahead - 1];
+        excess.variance += kCellErrorRate * (error * error - variance - excess.variance);
+        excess.weight += kCellErrorRate * (1 - excess.weight);
       }
     }
   }

@@ -8,7 +8,8 @@ namespace {
 
 constexpr double kZ95 = 1.6448536269514722;  // standard normal quantile of 0.95
 
-constexpr double kZNone = 6;  // so many deviations below it nothing is exceeded
+constexpr double kExcessUnknown = 3;  // of independent accounts' variance: twice their deviation
+constexpr double kZNone = 6;          // so many deviations below it nothing is exceeded
 constexpr double kSqrt2 = 1.4142135623730951;
 constexpr double kInverseSqrt2Pi = 0.3989422804014327;
 
@@ -26,9 +27,11 @@ Tail TailOf(double capacity, double mean, double deviation) {
 
 double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, int32_t cell,
                  int resource, int step) {
-  const double independent = std::sqrt(std::max(0.0, forecast.variance[resource][step]));
-  if (errors.mean_square.empty()) return independent;
-  return independent * std::sqrt(std::max(1.0, errors.mean_square[cell][resource][step]));
+  const double independent = std::max(0.0, forecast.variance[resource][step]);
+  if (independent == 0 || errors.excess.empty()) return std::sqrt(independent);
+  const CellErrorMemory::Excess& excess = errors.excess[cell][resource][step];
+  return std::sqrt(independent + (1 - excess.weight) * kExcessUnknown * independent +
+                   std::max(0.0, excess.variance));
 }
 
 CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& forecast,

@@ -14,11 +14,16 @@
 
 namespace foreshadow {
 
-// Errors of cell-wide forecasts, in deviations of independent accounts.
+// Errors of cell-wide forecasts: what they vary beyond independent accounts. In the resource's own
+// unit, not as a multiple of the accounts' variance: that of a cell at rest is next to nothing, and
+// one machine that woke in it would have it, times whoever moves in, feared for hours.
 struct CellErrorMemory {
-  using BySteps = std::array<double, kHorizonStepsMax>;
-  // Exponentially weighted mean square. [cell][resource][step]
-  std::vector<std::array<BySteps, kResources>> mean_square;
+  struct Excess {
+    double variance = 0;  // exponentially weighted mean of error^2 - variance, from 0 on
+    double weight = 0;    // what of it is evidence, 0..1
+  };
+  // [cell][resource][step]
+  std::vector<std::array<std::array<Excess, kHorizonStepsMax>, kResources>> excess;
   struct Made {
     int64_t made_at_ms = 0;
     std::shared_ptr<const Fleet> fleet;  // as it was
@@ -35,8 +40,8 @@ struct Tail {
 };
 Tail TailOf(double capacity, double mean, double deviation);
 
-// Deviation of a cell's demand: that of independent accounts, times the root of the mean square of
-// the errors so far, which is never taken below 1.
+// Deviation of a cell's demand: that of independent accounts and what errors so far have shown
+// beyond it; twice that of independent accounts as far as there is no evidence yet. Never below it.
 double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, int32_t cell,
                  int resource, int step);
 

@@ -77,7 +77,7 @@ TEST(WatchCells, LeadIsCappedAtTheHorizon) {
   EXPECT_DOUBLE_EQ(w.scores.lead_minutes_median(), 60);
 }
 
-// Errors three times as large as independent accounts would give are learned as a widening of 3.
+// Errors three times as large as independent accounts would give: three times their deviation.
 TEST(JudgeCells, LearnsHowFarAccountsMoveTogether) {
   std::mt19937_64 random(3);
   std::normal_distribution<double> error(0, 3);

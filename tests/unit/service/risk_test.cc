@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <memory>
 #include <random>
 
+#include "service/monitor/monitor.h"
 #include "service/shadow/lifecycle.h"
 #include "tests/unit/service/fleets.h"
 
@@ -49,11 +52,32 @@ TEST(Risk, ExpectedIsTheFirstLikelyStep) {
 TEST(Risk, WidensByWhatCellsErred) {
   const Fleet fleet = testing::MakeFleet(1, 12);
   CellErrorMemory errors;
-  errors.mean_square.resize(1);
-  errors.mean_square[0][0][0] = 4;
-  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
-  errors.mean_square[0][0][0] = 0.1;  // never narrower than independent accounts
-  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
+  errors.excess.resize(1);
+  CellErrorMemory::Excess& excess = errors.excess[0][0][0];
+  const auto chance = [&](double variance) {
+    return RiskOfCell(fleet, 0, OneStep(10, variance), errors, 0.1, 0, 1).probability;
+  };
+  EXPECT_NEAR(chance(1), 0.158655, 1e-6);  // no evidence: the deviation is 2
+  excess = {3, 1};
+  EXPECT_NEAR(chance(1), 0.158655, 1e-6);
+  excess = {-0.9, 1};  // never narrower than independent accounts
+  EXPECT_NEAR(chance(4), 0.158655, 1e-6);
+}
+
+// A machine that woke in a cell at rest says nothing of a busy account that might move in.
+TEST(Risk, ASurpriseInACellAtRestIsNotMultiplied) {
+  const Fleet fleet = testing::MakeFleet(1, 12);
+  CellErrorMemory errors;
+  auto of_cell = std::make_shared<Fleet>(fleet);
+  testing::AddAccount(*of_cell, 0);
+  CellForecast at_rest = OneStep(0.1, 1e-6);
+  const std::vector<Resources> woken = {{8}};
+  for (int tick = 0; tick < 2; ++tick) {
+    HomeDemand demand(woken);
+    JudgeCells(demand, of_cell, {at_rest}, tick, 1, errors);
+  }
+  const double expected = std::sqrt(4 + 3 * 0.98 * 4 + 0.02 * 7.9 * 7.9);
+  EXPECT_NEAR(Deviation(OneStep(5, 4), errors, 0, 0, 0), expected, 1e-3);
 }
 
 // An account that was promoted is reckoned where it was registered, until an operator registers it
