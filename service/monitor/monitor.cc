@@ -89,9 +89,8 @@ void JudgeCells(HomeDemand& demand, std::shared_ptr<const Fleet> fleet,
         const double variance = forecast.variance[r][ahead - 1];
         if (variance <= 0) continue;
         const double error = cells[c][r] - forecast.mean[r][ahead - 1];
-        CellErrorMemory::Excess& excess = memory.excess[c][r][ahead - 1];
-        excess.variance += kCellErrorRate * (error * error - variance - excess.variance);
-        excess.weight += kCellErrorRate * (1 - excess.weight);
+        double& excess = memory.excess[c][r][ahead - 1];
+        excess += kCellErrorRate * (error * error - variance - excess);
       }
     }
   }

@@ -8,7 +8,7 @@
 #include <memory>
 #include <vector>
 
-#include "service/plan/platt.h"
+#include "service/plan/chance.h"
 #include "service/plan/risk.h"
 #include "service/tick/types.h"
 

@@ -8,8 +8,7 @@ namespace {
 
 constexpr double kZ95 = 1.6448536269514722;  // standard normal quantile of 0.95
 
-constexpr double kExcessUnknown = 3;  // of independent accounts' variance: twice their deviation
-constexpr double kZNone = 6;          // so many deviations below it nothing is exceeded
+constexpr double kZNone = 6;  // so many deviations below it nothing is exceeded
 constexpr double kSqrt2 = 1.4142135623730951;
 constexpr double kInverseSqrt2Pi = 0.3989422804014327;
 
@@ -29,9 +28,7 @@ double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, in
                  int resource, int step) {
   const double independent = std::max(0.0, forecast.variance[resource][step]);
   if (independent == 0 || errors.excess.empty()) return std::sqrt(independent);
-  const CellErrorMemory::Excess& excess = errors.excess[cell][resource][step];
-  return std::sqrt(independent + (1 - excess.weight) * kExcessUnknown * independent +
-                   std::max(0.0, excess.variance));
+  return std::sqrt(independent + std::max(0.0, errors.excess[cell][resource][step]));
 }
 
 CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& forecast,

@@ -18,12 +18,9 @@ namespace foreshadow {
 // unit, not as a multiple of the accounts' variance: that of a cell at rest is next to nothing, and
 // one machine that woke in it would have it, times whoever moves in, feared for hours.
 struct CellErrorMemory {
-  struct Excess {
-    double variance = 0;  // exponentially weighted mean of error^2 - variance, from 0 on
-    double weight = 0;    // what of it is evidence, 0..1
-  };
-  // [cell][resource][step]
-  std::vector<std::array<std::array<Excess, kHorizonStepsMax>, kResources>> excess;
+  using BySteps = std::array<double, kHorizonStepsMax>;
+  // Exponentially weighted mean of error^2 - variance, from 0 on. [cell][resource][step]
+  std::vector<std::array<BySteps, kResources>> excess;
   struct Made {
     int64_t made_at_ms = 0;
     std::shared_ptr<const Fleet> fleet;  // as it was
@@ -41,7 +38,7 @@ struct Tail {
 Tail TailOf(double capacity, double mean, double deviation);
 
 // Deviation of a cell's demand: that of independent accounts and what errors so far have shown
-// beyond it; twice that of independent accounts as far as there is no evidence yet. Never below it.
+// beyond it; never below it.
 double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, int32_t cell,
                  int resource, int step);
 

@@ -52,12 +52,12 @@ constexpr const char* Name(Mode mode) { return kModeNames[static_cast<int>(mode)
 
 struct ShadowSettings {
   Mode mode = Mode::kRecommend;
-  int64_t resume_lead_ms = 30 * 60'000;    // a warm shadow is resumed when overload is that near
-  int64_t idle_ms = 30 * 60'000;           // idle that long: decommissioned
-  int64_t promote_after_ms = 15 * 60'000;  // serving so long, where its account is better off:
-                                           // moved for good; 0 = never
-  double network_bytes_per_s = 125e6;      // that copies state, until cells have shown it
-  int32_t attempts_max = 5;                // of one action
+  int64_t resume_lead_ms = 30 * 60'000;   // a warm shadow is resumed when overload is that near
+  int64_t idle_ms = 30 * 60'000;          // idle that long: decommissioned
+  int64_t promote_after_ms = 5 * 60'000;  // serving so long, where its account is better off:
+                                          // moved for good; 0 = never
+  double network_bytes_per_s = 125e6;     // that copies state, until cells have shown it
+  int32_t attempts_max = 5;               // of one action
 };
 
 // How a shadow becomes the primary (service/shadow/migrate.h).

@@ -13,7 +13,7 @@
 #include "service/evaluate/evaluation.h"
 #include "service/learn/guard.h"
 #include "service/monitor/drift.h"
-#include "service/plan/platt.h"
+#include "service/plan/chance.h"
 #include "service/rails/urgency.h"
 
 namespace foreshadow {

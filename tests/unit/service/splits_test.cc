@@ -146,6 +146,24 @@ TEST(Calibration, LearnsHowFarChancesAreMeant) {
   EXPECT_EQ(calibration.Of(0), 0);
 }
 
+// What comes unforeseen, of which next to nothing is said, does not dull what is likely.
+TEST(Calibration, LearnsWhatIsUnlikelyApartFromWhatIsLikely) {
+  std::mt19937_64 random(12);
+  std::uniform_real_distribution<double> uniform;
+  const auto meant = [](double said) {
+    return 1 / (1 + std::exp(1.5 - 0.3 * std::log(said) + 4 * std::log1p(-said)));
+  };
+  Calibration calibration;
+  for (int i = 0; i < 200'000; ++i) {
+    const double said = 0.001 + 0.998 * uniform(random) * uniform(random);
+    calibration.Forget(0.99995);
+    calibration.Learn(said, uniform(random) < meant(said));
+  }
+  for (const double said : {0.01, 0.1, 0.3, 0.5, 0.7}) {
+    EXPECT_NEAR(calibration.Of(said), meant(said), 0.03) << said;
+  }
+}
+
 // What was said of a cell is held against the accounts that lived in it then, moved or not.
 TEST(Calibration, JudgesByWhereAccountsWere) {
   auto before = std::make_shared<Fleet>(testing::MakeFleet(2, 100));
