@@ -231,6 +231,7 @@ int Run(const Flags& flags) {
 
   auto engine = Engine::Create(*config, models.models(), **store);
   if (!engine.ok()) return Fail(engine.status());
+  spdlog::info("the analysis runs on {}", (*engine)->compute());
   rpc::CellHands* resumer = nullptr;  // the hands, once there are
   std::unique_ptr<router::Steering> steering;
   if (!config->xds_listen.empty() || !config->haproxy_socket.empty())

@@ -29,8 +29,8 @@ using Names = std::vector<std::string>;
 struct Key {
   const char* name;
   std::variant<bool*, int32_t*, int64_t*, uint64_t*, double*, std::string*, Words*, Names*, Mode*,
-               ModeRule*, ZoneRule*, Urgency*, LearnPolicy*, Clock*, logs::Format*, SignalKind*,
-               SeriesKind*, InStep*>
+               ModeRule*, ZoneRule*, Urgency*, LearnPolicy*, Clock*, ComputeDevice*, logs::Format*,
+               SignalKind*, SeriesKind*, InStep*>
       to;
   double least = 0;
   double most = 0;
@@ -100,6 +100,7 @@ std::vector<Section> Sections(Config& c) {
       {"receive",
        {{"settle_ms", &c.receive.settle_ms, 0, 600'000},
         {"gap_ms", &c.receive.gap_ms, 1'000, 86'400'000}}},
+      {"compute", {{"device", &c.compute_device, 0, 0, {"auto", "cpu", "cuda"}}}},
       {"analyze",
        {{"rota_ticks", &analyze.rota_ticks, 1, 1'000},
         {"period_significance", &analyze.period_significance, 1e-9, 0.5},
@@ -546,6 +547,11 @@ void CheckTogether(Config& config) {
   if (config.data_dir.empty()) throw Bad{"server.data_dir must not be empty"};
   CheckTogether(config.settings);
   CheckDataPlane(config);
+  if (config.compute_device == ComputeDevice::kCuda && !config.journal_dir.empty()) {
+    throw Bad{
+        "compute.device = \"cuda\" does not go with server.journal_dir: what is journaled is "
+        "replayed by the CPU, bit for bit, and must be analysed there"};
+  }
   if (config.accept_past_hours > config.retention_hours) {
     throw Bad{
         fmt::format("history.accept_past_hours = {} must not be above history.retention_hours = {}",

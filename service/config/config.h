@@ -22,6 +22,13 @@ enum class Clock : uint8_t {
   kData,  // a tick for each step that the telemetry's watermark completes
 };
 
+// Where the analysis runs.
+enum class ComputeDevice : uint8_t {
+  kAuto,  // on a GPU where there is one
+  kCpu,
+  kCuda,
+};
+
 struct CellConfig {
   Cell cell;
   std::string
@@ -43,6 +50,7 @@ struct Config {
   int64_t health_interval_ms = 5'000;
   std::string log_level = "info";
   logs::Format log_format = logs::Format::kText;
+  ComputeDevice compute_device = ComputeDevice::kAuto;
   Clock clock = Clock::kWall;
   int64_t watermark_delay_ms = 5'000;  // wall clock: how long a step waits for late samples
   int64_t retention_hours = 24 * 35;

@@ -41,7 +41,9 @@ absl::Status DeviceWindow::Follow(const Window& window) {
   }
   if (from.stride != stride_ && !Allocate(window)) {
     const int64_t bytes = window.rows_max() * from.stride * static_cast<int64_t>(sizeof(float));
+    const std::string wrong(ops_.wait(nullptr));  // a device that has failed has no room either
     Drop();
+    if (!wrong.empty()) return absl::InternalError(wrong);
     return absl::ResourceExhaustedError(fmt::format("no room for a window of {} MiB", bytes >> 20));
   }
   const int64_t elapsed = steps_ == 0 ? from.steps : (host.end_ms - end_ms_) / host.step_ms;

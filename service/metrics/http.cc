@@ -49,6 +49,16 @@ prometheus::MetricFamily ExpiryOfCertificates(const security::Settings& settings
   return family;
 }
 
+prometheus::MetricFamily AnalysisInfo(std::string_view backend) {
+  prometheus::ClientMetric metric;
+  metric.label.push_back({"backend", std::string(backend)});
+  metric.gauge.value = 1;
+  return {"foreshadow_analysis_info",
+          "Where the analysis runs.",
+          prometheus::MetricType::Gauge,
+          {std::move(metric)}};
+}
+
 class CppHttpServer : public HttpServer {
  public:
   explicit CppHttpServer(const security::Settings& settings) : settings_(settings) {}
@@ -101,6 +111,7 @@ class CppHttpServer : public HttpServer {
           families.push_back(std::move(family));
         }
       }
+      families.push_back(AnalysisInfo(engine.compute()));
       families.push_back(ExpiryOfCertificates(settings_));
       if (engine.traffic() != nullptr) {
         for (prometheus::MetricFamily& family : MetricsOf(*engine.traffic())) {

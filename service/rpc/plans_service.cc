@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "foreshadow/v1/plans.grpc.pb.h"
-#include "kernels/ops.h"
 #include "service/rpc/call_watch.h"
 #include "service/rpc/convert.h"
 #include "service/rpc/services.h"
@@ -39,7 +38,7 @@ class PlansService : public v1::Plans::Service {
     response->set_accounts_count(fleet->accounts.size());
     response->set_series_count(static_cast<uint64_t>(fleet->series_count()));
     response->set_mode(Name(engine_.settings().shadow.mode));
-    response->set_compute(std::string(kernels::CpuOps().name));
+    response->set_compute(std::string(engine_.compute()));
     for (const auto& model : *engine_.models()) response->add_models(models::Label(*model));
     if (const Traffic* traffic = engine_.traffic(); traffic != nullptr) {
       for (const router::Client& client : traffic->Clients()) AddClient(client, *response);

@@ -12,6 +12,7 @@
 #include "service/journal/witness.h"
 #include "service/learn/split_log.h"
 #include "service/metrics/metrics.h"
+#include "service/serving/device.h"
 #include "service/serving/recall.h"
 #include "service/tick/decisions_json.h"
 #include "service/tick/state.h"
@@ -87,6 +88,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(Config config, ModelList 
 }
 
 absl::Status Engine::Load() {
+  auto device = DeviceOf(config_);
+  if (!device.ok()) return device.status();
+  device_ = *device;
   auto accounts = store_.ReadAccounts(fleet_->cells);
   if (!accounts.ok()) return accounts.status();
   fleet_ = AbsorbAccounts(*accounts, fleet_, account_index_);
@@ -108,7 +112,7 @@ absl::Status Engine::Load() {
     return text.status();
   }
   last_tick_ms_ = saved_ms_ = decisions.last_tick_ms;
-  state_ = NewState(fleet_->cells, std::move(decisions), config_.settings);
+  state_ = NewState(fleet_->cells, std::move(decisions), config_.settings, device_);
   if (config_.journal_dir.empty()) {
     LoadCarried();
   } else {  // a replay has the samples, not what models carried from another run
@@ -232,7 +236,7 @@ void Engine::PublishLastTick() {
   std::erase_if(samples,
                 [&](const Sample& s) { return s.time_ms >= last_tick_ms_ + settings.step_ms; });
   auto report = read.ok() ? Recall(state_->decisions, *fleet(), std::move(samples), *models(),
-                                   this->settings(), [this] { return stopping_.load(); })
+                                   this->settings(), device_, [this] { return stopping_.load(); })
                           : read;
   if (!report.ok()) {
     if (!stopping_)

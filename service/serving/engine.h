@@ -9,11 +9,13 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/ops.h"
 #include "service/config/config.h"
 #include "service/history/store.h"
 #include "service/ingest/rate_limit.h"
@@ -121,6 +123,10 @@ class Engine {
   // Null: none follows the splits.
   const Traffic* traffic() const { return traffic_; }
   bool stopping() const;
+  // Where the analysis runs, e.g. "cpu AVX3" or "cuda NVIDIA H200".
+  std::string_view compute() const {
+    return device_ != nullptr ? device_->name : kernels::CpuOps().name;
+  }
   const Config& config() const { return config_; }
   Settings settings() const;                   // the configuration's, with what was changed since
   std::vector<SettingChange> changes() const;  // those that were, by key
@@ -150,6 +156,7 @@ class Engine {
   HistoryStore& store_;
   SenderLimits sender_limits_;
   Hands* hands_ = nullptr;
+  const kernels::Ops* device_ = nullptr;  // of the analysis; null = the CPU
   ModelSource* source_ = nullptr;
   Traffic* traffic_ = nullptr;
 

@@ -28,10 +28,11 @@ class PastWorld : public World {
 
 absl::StatusOr<std::shared_ptr<const TickReport>> Recall(
     const Decisions& decisions, const Fleet& fleet, std::vector<Sample> samples,
-    const ModelList& models, const Settings& settings, const models::Stop& stop) {
+    const ModelList& models, const Settings& settings, const kernels::Ops* device,
+    const models::Stop& stop) {
   Decisions before = decisions;
   before.paused = true;  // it is to plan nothing
-  const StatePtr state = NewState(fleet.cells, std::move(before), settings);
+  const StatePtr state = NewState(fleet.cells, std::move(before), settings, device);
   PastWorld world(decisions.last_tick_ms, stop);
   Inbox inbox{fleet.accounts, std::move(samples), {}, {}, {}, {}};
   auto made = Tick(*state, std::move(inbox), models, settings, world);

@@ -13,9 +13,11 @@ namespace foreshadow {
 
 // The report of decisions.last_tick_ms. Its forecasts are those of a first tick, which weighs the
 // models by the newest steps only; its decisions are those given: none is made, written or begun.
-// `samples`: up to the end of that step. CANCELLED when `stop` says so.
+// `samples`: up to the end of that step; `device`: as NewState takes it. CANCELLED when `stop` says
+// so.
 absl::StatusOr<std::shared_ptr<const TickReport>> Recall(
     const Decisions& decisions, const Fleet& fleet, std::vector<Sample> samples,
-    const ModelList& models, const Settings& settings, const models::Stop& stop);
+    const ModelList& models, const Settings& settings, const kernels::Ops* device,
+    const models::Stop& stop);
 
 }  // namespace foreshadow

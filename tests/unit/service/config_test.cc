@@ -85,6 +85,21 @@ agent = "host:1"
   EXPECT_EQ(config->cells[1].cell.capacity, (Resources{2.5, 0, 0, 7}));
 }
 
+TEST(Config, ChoosesWhereTheAnalysisRuns) {
+  const std::string head = std::string(kLeast) + "[compute]\n";
+  EXPECT_EQ(ParseConfig(kLeast, "f.toml")->compute_device, ComputeDevice::kAuto);
+  EXPECT_EQ(ParseConfig(head + "device = \"cpu\"\n", "f.toml")->compute_device,
+            ComputeDevice::kCpu);
+  EXPECT_EQ(ParseConfig(head + "device = \"cuda\"\n", "f.toml")->compute_device,
+            ComputeDevice::kCuda);
+  EXPECT_THAT(
+      ErrorOf(head + "device = \"gpu\"\n"),
+      AllOf(HasSubstr("compute.device = \"gpu\""), HasSubstr("\"auto\", \"cpu\", \"cuda\"")));
+  EXPECT_THAT(ErrorOf("[server]\ndata_dir = \"/d\"\njournal_dir = \"/j\"\n[[cell]]\nid = \"a\"\n"
+                      "[compute]\ndevice = \"cuda\"\n"),
+              AllOf(HasSubstr("compute.device"), HasSubstr("server.journal_dir")));
+}
+
 TEST(Config, NamesFileKeyAndTheNearestKnownOne) {
   EXPECT_THAT(
       ErrorOf(std::string(kLeast) + "[plan]\nrisk_treshold = 0.5\n"),

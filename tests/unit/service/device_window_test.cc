@@ -147,7 +147,9 @@ TEST_P(OnDevice, WithoutRoomItSaysSoAndBeginsAnewLater) {
   EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
   EXPECT_THAT(std::string(full.message()), HasSubstr("MiB"));
   EXPECT_EQ(copy.view().values.steps, 0);
-  Counted::is_full = false;
+  Counted::is_broken = true;
+  EXPECT_EQ(copy.Follow(window), absl::InternalError("an illegal access"));
+  Counted::is_full = Counted::is_broken = false;
   ASSERT_TRUE(copy.Follow(window).ok());
   ExpectEqual(ops_, copy.view(), window.view());
 

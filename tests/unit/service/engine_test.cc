@@ -107,6 +107,33 @@ class Engines {
 
 double DemandOfA(Engines& engine) { return engine->report()->cells[0].demand[0]; }
 
+// A GPU that is asked for and not there stops the start with the reason; else the CPU does it.
+TEST(Engine, AnalysesWhereTheConfigurationSays) {
+  Config config = MakeConfig();
+  config.compute_device = ComputeDevice::kCpu;
+  EXPECT_EQ(Engines(config)->compute(), kernels::CpuOps().name);
+  config.compute_device = ComputeDevice::kAuto;
+  const kernels::Ops& best = kernels::GpuOps() != nullptr ? *kernels::GpuOps() : kernels::CpuOps();
+  EXPECT_EQ(Engines(config)->compute(), best.name);
+  config.compute_device = ComputeDevice::kCuda;
+  if (kernels::GpuOps() != nullptr) {
+    EXPECT_EQ(Engines(config)->compute(), best.name);
+    config.compute_device = ComputeDevice::kAuto;
+    TemporaryFolder journal;
+    config.journal_dir = journal.path();
+    EXPECT_EQ(Engines(config)->compute(), kernels::CpuOps().name);
+    return;
+  }
+  TemporaryFolder folder;
+  auto store = HistoryStore::Open(folder.path());
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto engine = Engine::Create(config, models::LoadModels("").models, **store);
+  EXPECT_EQ(engine.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(engine.status().message()),
+              ::testing::AllOf(::testing::HasSubstr("compute.device = \"cuda\""),
+                               ::testing::HasSubstr(std::string(kernels::GpuMissing()))));
+}
+
 TEST(Engine, TicksForEachStepThatTheWatermarkCompletes) {
   Engines engine;
   EXPECT_EQ(engine.Send(kStartMs, 1, 2, 0).last_tick_ms, 0);
