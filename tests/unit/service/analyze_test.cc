@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -113,7 +114,7 @@ float Demand(int64_t account, SignalKind signal, int64_t step) {
   const float turn = 6.2831853f * static_cast<float>(step);
   if (kind < 2)
     value += 8 * std::sin(turn / (kind == 0 ? 24 : 60 + static_cast<float>(account % 3)));
-  if (kind == 2 && step % 97 < 2) value += 25;
+  if (kind == 2 && (step == kEnd - 77 || step == kEnd - 76)) value += 25;
   if (kind == 3 && step > kEnd - 150) value += 12;
   if (signal == SignalKind::kMemory)
     value += 4 * std::sin(static_cast<float>((step - kLag) * step % 89));
@@ -240,6 +241,43 @@ TEST_P(AnalyzeOnDevice, FindsWhatTheCpuFinds) {
     EXPECT_GT(shifts, 20);
     EXPECT_GT(leads, 5);
   }
+}
+
+// Against what Demand puts in: the two backends could agree on something wrong.
+TEST_P(AnalyzeOnDevice, FindsWhatIsThere) {
+  Window window(kStep, 360);
+  Fill(window, 70, kEnd - 359, kEnd);
+  AnalyzeDevice device(*ops_);
+  PatternMemory memory;
+  ASSERT_TRUE(AnalyzeOn(device, window, {}, 0, memory).ok());
+  int seasons = 0, seasons_right = 0, shifts = 0, shifts_right = 0, spikes = 0, spikes_right = 0;
+  for (int64_t a = 0; a < 70; ++a) {
+    const SeriesPattern& pattern =
+        (*memory.series)[static_cast<size_t>(SeriesOf(a, SignalKind::kCpu))];
+    const int64_t kind = a % 5;
+    if (kind == 0) {
+      ++seasons;
+      seasons_right += pattern.periods[0] == 24 && pattern.seasonal_strength > 0.9f &&
+                       std::abs(pattern.trend_per_step) < 0.05f;
+    }
+    if (kind == 2) {
+      ++spikes;
+      for (const SeriesPattern::Spike& spike : pattern.spikes) {
+        const int64_t after = spike.onset_ms / kStep - (kEnd - 77);
+        spikes_right += (after == 0 || after == 1) && std::abs(spike.peak - 25) < 4;
+      }
+    }
+    if (kind == 3) {
+      ++shifts;
+      for (const SeriesPattern::LevelShift& shift : pattern.level_shifts) {
+        shifts_right += std::abs(shift.onset_ms / kStep - (kEnd - 149)) <= 2 &&
+                        std::abs(shift.after - shift.before - 12) < 1;
+      }
+    }
+  }
+  EXPECT_EQ(seasons_right, seasons);
+  EXPECT_EQ(spikes_right, spikes);
+  EXPECT_EQ(shifts_right, shifts);
 }
 
 TEST_P(AnalyzeOnDevice, WithoutRoomItSaysSoAndMayBeAskedAgain) {
