@@ -21,6 +21,11 @@ constexpr float kDifferenceUnit = 32;  // int8: four errors either way, past whi
 constexpr float kErrorOfWidth = 0.8f / 2.56f;
 constexpr float kLogWeightMin = -80;  // below the best: e^-80 is no weight
 
+// A sample in 1,000 to 10,000 is above that many times all before it (docs/models.md); a network
+// that has seen machines of all sizes says it more often of one that has just woken.
+constexpr float kHighestTimes = 1.5f;
+constexpr float kCapWeightMin = 19;  // error_weight: of 24 that were judged
+
 // First and last level of the parts.
 constexpr std::array<int, kMixtureParts + 1> kPartBegin = {0, kMedian, kMedian + 1, kQuantiles};
 
@@ -37,6 +42,17 @@ int PoolOf(const History& history, int64_t s) {
 }
 
 int RowSize(const Mixture& m) { return kMixtureParts * m.models + kQuantiles; }
+
+// The largest samples of the series from `first` on, row by row as they lie in memory.
+void FindHighest(const History& history, int64_t first, std::vector<float>& highest) {
+  const auto& values = history.values;
+  for (int64_t step = 0; step < values.steps; ++step) {
+    const float* row = &values.at(step, 0);
+    for (int64_t s = first; s < std::ssize(highest); ++s) {
+      highest[s] = row[s] > highest[s] ? row[s] : highest[s];  // false for a NaN
+    }
+  }
+}
 
 // Starts afresh where the shape differs, else grows to the series and applications there are now.
 void Fit(Mixture& m, const History& history, int models, int steps) {
@@ -64,6 +80,9 @@ void Fit(Mixture& m, const History& history, int models, int steps) {
   const auto count = static_cast<size_t>(series);
   m.log_weights.resize(count * kJudged * kMixtureParts * static_cast<size_t>(models));
   m.series.resize(count * kJudged);
+  const auto known = std::ssize(m.highest);
+  m.highest.resize(count, 0);
+  if (known < series) FindHighest(history, known, m.highest);
   const int size = RowSize(m);
   for (Mixture::Pooled& pooled : m.pooled) {
     pooled.newcomer.resize(std::max(pooled.newcomer.size(), static_cast<size_t>(pools * size)));
@@ -184,18 +203,27 @@ void Weigh(const Mixture& m, int64_t s, Weighed& w) {
   }
 }
 
-// The gaps about the median, stretched, in order and none of the row below zero.
-void Stretch(const std::array<float, kQuantiles>& factors, std::span<float, kQuantiles> row) {
+// The gaps about the median, stretched, in order and none of the row below zero or above `most`.
+void Stretch(const std::array<float, kQuantiles>& factors, float most,
+             std::span<float, kQuantiles> row) {
   for (float& value : row) value = std::min(value, kMost);  // weights round to a little over 1
   const float median = row[kMedian];
   for (int q = 0; q < kQuantiles; ++q) row[q] = median + (row[q] - median) * factors[q];
   row[kMedian] = median;
   for (int q = kMedian; q-- > 0;) row[q] = std::min(row[q], row[q + 1]);
   for (int q = kMedian + 1; q < kQuantiles; ++q) row[q] = std::max(row[q], row[q - 1]);
-  for (float& value : row) value = std::clamp(value, 0.0f, kMost);
+  for (float& value : row) value = std::clamp(value, 0.0f, most);
 }
 
-void MixSeries(int64_t s, std::span<const Between> places, Weighed& w, QuantileBlock& out) {
+// Beyond which nothing is said of a series.
+float MostOf(const Mixture& m, int64_t s) {
+  const float highest = m.highest[s];
+  const bool is_known = highest > 0 && m.series[s * kJudged].error_weight >= kCapWeightMin;
+  return is_known ? std::min(kMost, kHighestTimes * highest) : kMost;
+}
+
+void MixSeries(int64_t s, float most, std::span<const Between> places, Weighed& w,
+               QuantileBlock& out) {
   const size_t size = w.now.size();
   for (int step = 0; step < out.steps; ++step) {
     const Between& place = places[step];
@@ -209,7 +237,7 @@ void MixSeries(int64_t s, std::span<const Between> places, Weighed& w, QuantileB
     }
     std::array<float, kQuantiles> factors;
     Interpolate(w.factors[place.low].data(), w.factors[place.high].data(), place.share, factors);
-    Stretch(factors, sum);
+    Stretch(factors, most, sum);
     std::ranges::copy(sum, out.at(s, step).begin());
   }
 }
@@ -279,7 +307,7 @@ void MixRows(const Mixing& mixing, std::span<const QuantileBlock> blocks, int64_
     Weigh(m, s, w);
     const float* at_first = w.weights.data() + m.models;  // of the first distance's median
     m.leaders[s] = static_cast<uint8_t>(std::max_element(at_first, at_first + m.models) - at_first);
-    MixSeries(s, places, w, out);
+    MixSeries(s, MostOf(m, s), places, w, out);
     for (int d = 0; d < kJudged; ++d) {
       if (mixing.made[d] == nullptr) continue;
       Remember(m.series[s * kJudged + d], s, judged[d] - 1, w, out, *mixing.made[d]);
@@ -462,6 +490,10 @@ void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> bloc
 }
 
 void Observe(Mixture& m, int64_t time_ms, std::span<const float> samples) {
+  const auto known = std::min(m.highest.size(), samples.size());
+  for (size_t s = 0; s < known; ++s) {
+    m.highest[s] = samples[s] > m.highest[s] ? samples[s] : m.highest[s];
+  }
   const auto judged = JudgedSteps(m.steps);
   for (int d = 0; d < kJudged; ++d) {
     for (const MixtureMade& made : m.waiting[d]) {

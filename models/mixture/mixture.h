@@ -71,6 +71,7 @@ struct Mixture {
   std::vector<int32_t> pools;         // [series] kSignalKinds * (1 + application) + signal
   std::vector<float> log_weights;     // [series][kJudged][kMixtureParts][model], own part
   std::vector<MixtureSeries> series;  // [series][kJudged]
+  std::vector<float> highest;         // [series] the largest sample so far; 0 = none above 0
   std::array<std::vector<MixtureMade>, kJudged> waiting;  // rings
 
   // What series share at a distance; a row is kMixtureParts x models log weights, then kQuantiles
@@ -89,10 +90,12 @@ struct Mixture {
 
 // Mixes blocks[model] (an empty block = that model did not answer at all), made from the history up
 // to its end, and remembers them for Observe. Of the history the times, signals and applications
-// are used. Series may be added at the end from call to call; another horizon, interval or number
-// of models starts afresh. Until something was judged of a signal its first model that answers is
-// taken alone. A series that no model answered is kNoHistory if all said so, else kCannot; one that
-// the first model did not answer, kFellBack.
+// are used, and of a series that is new its largest sample: once some two dozen of its forecasts
+// were judged, none of its quantiles goes beyond 1.5 times that and what came since. Series may be
+// added at the end from call to call; another horizon, interval or number of models starts afresh.
+// Until something was judged of a signal its first model that answers is taken alone. A series that
+// no model answered is kNoHistory if all said so, else kCannot; one that the first model did not
+// answer, kFellBack.
 void Mix(Mixture& mixture, const History& history, std::span<const QuantileBlock> blocks,
          QuantileBlock& out);
 

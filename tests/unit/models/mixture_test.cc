@@ -217,6 +217,31 @@ TEST(Mixture, KeepsWhatItKnowsWhenSeriesAreAdded) {
   EXPECT_NEAR(out.at(2, 0)[kMedian], 10, 1);
 }
 
+// Of a machine that has just woken a network may say what larger ones came to.
+TEST(Mixture, SaysNothingFarBeyondWhatWasEverSeen) {
+  const std::vector<QuantileBlock> far = {Says(1, 10)};
+  Mixture mixture;
+  EXPECT_GT(Learn(mixture, far, 2, 20).at(0, 0).back(), 3) << "too little is known yet";
+  const QuantileBlock known = Learn(mixture, far, 2, 20);
+  EXPECT_EQ(known.at(0, 0).back(), 3);
+  EXPECT_TRUE(std::ranges::is_sorted(known.at(0, 0)));
+  EXPECT_GT(known.at(1, 0).back(), 3) << "of that series nothing was seen";
+  EXPECT_GT(Learn(mixture, far, 20, 1).at(0, 0).back(), 3) << "it has risen";
+}
+
+TEST(Mixture, KnowsTheHighestSampleOfAPastItDidNotJudge) {
+  const std::vector<float> past = {50, 1, kMissing, 1, 2, kMissing};
+  Mixture mixture;
+  QuantileBlock out;
+  History history;
+  history.step_ms = kStepMs;
+  history.signals = kTwo;
+  history.values = {past.data(), 3, 2, 2};
+  const std::vector<QuantileBlock> far = {Says(1, 100)};
+  Mix(mixture, history, far, out);
+  EXPECT_EQ(Learn(mixture, far, 2, 40).at(0, 0).back(), 75);
+}
+
 TEST(Mixture, StaysInOrderAndBoundedOnWildSamples) {
   std::mt19937_64 random(9);
   std::lognormal_distribution<float> wild(0, 6);
