@@ -26,6 +26,23 @@ uint64_t Since(uint64_t now, uint64_t before) { return now >= before ? now - bef
 
 }  // namespace
 
+SideMeasure MeasureBetween(const LoadTotals& before, const LoadTotals& now, double slo_ms) {
+  const LatencySketch latency = now.latency.Since(before.latency);
+  SideMeasure measure;
+  measure.read_ms = now.read_ms;
+  measure.seconds = before.known ? static_cast<double>(now.read_ms - before.read_ms) / 1'000 : 0;
+  measure.requests = static_cast<double>(Since(now.requests_count, before.requests_count));
+  measure.failed = static_cast<double>(Since(now.errors_count, before.errors_count));
+  // A histogram of Prometheus may hold those that failed as well.
+  measure.slow = std::min(static_cast<double>(latency.CountAbove(1'000 * slo_ms)),
+                          measure.requests - std::min(measure.failed, measure.requests));
+  measure.p50_ms = latency.QuantileUs(0.5) / 1'000;
+  measure.p99_ms = latency.QuantileUs(0.99) / 1'000;
+  measure.warmth = now.warmth;
+  measure.in_flight = now.in_flight_count;
+  return measure;
+}
+
 Steering::Steering(const RouteSettings& settings, double slo_ms, size_t agents_count, Hooks hooks)
     : settings_(settings), slo_ms_(slo_ms), agents_count_(agents_count), hooks_(std::move(hooks)) {
   thread_ = std::thread([this] { Run(); });
@@ -295,24 +312,11 @@ std::vector<SideMeasure> Steering::TakeMeasures() {
   for (auto& [id, watched] : instances_) {
     const LoadTotals& now = TotalsOf(watched);
     if (!now.known) continue;
-    const LoadTotals& before = watched.taken;
-    const LatencySketch latency = now.latency.Since(before.latency);
-    SideMeasure measure;
+    SideMeasure measure = MeasureBetween(watched.taken, now, slo_ms_);
     measure.instance_id = id;
     measure.account = watched.instance.account;
     measure.shadow = watched.instance.shadow;
-    measure.read_ms = now.read_ms;
     measure.age_ms = static_cast<double>(now_ms - now.read_ms);
-    measure.seconds = before.known ? static_cast<double>(now.read_ms - before.read_ms) / 1'000 : 0;
-    measure.requests = static_cast<double>(Since(now.requests_count, before.requests_count));
-    measure.failed = static_cast<double>(Since(now.errors_count, before.errors_count));
-    // A histogram of Prometheus may hold those that failed as well.
-    measure.slow = std::min(static_cast<double>(latency.CountAbove(1'000 * slo_ms_)),
-                            measure.requests - std::min(measure.failed, measure.requests));
-    measure.p50_ms = latency.QuantileUs(0.5) / 1'000;
-    measure.p99_ms = latency.QuantileUs(0.99) / 1'000;
-    measure.warmth = now.warmth;
-    measure.in_flight = now.in_flight_count;
     if (const auto it = behind.find(measure.account); it != behind.end()) {
       measure.clients_behind = it->second;
     }

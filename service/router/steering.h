@@ -39,6 +39,10 @@ struct Hooks {
   std::function<bool(const Address&)> probe;
 };
 
+// What an instance did between two readings of its totals; whose it is and how old, is not filled
+// in.
+SideMeasure MeasureBetween(const LoadTotals& before, const LoadTotals& now, double slo_ms);
+
 class Steering : public Traffic {
  public:
   // `agents_count`: of cells that have one; routes are complete when all have spoken.

@@ -26,8 +26,25 @@ int64_t NowMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-// An agent may say what it likes; what cannot be is not taken in.
-router::LoadTotals FromProto(const v1::Load& load) {
+router::Instance FromProto(const v1::Instance& proto, int32_t cell) {
+  router::Instance instance;
+  instance.id = proto.id();
+  instance.account = proto.account_id();
+  instance.cell = cell;
+  instance.shadow = proto.role() == v1::INSTANCE_ROLE_SHADOW;
+  instance.state = proto.state() == v1::INSTANCE_STATE_RUNNING  ? router::InstanceState::kRunning
+                   : proto.state() == v1::INSTANCE_STATE_PAUSED ? router::InstanceState::kPaused
+                                                                : router::InstanceState::kExited;
+  instance.serving = proto.serving();
+  instance.address = {proto.host(), static_cast<int32_t>(proto.grpc_port()),
+                      static_cast<int32_t>(proto.http_port())};
+  if (proto.has_load()) instance.load = TotalsOf(proto.load());
+  return instance;
+}
+
+}  // namespace
+
+router::LoadTotals TotalsOf(const v1::Load& load) {
   router::LoadTotals totals;
   totals.known = load.latency_bucket_size() == load.latency_count_size() &&
                  load.errors_count() <= load.requests_count();
@@ -43,24 +60,6 @@ router::LoadTotals FromProto(const v1::Load& load) {
   }
   return totals;
 }
-
-router::Instance FromProto(const v1::Instance& proto, int32_t cell) {
-  router::Instance instance;
-  instance.id = proto.id();
-  instance.account = proto.account_id();
-  instance.cell = cell;
-  instance.shadow = proto.role() == v1::INSTANCE_ROLE_SHADOW;
-  instance.state = proto.state() == v1::INSTANCE_STATE_RUNNING  ? router::InstanceState::kRunning
-                   : proto.state() == v1::INSTANCE_STATE_PAUSED ? router::InstanceState::kPaused
-                                                                : router::InstanceState::kExited;
-  instance.serving = proto.serving();
-  instance.address = {proto.host(), static_cast<int32_t>(proto.grpc_port()),
-                      static_cast<int32_t>(proto.http_port())};
-  if (proto.has_load()) instance.load = FromProto(proto.load());
-  return instance;
-}
-
-}  // namespace
 
 CellWatch::CellWatch(int32_t cell, std::string agent,
                      std::shared_ptr<grpc::ChannelCredentials> credentials,

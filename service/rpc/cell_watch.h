@@ -15,7 +15,14 @@ class ChannelCredentials;
 class ClientContext;
 }  // namespace grpc
 
+namespace foreshadow::v1 {
+class Load;
+}
+
 namespace foreshadow::rpc {
+
+// What an instance says of its load. It may say what it likes: what cannot be is not taken in.
+router::LoadTotals TotalsOf(const v1::Load& load);
 
 class CellWatch {
  public:

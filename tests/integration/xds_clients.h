@@ -29,7 +29,8 @@ inline void Sleep(int ms) { std::this_thread::sleep_for(std::chrono::millisecond
 class ServingInstance {
  public:
   ServingInstance(const std::string& folder, const std::string& id,
-                  const std::vector<std::string>& flags = {})
+                  const std::vector<std::string>& flags = {"--warm-requests", "0", "--work-ms",
+                                                           "0.1", "--cores", "8"})
       : grpc_(*cell::HeldPort::Hold("127.0.0.1", 0)), http_(*cell::HeldPort::Hold("127.0.0.1", 0)) {
     std::vector<std::string> command = {std::string(FORESHADOW_BIN_DIR) + "/foreshadow-instance",
                                         "--id",
@@ -39,13 +40,7 @@ class ServingInstance {
                                         "--grpc-port",
                                         std::to_string(grpc_port()),
                                         "--http-port",
-                                        std::to_string(http_port()),
-                                        "--warm-requests",
-                                        "0",
-                                        "--work-ms",
-                                        "0.1",
-                                        "--cores",
-                                        "8"};
+                                        std::to_string(http_port())};
     command.insert(command.end(), flags.begin(), flags.end());
     process_ = std::make_unique<Process>(command, folder + "/" + id + ".log");
     grpc::ChannelArguments soon;

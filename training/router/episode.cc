@@ -10,55 +10,7 @@ namespace foreshadow::training::router {
 namespace {
 
 constexpr double kLostShare = 0.01;  // of an interval's requests: above it its SLO is lost
-
-class Tally {
- public:
-  void Add(const Interval& interval, double split, double interval_s) {
-    const Measured& p = interval.primary;
-    const Measured& s = interval.shadow;
-    const double requests = p.requests + s.requests;
-    const double failed = p.failed + s.failed;
-    const double slow = p.slow + s.slow;
-    requests_ += requests;
-    failed_ += failed;
-    slow_ += slow;
-    if (failed + slow > kLostShare * requests) result_.slo_minutes += interval_s / 60;
-    result_.churn += std::abs(split - split_);
-    split_ = split;
-    if (interval.source_load < kBusyLoad) idle_ += s.requests;
-    result_.cost += interval.cost;
-  }
-
-  EpisodeResult Finish(std::vector<float>& latencies_ms) {
-    const auto quantile = [&](double level) -> double {
-      if (latencies_ms.empty()) return 0;
-      const auto at =
-          static_cast<std::ptrdiff_t>(level * static_cast<double>(latencies_ms.size() - 1));
-      std::nth_element(latencies_ms.begin(), latencies_ms.begin() + at, latencies_ms.end());
-      return latencies_ms[static_cast<size_t>(at)];
-    };
-    result_.p50_ms = quantile(0.5);
-    result_.p99_ms = quantile(0.99);
-    result_.p999_ms = quantile(0.999);
-    result_.requests = requests_;
-    if (requests_ > 0) {
-      result_.failed_share = failed_ / requests_;
-      result_.slow_share = slow_ / requests_;
-      result_.idle_share = idle_ / requests_;
-    }
-    return result_;
-  }
-
- private:
-  EpisodeResult result_;
-  double requests_ = 0;
-  double failed_ = 0;
-  double slow_ = 0;
-  double idle_ = 0;
-  double split_ = 0;
-};
-
-constexpr int kGrid = 10;  // splits of 0, 1/kGrid .. 1
+constexpr int kGrid = 10;            // splits of 0, 1/kGrid .. 1
 
 // What comes of a split that is wanted; `rails` null: the split.
 double Bound(const SplitWorld& world, Rails* rails, double wanted) {
@@ -104,6 +56,42 @@ EpisodeResult RunWanted(const Scenario& scenario, bool railed, double constant) 
 }
 
 }  // namespace
+
+void Tally::Add(const Interval& interval, double split, double interval_s) {
+  const Measured& p = interval.primary;
+  const Measured& s = interval.shadow;
+  const double requests = p.requests + s.requests;
+  const double failed = p.failed + s.failed;
+  const double slow = p.slow + s.slow;
+  requests_ += requests;
+  failed_ += failed;
+  slow_ += slow;
+  if (failed + slow > kLostShare * requests) result_.slo_minutes += interval_s / 60;
+  result_.churn += std::abs(split - split_);
+  split_ = split;
+  if (interval.source_load < kBusyLoad) idle_ += s.requests;
+  result_.cost += interval.cost;
+}
+
+EpisodeResult Tally::Finish(std::vector<float>& latencies_ms) {
+  const auto quantile = [&](double level) -> double {
+    if (latencies_ms.empty()) return 0;
+    const auto at =
+        static_cast<std::ptrdiff_t>(level * static_cast<double>(latencies_ms.size() - 1));
+    std::nth_element(latencies_ms.begin(), latencies_ms.begin() + at, latencies_ms.end());
+    return latencies_ms[static_cast<size_t>(at)];
+  };
+  result_.p50_ms = quantile(0.5);
+  result_.p99_ms = quantile(0.99);
+  result_.p999_ms = quantile(0.999);
+  result_.requests = requests_;
+  if (requests_ > 0) {
+    result_.failed_share = failed_ / requests_;
+    result_.slow_share = slow_ / requests_;
+    result_.idle_share = idle_ / requests_;
+  }
+  return result_;
+}
 
 EpisodeResult RunEpisode(const Scenario& scenario, SplitPolicy& policy) {
   SplitWorld world(scenario);

@@ -1,8 +1,9 @@
 // One episode of the split simulator under one policy, and what it cost.
 #pragma once
 
-#include <string_view>
+#include <vector>
 
+#include "training/router/interval.h"
 #include "training/router/policy.h"
 #include "training/router/scenario.h"
 
@@ -19,6 +20,22 @@ struct EpisodeResult {
   double churn = 0;        // sum of |change of the split|
   double idle_share = 0;   // of the shadow's traffic that the primary had room for
   double cost = 0;         // sum of IntervalCost
+};
+
+// Adds up the intervals of an episode.
+class Tally {
+ public:
+  void Add(const Interval& interval, double split, double interval_s);
+  // `latencies_ms` of all requests, failures as long as the timeout; reordered.
+  EpisodeResult Finish(std::vector<float>& latencies_ms);
+
+ private:
+  EpisodeResult result_;
+  double requests_ = 0;
+  double failed_ = 0;
+  double slow_ = 0;
+  double idle_ = 0;
+  double split_ = 0;
 };
 
 EpisodeResult RunEpisode(const Scenario& scenario, SplitPolicy& policy);

@@ -10,20 +10,11 @@
 #include <vector>
 
 #include "service/learn/observation.h"
+#include "training/router/interval.h"
 #include "training/router/queue.h"
 #include "training/router/scenario.h"
 
 namespace foreshadow::training::router {
-
-// What one interval brought, as it truly was.
-struct Interval {
-  Measured primary;
-  Measured shadow;
-  double share = 0;   // of the requests that the shadow had
-  double p99_ms = 0;  // of all, failures as long as the timeout
-  double source_load = 0;
-  double cost = 0;  // service/learn/reward.h
-};
 
 // Picks per request instead of a split: true = the shadow. Sees what a client sees.
 struct RequestView {
@@ -42,10 +33,10 @@ class SplitWorld {
   explicit SplitWorld(Scenario scenario);
 
   const Scenario& scenario() const { return scenario_; }
-  bool over() const { return interval_ >= scenario_.intervals(); }
-  int interval() const { return interval_; }
+  bool over() const { return told_.interval >= scenario_.intervals(); }
+  int interval() const { return told_.interval; }
   // What policies are told before the next interval.
-  SplitObservation Observe() const;
+  SplitObservation Observe() const { return router::Observe(scenario_, told_); }
 
   // Runs one interval with a split, or with a balancer, whose share is then measured. From the
   // moment at which the primary is dead all goes to the shadow, whoever decides: failover needs no
@@ -58,21 +49,14 @@ class SplitWorld {
  private:
   double Exponential(double mean);
   double SpeedOf(bool shadow, double s) const;
-  struct Foresight;
-  Foresight Foresee(double s) const;
 
   Scenario scenario_;
   std::mt19937_64 random_;
   ServerQueue primary_;
   ServerQueue shadow_;
-  int interval_ = 0;
-  double split_ = 0;         // asked for
+  Told told_;
   double sticky_split_ = 0;  // in force, where sessions stay
-  double changed_s_ = 0;     // time of the last change
   double shadow_served_ = 0;
-  double forecast_bias_ = 0;  // in deviations, wanders
-  Interval last_;             // as measured
-  double measured_s_ = 0;     // end of the interval it is of
   std::vector<float>* latencies_ms_ = nullptr;
 };
 
