@@ -42,6 +42,11 @@ struct Flags {
   bool json = false;
 };
 
+// In the simulator each scenario is played with its own arrivals, and so often with others: by how
+// much luck moves costs. The others' seeds begin there.
+constexpr int kOthers = 20;
+constexpr uint64_t kOthersSeed = 777'001;
+
 std::unique_ptr<sim::SplitPolicy> MakePolicy(const std::string& name, const QPolicy& learned,
                                              uint64_t seed) {
   if (name == "q") return std::make_unique<sim::Learned>(&learned, AgentSettings(), seed);
@@ -132,23 +137,73 @@ std::vector<double> Means(const Results& results, double sim::EpisodeResult::*wh
   return means;
 }
 
-nlohmann::ordered_json ToJson(const Flags& flags, const Results& sockets, const Results& simulated,
-                              double late_ms, double cores) {
-  const size_t count = sockets.front().size();
+struct Played {
+  Results sockets;
+  std::vector<Results> simulated;  // with the scenarios' own arrivals, then kOthers times others
+  double late_ms = 0;
+  double cores = 0;
+};
+
+// Costs of each policy over the episodes from..to.
+struct Costs {
+  std::vector<double> sockets, simulated;
+  std::vector<std::vector<double>> others;  // [play]
+  std::vector<double> others_mean;
+
+  Costs(const Played& played, size_t from, size_t to) {
+    const auto means = [&](const Results& results) {
+      return Means(results, &sim::EpisodeResult::cost, from, to);
+    };
+    sockets = means(played.sockets);
+    simulated = means(played.simulated.front());
+    others_mean.resize(sockets.size());
+    for (int r = 1; r <= kOthers; ++r) {
+      others.push_back(means(played.simulated[r]));
+      for (size_t p = 0; p < sockets.size(); ++p) others_mean[p] += others.back()[p] / kOthers;
+    }
+  }
+
+  nlohmann::ordered_json Of(size_t policy) const {
+    double least = others_mean[policy], most = least;
+    for (const auto& play : others) {
+      least = std::min(least, play[policy]);
+      most = std::max(most, play[policy]);
+    }
+    return {{"sockets", sockets[policy]},
+            {"simulated", simulated[policy]},
+            {"others_mean", others_mean[policy]},
+            {"others_least", least},
+            {"others_most", most}};
+  }
+  // Of two plays of the simulator, on average.
+  double OthersTau() const {
+    double sum = 0;
+    for (size_t a = 0; a < others.size(); ++a) {
+      for (size_t b = 0; b < a; ++b) sum += Kendall(others[a], others[b]);
+    }
+    return 2 * sum / (kOthers * (kOthers - 1));
+  }
+};
+
+nlohmann::ordered_json ToJson(const Flags& flags, const Played& played) {
+  const size_t count = played.sockets.front().size();
   const auto episodes = static_cast<size_t>(flags.episodes);
-  const auto cost = &sim::EpisodeResult::cost;
-  nlohmann::ordered_json json = {
-      {"seed", flags.seed}, {"episodes", episodes}, {"cores", cores}, {"late_ms", late_ms}};
-  json["tau"] = Kendall(Means(sockets, cost, 0, count), Means(simulated, cost, 0, count));
+  const Costs all(played, 0, count);
+  nlohmann::ordered_json json = {{"seed", flags.seed},
+                                 {"episodes", episodes},
+                                 {"cores", played.cores},
+                                 {"late_ms", played.late_ms},
+                                 {"tau", Kendall(all.sockets, all.simulated)},
+                                 {"tau_others_mean", Kendall(all.sockets, all.others_mean)},
+                                 {"tau_between_others", all.OthersTau()}};
   for (size_t p = 0; p < flags.policies.size(); ++p) {
-    nlohmann::ordered_json row = {{"policy", flags.policies[p]}};
+    nlohmann::ordered_json row = {{"policy", flags.policies[p]}, {"cost", all.Of(p)}};
     for (const auto& [name, results] :
-         {std::pair{"sockets", &sockets}, {"simulated", &simulated}}) {
+         {std::pair{"sockets", &played.sockets}, {"simulated", &played.simulated.front()}}) {
       const auto mean = [&](double sim::EpisodeResult::*what) {
         return Means(*results, what, 0, count)[p];
       };
-      row[name] = {{"cost", mean(cost)},
-                   {"p99_ms", mean(&sim::EpisodeResult::p99_ms)},
+      row[name] = {{"p99_ms", mean(&sim::EpisodeResult::p99_ms)},
                    {"failed_share", mean(&sim::EpisodeResult::failed_share)},
                    {"slow_share", mean(&sim::EpisodeResult::slow_share)},
                    {"slo_minutes", mean(&sim::EpisodeResult::slo_minutes)},
@@ -158,12 +213,11 @@ nlohmann::ordered_json ToJson(const Flags& flags, const Results& sockets, const 
     json["policies"].push_back(row);
   }
   for (size_t f = 0; f < flags.families.size(); ++f) {
-    const size_t from = f * episodes;
-    const auto real = Means(sockets, cost, from, from + episodes);
-    const auto simulator = Means(simulated, cost, from, from + episodes);
-    nlohmann::ordered_json row = {{"family", flags.families[f]}, {"tau", Kendall(real, simulator)}};
+    const Costs costs(played, f * episodes, (f + 1) * episodes);
+    nlohmann::ordered_json row = {{"family", flags.families[f]},
+                                  {"tau_others_mean", Kendall(costs.sockets, costs.others_mean)}};
     for (size_t p = 0; p < flags.policies.size(); ++p) {
-      row["cost"][flags.policies[p]] = {{"sockets", real[p]}, {"simulated", simulator[p]}};
+      row["cost"][flags.policies[p]] = costs.Of(p);
     }
     json["families"].push_back(row);
   }
@@ -171,39 +225,42 @@ nlohmann::ordered_json ToJson(const Flags& flags, const Results& sockets, const 
 }
 
 void Print(const nlohmann::ordered_json& json) {
+  const auto number = [](const nlohmann::ordered_json& at, const char* what) {
+    return at[what].get<double>();
+  };
+  const auto cost = [&](const nlohmann::ordered_json& costs) {
+    return fmt::format("{:.2f} / {:.2f} / {:.2f} ({:.1f} to {:.1f})", number(costs, "sockets"),
+                       number(costs, "simulated"), number(costs, "others_mean"),
+                       number(costs, "others_least"), number(costs, "others_most"));
+  };
   fmt::print(
-      "{} episodes of each family from seed {}; {:.2f} cores used, arrivals {:.0f} ms late "
-      "at most\n\n{:<22}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}   {:>9}{:>9}{:>9}{:>9}\n",
-      json["episodes"].get<int>(), json["seed"].get<uint64_t>(), json["cores"].get<double>(),
-      json["late_ms"].get<double>(), "on sockets", "cost", "p99 ms", "failed%", "slow%", "SLO min",
-      "churn", "simulated", "p99 ms", "failed%", "slow%");
+      "{} episodes of each family from seed {}; {:.2f} cores used, arrivals {:.0f} ms late at "
+      "most\n"
+      "cost: sockets / simulated / simulated with {} other arrivals (least to most)\n\n"
+      "{:<22}{:>40}   sockets: {:>8}{:>9}{:>9}{:>9}{:>9}   simulated: {:>8}{:>9}{:>9}\n",
+      json["episodes"].get<int>(), json["seed"].get<uint64_t>(), number(json, "cores"),
+      number(json, "late_ms"), kOthers, "policy", "cost", "p99 ms", "failed%", "slow%", "SLO min",
+      "churn", "p99 ms", "failed%", "slow%");
   for (const auto& row : json["policies"]) {
-    const auto number = [&](const char* where, const char* what) {
-      return row[where][what].get<double>();
-    };
-    fmt::print(
-        "{:<22}{:>9.2f}{:>9.0f}{:>9.3f}{:>9.3f}{:>9.2f}{:>9.2f}   {:>9.2f}{:>9.0f}{:>9.3f}"
-        "{:>9.3f}\n",
-        row["policy"].get<std::string>(), number("sockets", "cost"), number("sockets", "p99_ms"),
-        100 * number("sockets", "failed_share"), 100 * number("sockets", "slow_share"),
-        number("sockets", "slo_minutes"), number("sockets", "churn"), number("simulated", "cost"),
-        number("simulated", "p99_ms"), 100 * number("simulated", "failed_share"),
-        100 * number("simulated", "slow_share"));
+    const auto& real = row["sockets"];
+    const auto& simulated = row["simulated"];
+    fmt::print("{:<22}{:>40}{:>20.0f}{:>9.3f}{:>9.3f}{:>9.2f}{:>9.2f}{:>22.0f}{:>9.3f}{:>9.3f}\n",
+               row["policy"].get<std::string>(), cost(row["cost"]), number(real, "p99_ms"),
+               100 * number(real, "failed_share"), 100 * number(real, "slow_share"),
+               number(real, "slo_minutes"), number(real, "churn"), number(simulated, "p99_ms"),
+               100 * number(simulated, "failed_share"), 100 * number(simulated, "slow_share"));
   }
-  fmt::print("\ncost on sockets / simulated\n{:<16}", "");
-  for (const auto& row : json["policies"]) {
-    fmt::print("{:>22}", row["policy"].get<std::string>());
-  }
-  fmt::print("{:>8}\n", "tau");
   for (const auto& row : json["families"]) {
-    fmt::print("{:<16}", row["family"].get<std::string>());
-    for (const auto& cost : row["cost"]) {
-      fmt::print("{:>22}", fmt::format("{:.2f} / {:.2f}", cost["sockets"].get<double>(),
-                                       cost["simulated"].get<double>()));
+    fmt::print("\n{}, tau {:.2f}\n", row["family"].get<std::string>(),
+               number(row, "tau_others_mean"));
+    for (const auto& [policy, costs] : row["cost"].items()) {
+      fmt::print("{:<22}{:>40}\n", policy, cost(costs));
     }
-    fmt::print("{:>8.2f}\n", row["tau"].get<double>());
   }
-  fmt::print("\nKendall's tau of the mean costs: {:.2f}\n", json["tau"].get<double>());
+  fmt::print(
+      "\nKendall's tau of the costs on sockets and simulated: {:.2f}, with the mean of other "
+      "arrivals {:.2f}; of two plays of the simulator {:.2f}\n",
+      number(json, "tau"), number(json, "tau_others_mean"), number(json, "tau_between_others"));
 }
 
 // Of this process and of its children that have ended.
@@ -233,16 +290,20 @@ int Run(const Flags& flags) {
   std::srand(1);  // gRPC draws weighted clusters by rand()
   Pace pace{{}, flags.speed};
   std::vector<Episode> episodes(flags.families.size() * static_cast<size_t>(flags.episodes));
-  Results sockets(flags.policies.size());
-  Results simulated(flags.policies.size());
+  Played played{Results(flags.policies.size()),
+                std::vector(1 + kOthers, Results(flags.policies.size()))};
   for (size_t e = 0; e < episodes.size(); ++e) {
     const auto each = static_cast<size_t>(flags.episodes);
     const sim::Scenario& scenario = episodes[e].scenario =
         sim::MakeScenario(flags.families[e / each], flags.seed + e % each);
     for (size_t p = 0; p < flags.policies.size(); ++p) {
       const std::string& name = flags.policies[p];
-      const auto policy = MakePolicy(name, *learned, scenario.seed);
-      simulated[p].push_back(sim::RunEpisode(scenario, *policy));
+      sim::Scenario arrivals = scenario;
+      for (int r = 0; r <= kOthers; ++r) {
+        if (r > 0) arrivals.seed = kOthersSeed + r - 1;
+        const auto policy = MakePolicy(name, *learned, scenario.seed);
+        played.simulated[r][p].push_back(sim::RunEpisode(arrivals, *policy));
+      }
       episodes[e].players.push_back(std::make_unique<Player>(
           scenario, MakePolicy(name, *learned, scenario.seed),
           fmt::format("{}-{}-{}", scenario.family, scenario.seed, name), folder, pace, **server));
@@ -250,15 +311,16 @@ int Run(const Flags& flags) {
   }
   const double used_s = CpuSeconds();
   const SteadyTime start = steady_clock::now();
-  const double late_ms = Play(episodes, pace);
+  played.late_ms = Play(episodes, pace);
   const double took_s = std::chrono::duration<double>(steady_clock::now() - start).count();
   for (Episode& episode : episodes) {
     for (size_t p = 0; p < episode.players.size(); ++p) {
-      sockets[p].push_back(episode.players[p]->Finish());
+      played.sockets[p].push_back(episode.players[p]->Finish());
     }
     episode.players.clear();
   }
-  const auto json = ToJson(flags, sockets, simulated, late_ms, (CpuSeconds() - used_s) / took_s);
+  played.cores = (CpuSeconds() - used_s) / took_s;
+  const auto json = ToJson(flags, played);
   std::filesystem::remove_all(folder);
   if (flags.json) {
     fmt::print("{}\n", json.dump(2));
