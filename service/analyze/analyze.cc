@@ -100,6 +100,7 @@ void Analyze(const WindowView& window, const AnalyzeSettings& settings, uint64_t
   const std::vector<Range> due = Prepare(window, settings, tick_count, memory);
   const int threads = models::ThreadCount(0);
   std::vector<Arena> arenas;
+  arenas.reserve(static_cast<size_t>(threads));
   for (int i = 0; i < threads; ++i) arenas.emplace_back(kernels::CpuOps());
   const auto work = [&](int64_t at, int64_t, int worker) {
     const Range& range = due[at];
