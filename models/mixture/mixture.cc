@@ -85,7 +85,8 @@ void Fit(Mixture& m, const History& history, int models, int steps) {
   if (known < series) FindHighest(history, known, m.highest);
   const int size = RowSize(m);
   for (Mixture::Pooled& pooled : m.pooled) {
-    pooled.newcomer.resize(std::max(pooled.newcomer.size(), static_cast<size_t>(pools * size)));
+    pooled.newcomer.resize(
+        std::max(pooled.newcomer.size(), static_cast<size_t>(pools) * static_cast<size_t>(size)));
     if (!pooled.of_signal.empty()) continue;
     pooled.of_signal.resize(static_cast<size_t>(kSignalKinds * size));
     for (int signal = 0; signal < kSignalKinds; ++signal) {
@@ -512,6 +513,7 @@ std::vector<double> Weights(const Mixture& m, int64_t series, int step) {
   Interpolate(w.by_level.data() + place.low * std::ssize(w.now),
               w.by_level.data() + place.high * std::ssize(w.now), place.share, w.now);
   std::vector<double> weights;
+  weights.reserve(static_cast<size_t>(m.models));
   for (int k = 0; k < m.models; ++k) weights.push_back(w.now[k * kQuantiles + kMedian]);
   return weights;
 }

@@ -222,6 +222,7 @@ absl::Status TheReceiver::Register(std::vector<IncomingSeries>& series,
   }
   if (added.empty()) return absl::OkStatus();
   std::vector<Account> accounts;
+  accounts.reserve(added.size());
   for (auto& [id, account] : added) accounts.push_back(std::move(account));
   const auto put = engine_.PutAccounts(accounts, Engine::PutMode::kOnlyNew);
   if (put.ok()) return absl::OkStatus();

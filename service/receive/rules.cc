@@ -67,7 +67,7 @@ std::string TidyLabels(Labels& labels, const IngestSettings& limits) {
                          std::max(name.size(), value.size()), limits.label_bytes_max);
     }
     if (name.find(kSeparator) != name.npos || value.find(kSeparator) != value.npos) {
-      return fmt::format("label \"{}\" holds a NUL", Shown(std::string(name.c_str())));
+      return fmt::format("label \"{}\" holds a NUL", Shown(name.substr(0, name.find(kSeparator))));
     }
   }
   // A label without a value is the same as none.
@@ -151,7 +151,7 @@ absl::StatusOr<Rules> Rules::Create(const std::vector<ReceiveRule>& rules) {
     if (!metric.ok()) return metric.status();
     rule.metric = *std::move(metric);
     for (const auto& [label, text] : rules[i].match) {
-      auto regex = Compile(text, name + "match." + label);
+      auto regex = Compile(text, fmt::format("{}match.{}", name, label));
       if (!regex.ok()) return regex.status();
       rule.match.emplace_back(label, *std::move(regex));
     }

@@ -346,6 +346,7 @@ absl::StatusOr<Engine::Put> Engine::PutAccountsLocked(const std::vector<Account>
     return status;
   }
   std::vector<Account> told;
+  told.reserve(changed.size());
   for (auto& [index, account] : changed) told.push_back(std::move(account));
   fleet_ = AbsorbAccounts(told, fleet_, account_index_);
   inbox_.accounts.insert(inbox_.accounts.end(), told.begin(), told.end());
@@ -387,7 +388,7 @@ void Engine::Tell(CellReport report) {
   inbox_.reports.push_back(std::move(report));
 }
 
-absl::Status Engine::Tell(Command command) {
+absl::Status Engine::Tell(const Command& command) {
   const std::lock_guard lock(mutex_);
   return TellLocked(command);
 }

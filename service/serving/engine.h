@@ -107,7 +107,7 @@ class Engine {
   void Tell(Outcome outcome);
   void Tell(CellReport report);
   // Durable when OK; the next tick takes it, after a restart too.
-  absl::Status Tell(Command command);
+  absl::Status Tell(const Command& command);
   // Likewise. INVALID_ARGUMENT with key, value and what is allowed; an empty value takes an earlier
   // change back.
   absl::Status Change(const std::string& key, const std::string& value, const std::string& reason);

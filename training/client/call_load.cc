@@ -1,6 +1,7 @@
 #include "training/client/call_load.h"
 
 #include <fmt/core.h>
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
@@ -29,6 +30,15 @@ void UseControlPlane(const std::string& address) {
   setenv("GRPC_XDS_BOOTSTRAP_CONFIG", bootstrap.dump().c_str(), 1);
   std::srand(static_cast<unsigned>(getpid()));  // Debian's gRPC draws weighted clusters by rand()
 }
+
+// As long as it lives, so does gRPC's library; then all its threads have ended. Without it they may
+// still put the last calls away while the process ends.
+struct Library {
+  Library() { grpc_init(); }
+  ~Library() { grpc_shutdown_blocking(); }
+  Library(const Library&) = delete;
+  Library& operator=(const Library&) = delete;
+};
 
 struct Call {
   grpc::ClientContext context;
@@ -65,6 +75,7 @@ void Print(const CallLoad& load) {
 
 absl::StatusOr<CallLoad> RunCallLoad(const CallLoadOptions& options) {
   UseControlPlane(options.xds);
+  const Library library;
   std::vector<std::unique_ptr<v1::Workload::Stub>> stubs;
   for (const std::string& account : options.accounts) {
     const auto channel =

@@ -311,10 +311,13 @@ absl::StatusOr<Row> Migrate(World& world, Narrator& narrator,
   }
   auto row = load->End("a migration");
   if (!row.ok()) return row;
-  const bool gone = absl::IsNotFound(world.Find(0, "primary-" + account).status());
-  if (promoted && gone) return row;
-  return absl::AbortedError(
-      fmt::format("the migration of {} did not end within {} s", account, kMigrationSeconds));
+  const auto left = world.Find(0, "primary-" + account);
+  if (promoted && absl::IsNotFound(left.status())) return row;
+  const std::string what = !promoted   ? "its shadow was not seen as the primary"
+                           : left.ok() ? "its old primary is still there"
+                                       : std::string(left.status().message());
+  return absl::AbortedError(fmt::format("the migration of {} did not end within {} s: {}", account,
+                                        kMigrationSeconds, what));
 }
 
 void Print(const std::vector<Row>& rows) {
