@@ -87,7 +87,7 @@ void Compare(const std::string& where, const json* recorded, const json* replaye
   for (const auto& [key, value] : left) all[key].first = value;
   for (const auto& [key, value] : right) all[key].second = value;
   for (const auto& [key, values] : all) {
-    Compare(where + " / " + key, values.first, values.second, lines);
+    Compare(fmt::format("{} / {}", where, key), values.first, values.second, lines);
   }
 }
 

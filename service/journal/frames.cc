@@ -56,7 +56,7 @@ absl::Status FrameWriter::Append(std::string_view content) {
     const ssize_t wrote = write(file_, compressed_.data() + done, size - done);
     if (wrote < 0 && errno == EINTR) continue;
     if (wrote < 0) {
-      const absl::Status status = FileError(path_, "cannot be written");
+      absl::Status status = FileError(path_, "cannot be written");
       if (ftruncate(file_, bytes_) != 0) return FileError(path_, "is left with a cut record");
       return status;
     }

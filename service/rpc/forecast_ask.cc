@@ -17,7 +17,7 @@ constexpr int64_t kStepMsMin = 1'000;
 constexpr int64_t kStepMsMax = 86'400'000;
 constexpr int64_t kValuesMax = 60'000'000;  // of one answer: 240 MB, built in memory
 
-absl::Status Invalid(std::string what) { return absl::InvalidArgumentError(what); }
+absl::Status Invalid(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 absl::Status CheckHistories(const v1::Histories& in) {
   const int64_t series = in.series_ids_size();

@@ -25,7 +25,7 @@ constexpr int kLargeThreads = 2;
 constexpr int kLargeCallsMax = 64;     // each may hold an answer of 240 MB
 constexpr int64_t kLargeRetryMs = 50;  // for one of those to be done
 
-absl::Status Invalid(std::string what) { return absl::InvalidArgumentError(what); }
+absl::Status Invalid(const std::string& what) { return absl::InvalidArgumentError(what); }
 
 // What an answer is made of, in whole or in parts.
 struct Rows {

@@ -126,7 +126,7 @@ std::string Guard::IdentityOf(const grpc::ServerContextBase& context) {
 }
 
 absl::Status Guard::Judge(const security::Caller& caller, const std::string& method) {
-  const absl::Status status = access_->Check(caller, method);
+  absl::Status status = access_->Check(caller, method);
   if (status.ok()) return status;
   const bool denied = absl::IsPermissionDenied(status);
   metrics::CountRefused(denied ? "denied" : "unauthenticated");

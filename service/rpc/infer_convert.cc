@@ -57,6 +57,7 @@ absl::Status ReadSignals(const InputTensor& input, int64_t series, std::vector<S
   for (int64_t s = 0; s < series; ++s) {
     const std::string& name = (*names)[names->size() == 1 ? 0 : static_cast<size_t>(s)];
     std::vector<const char*> known;
+    known.reserve(kSignals);
     for (int kind = 0; kind < kSignals; ++kind) {
       known.push_back(Name(static_cast<SignalKind>(kind)));
     }
@@ -241,10 +242,12 @@ void WriteInfer(const inference::ModelInferRequest& request, const InferAsk& ask
       writer.AddFp32("LEVELS", {levels}, asked.shape.levels);
     } else if (output == "STATUS") {
       std::vector<int32_t> statuses;
+      statuses.reserve(rows.size());
       for (const int64_t s : rows) statuses.push_back(StatusToProto(table.block.status[s]));
       writer.AddInt32("STATUS", {series}, statuses);
     } else {
       std::vector<std::string> names;
+      names.reserve(rows.size());
       for (const int64_t s : rows) names.push_back(table.models[table.model_of[s]]);
       writer.AddBytes("MODEL", {series}, names);
     }

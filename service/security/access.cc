@@ -105,7 +105,7 @@ void ReadIdentity(const toml::value& table, size_t index, Identities& out) {
   std::optional<std::string> hash;
   std::optional<std::string> certificate;
   for (const auto& [key, value] : table.as_table()) {
-    const std::string field = where + "." + key;
+    const std::string field = fmt::format("{}.{}", where, key);
     if (key == "name") {
       identity.name = Text(value, field);
     } else if (key == "roles") {
