@@ -43,14 +43,11 @@ int PoolOf(const History& history, int64_t s) {
 
 int RowSize(const Mixture& m) { return kMixtureParts * m.models + kQuantiles; }
 
-// The largest samples of the series from `first` on, row by row as they lie in memory.
-void FindHighest(const History& history, int64_t first, std::vector<float>& highest) {
-  const auto& values = history.values;
-  for (int64_t step = 0; step < values.steps; ++step) {
-    const float* row = &values.at(step, 0);
-    for (int64_t s = first; s < std::ssize(highest); ++s) {
-      highest[s] = row[s] > highest[s] ? row[s] : highest[s];  // false for a NaN
-    }
+// Takes one step's samples in; NaN = missing.
+void Raise(std::span<const float> samples, std::span<float> highest) {
+  const size_t count = std::min(samples.size(), highest.size());
+  for (size_t s = 0; s < count; ++s) {
+    highest[s] = samples[s] > highest[s] ? samples[s] : highest[s];  // false for a NaN
   }
 }
 
@@ -80,9 +77,13 @@ void Fit(Mixture& m, const History& history, int models, int steps) {
   const auto count = static_cast<size_t>(series);
   m.log_weights.resize(count * kJudged * kMixtureParts * static_cast<size_t>(models));
   m.series.resize(count * kJudged);
-  const auto known = std::ssize(m.highest);
+  const size_t known = m.highest.size();
   m.highest.resize(count, 0);
-  if (known < series) FindHighest(history, known, m.highest);
+  // Row by row, as they lie in memory.
+  for (int64_t step = 0; step < history.values.steps && known < count; ++step) {
+    Raise(std::span(&history.values.at(step, 0), count).subspan(known),
+          std::span(m.highest).subspan(known));
+  }
   const int size = RowSize(m);
   for (Mixture::Pooled& pooled : m.pooled) {
     pooled.newcomer.resize(
@@ -491,10 +492,7 @@ void Mix(Mixture& m, const History& history, std::span<const QuantileBlock> bloc
 }
 
 void Observe(Mixture& m, int64_t time_ms, std::span<const float> samples) {
-  const auto known = std::min(m.highest.size(), samples.size());
-  for (size_t s = 0; s < known; ++s) {
-    m.highest[s] = samples[s] > m.highest[s] ? samples[s] : m.highest[s];
-  }
+  Raise(samples, m.highest);
   const auto judged = JudgedSteps(m.steps);
   for (int d = 0; d < kJudged; ++d) {
     for (const MixtureMade& made : m.waiting[d]) {
