@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <string>
 #include <vector>
 
 #include "kernels/check.h"
@@ -135,5 +136,21 @@ inline const Ops& GuardedOps() {
   }();
   return ops;
 }
+
+// One suite for every device: the CPU, the guarded GPU, and the GPU where there is one. A fixture
+// derives from it and is instantiated with FORESHADOW_ON_DEVICES; its tests run or say SKIPPED.
+class OnDevice : public ::testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    const std::string name = GetParam();
+    device_ = name == "cpu" ? &CpuOps() : name == "emulated" ? &GuardedOps() : GpuOps();
+    if (device_ == nullptr) GTEST_SKIP() << "no GPU: " << GpuMissing();
+  }
+  const Ops* device_ = nullptr;
+};
+
+#define FORESHADOW_ON_DEVICES(fixture)                                                     \
+  INSTANTIATE_TEST_SUITE_P(Devices, fixture, ::testing::Values("cpu", "emulated", "cuda"), \
+                           [](const auto& of) { return std::string(of.param); })
 
 }  // namespace foreshadow::kernels::testing

@@ -13,7 +13,6 @@ namespace foreshadow {
 namespace {
 
 using kernels::testing::GuardedMemory;
-using kernels::testing::GuardedOps;
 
 constexpr int64_t kSteps = 300;
 constexpr int64_t kLag = 3;
@@ -191,20 +190,9 @@ void ExpectSameMemory(const PatternMemory& a, const PatternMemory& b) {
   }
 }
 
-class AnalyzeOnDevice : public ::testing::TestWithParam<const char*> {
- protected:
-  void SetUp() override {
-    const std::string name = GetParam();
-    ops_ = name == "cpu"        ? &kernels::CpuOps()
-           : name == "emulated" ? &GuardedOps()
-                                : kernels::GpuOps();
-    if (ops_ == nullptr) GTEST_SKIP() << "no GPU: " << kernels::GpuMissing();
-  }
-  const kernels::Ops* ops_ = nullptr;
-};
+class AnalyzeOnDevice : public kernels::testing::OnDevice {};
 
-INSTANTIATE_TEST_SUITE_P(Devices, AnalyzeOnDevice, ::testing::Values("cpu", "emulated", "cuda"),
-                         [](const auto& of) { return std::string(of.param); });
+FORESHADOW_ON_DEVICES(AnalyzeOnDevice);
 
 // Ticks of a fleet that grows, in batches of one block and of all that are due.
 TEST_P(AnalyzeOnDevice, FindsWhatTheCpuFinds) {
@@ -214,7 +202,7 @@ TEST_P(AnalyzeOnDevice, FindsWhatTheCpuFinds) {
     Window window(kStep, 360);
     PatternMemory here;
     PatternMemory there;
-    AnalyzeDevice device(*ops_);
+    AnalyzeDevice device(*device_);
     device.work_bytes = work_bytes;
     Fill(window, 70, kEnd - 359, kEnd);
     for (uint64_t tick = 0; tick < 3; ++tick) {
@@ -247,7 +235,7 @@ TEST_P(AnalyzeOnDevice, FindsWhatTheCpuFinds) {
 TEST_P(AnalyzeOnDevice, FindsWhatIsThere) {
   Window window(kStep, 360);
   Fill(window, 70, kEnd - 359, kEnd);
-  AnalyzeDevice device(*ops_);
+  AnalyzeDevice device(*device_);
   PatternMemory memory;
   ASSERT_TRUE(AnalyzeOn(device, window, {}, 0, memory).ok());
   int seasons = 0, seasons_right = 0, shifts = 0, shifts_right = 0, spikes = 0, spikes_right = 0;
@@ -283,8 +271,8 @@ TEST_P(AnalyzeOnDevice, FindsWhatIsThere) {
 TEST_P(AnalyzeOnDevice, WithoutRoomItSaysSoAndMayBeAskedAgain) {
   static size_t room = 0;
   static const kernels::Ops* base = nullptr;
-  base = ops_;
-  kernels::Ops small = *ops_;
+  base = device_;
+  kernels::Ops small = *device_;
   small.allocate = [](size_t bytes) { return bytes > room ? nullptr : base->allocate(bytes); };
   Window window(kStep, 100);
   Fill(window, 5, kEnd - 99, kEnd);
@@ -305,8 +293,8 @@ TEST_P(AnalyzeOnDevice, WithoutRoomItSaysSoAndMayBeAskedAgain) {
 TEST_P(AnalyzeOnDevice, WhatTheDeviceSaysIsPassedOn) {
   static int waits = 0;
   static const kernels::Ops* base = nullptr;
-  base = ops_;
-  kernels::Ops failing = *ops_;
+  base = device_;
+  kernels::Ops failing = *device_;
   failing.wait = [](kernels::Stream stream) {
     const std::string_view wrong = base->wait(stream);
     return --waits == 0 ? "an illegal access" : wrong;

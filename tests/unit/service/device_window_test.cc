@@ -12,7 +12,6 @@ namespace foreshadow {
 namespace {
 
 using kernels::testing::GuardedMemory;
-using kernels::testing::GuardedOps;
 using ::testing::HasSubstr;
 
 constexpr int64_t kStep = 60'000;
@@ -58,24 +57,19 @@ void ExpectEqual(const kernels::Ops& ops, const WindowView& copy, const WindowVi
   ASSERT_EQ(std::memcmp(values.data(), window.values.data, values.size() * sizeof(float)), 0);
 }
 
-class OnDevice : public ::testing::TestWithParam<const char*> {
+class DeviceWindowOn : public kernels::testing::OnDevice {
  protected:
   void SetUp() override {
-    const std::string name = GetParam();
-    const kernels::Ops* ops = name == "cpu"        ? &kernels::CpuOps()
-                              : name == "emulated" ? &GuardedOps()
-                                                   : kernels::GpuOps();
-    if (ops == nullptr) GTEST_SKIP() << "no GPU: " << kernels::GpuMissing();
-    ops_ = Counted::Of(*ops);
+    OnDevice::SetUp();
+    if (device_ != nullptr) ops_ = Counted::Of(*device_);
   }
   kernels::Ops ops_;
 };
 
-INSTANTIATE_TEST_SUITE_P(DeviceWindow, OnDevice, ::testing::Values("cpu", "emulated", "cuda"),
-                         [](const auto& of) { return std::string(of.param); });
+FORESHADOW_ON_DEVICES(DeviceWindowOn);
 
 // Growth, gaps, late samples and jumps drawn at random: the copy is the window's, bit for bit.
-TEST_P(OnDevice, FollowsTheWindow) {
+TEST_P(DeviceWindowOn, FollowsTheWindow) {
   std::mt19937_64 random(11);
   for (int round = 0; round < 30; ++round) {
     const int64_t steps_max = 1 + static_cast<int64_t>(random() % 40);
@@ -110,7 +104,7 @@ TEST_P(OnDevice, FollowsTheWindow) {
   }
 }
 
-TEST_P(OnDevice, OnlyWhatIsNewIsCarriedOver) {
+TEST_P(DeviceWindowOn, OnlyWhatIsNewIsCarriedOver) {
   constexpr int64_t kSteps = 100;
   Window window(kStep, kSteps);
   DeviceWindow copy(ops_);
@@ -137,7 +131,7 @@ TEST_P(OnDevice, OnlyWhatIsNewIsCarriedOver) {
   }
 }
 
-TEST_P(OnDevice, WithoutRoomItSaysSoAndBeginsAnewLater) {
+TEST_P(DeviceWindowOn, WithoutRoomItSaysSoAndBeginsAnewLater) {
   Window window(kStep, 10);
   DeviceWindow copy(ops_);
   window.Grow(kSignals);
@@ -164,7 +158,7 @@ TEST_P(OnDevice, WithoutRoomItSaysSoAndBeginsAnewLater) {
   ExpectEqual(ops_, copy.view(), window.view());
 }
 
-TEST_P(OnDevice, AnEmptyWindowHoldsNothing) {
+TEST_P(DeviceWindowOn, AnEmptyWindowHoldsNothing) {
   Window window(kStep, 10);
   DeviceWindow copy(ops_);
   ASSERT_TRUE(copy.Follow(window).ok());
