@@ -367,6 +367,52 @@ struct LstmStepArgs {
   Stream stream = nullptr;
 };
 
+// --- What the LSTM sees of a series: see models/lstm/features.h
+// -----------------------------------
+
+inline constexpr int64_t kLstmTile = 64;  // series are described in whole tiles
+inline constexpr int kLstmFeatures = 35;
+inline constexpr int kLstmCandidates = 9;
+inline constexpr int kLstmSpreads = 4;
+
+// What is kept of the past of series that take their steps together. Columns behind the last
+// series, up to a whole tile, never get a sample.
+struct LstmPast {
+  int64_t width = 0;  // columns of each row, whole tiles
+  int64_t phase = 0;  // row of the newest samples in `day`: their time, modulo a day
+  int32_t day_steps = 0;
+  int32_t hour_steps = 0;   // of an hour those that count, at most kHourStepsMax
+  int32_t* week = nullptr;  // [width] the newest samples' time, in steps since Monday 00:00 UTC
+  float* rows = nullptr;    // [kLstmPastRows][width], see kernels/algo/lstm_features.h
+  float* day = nullptr;     // [day_steps][width] newest sample of each time of day, NaN = missing
+  float* season = nullptr;  // [day_steps][width] what it adds to the trend, NaN = not yet known
+};
+
+// Takes in one step.
+struct LstmAdvanceArgs {
+  LstmPast past;                   // `phase` is that of the new step already
+  const float* samples = nullptr;  // [width] NaN = missing
+  Stream stream = nullptr;
+};
+
+// Describes the newest step of `count` columns from `first` on, whole tiles. Outputs are rows of
+// `stride` floats that begin with the first of these columns; null = not wanted.
+struct LstmDescribeArgs {
+  LstmPast past;
+  int64_t first = 0;
+  int64_t count = 0;
+  const float* clock = nullptr;     // [week's steps][4] sine and cosine, of the day and of the week
+  const Driver* drivers = nullptr;  // [width], by columns; null = there are none
+  int64_t stride = 0;
+  float* features = nullptr;    // [kLstmFeatures][stride]
+  float* candidates = nullptr;  // [steps][kLstmCandidates][stride]
+  float* spreads = nullptr;     // [kLstmSpreads][stride]
+  float* levels = nullptr;      // [stride] what scaled values are measured from
+  float* scales = nullptr;      // [stride] above 0
+  int32_t steps = 0;            // of the candidates, less than a day
+  Stream stream = nullptr;
+};
+
 // --- The backends --------------------------------------------------------------------------------
 
 struct Ops {
@@ -419,6 +465,8 @@ struct Ops {
   void (*stream_update)(const StreamUpdateArgs& args);
   void (*stream_stray)(const StreamStrayArgs& args);
 
+  void (*lstm_advance)(const LstmAdvanceArgs& args);
+  void (*lstm_describe)(const LstmDescribeArgs& args);
   size_t (*lstm_step_workspace_bytes)(const LstmModel& model, int steps);
   void (*lstm_step)(const LstmStepArgs& args);
 };

@@ -32,4 +32,12 @@ enum class SeriesStatus : uint8_t {
   kSingular,   // regressors that explain each other: the operation has no one answer
 };
 
+// The series whose moves show in another one a little later, such as the mutation rate of the same
+// account in its CPU; found by Ops::lags.
+struct Driver {
+  int32_t series = -1;     // of the same batch; -1 = none is known
+  int32_t lead_steps = 0;  // how much later its moves show
+  float correlation = 0;   // at that lead
+};
+
 }  // namespace foreshadow::kernels

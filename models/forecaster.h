@@ -29,13 +29,7 @@ inline constexpr int kMedian = 3;  // index of the level 0.5
 inline constexpr int kLow80 = 1;   // of 0.1 and 0.9, between which 80 % are to be
 inline constexpr int kHigh80 = 5;
 
-// The series whose moves show in another one a little later, such as the mutation rate of the same
-// account in its CPU; found by kernels::Ops::lags.
-struct Driver {
-  int32_t series = -1;     // in the same history; -1 = none is known
-  int32_t lead_steps = 0;  // how much later its moves show
-  float correlation = 0;   // at that lead
-};
+using kernels::Driver;
 
 // Histories on the host, time-major.
 struct History {

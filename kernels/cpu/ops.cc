@@ -54,6 +54,8 @@ const Ops& CpuOps() {
     filled.stream_start = cpu::StreamStart;
     filled.stream_update = cpu::StreamUpdate;
     filled.stream_stray = cpu::StreamStray;
+    filled.lstm_advance = cpu::LstmAdvance;
+    filled.lstm_describe = cpu::LstmDescribe;
     filled.lstm_step_workspace_bytes = cpu::LstmStepWorkspaceBytes;
     filled.lstm_step = cpu::LstmStep;
     filled.rolling_quantiles_workspace_bytes = cpu::RollingQuantilesWorkspaceBytes;

@@ -47,6 +47,10 @@ void StreamUpdate(const StreamUpdateArgs& args);
 template <typename Device>
 void StreamStray(const StreamStrayArgs& args);
 template <typename Device>
+void LstmAdvance(const LstmAdvanceArgs& args);
+template <typename Device>
+void LstmDescribe(const LstmDescribeArgs& args);
+template <typename Device>
 void LstmStep(const LstmStepArgs& args);
 template <typename Device>
 size_t RollingQuantilesWorkspaceBytes(const RollingQuantileArgs& args);
@@ -82,6 +86,8 @@ void SetDrivers(Ops& ops) {
   ops.stream_start = StreamStart<Device>;
   ops.stream_update = StreamUpdate<Device>;
   ops.stream_stray = StreamStray<Device>;
+  ops.lstm_advance = LstmAdvance<Device>;
+  ops.lstm_describe = LstmDescribe<Device>;
   ops.lstm_step_workspace_bytes = [](const LstmModel&, int) { return size_t{0}; };
   ops.lstm_step = LstmStep<Device>;
   ops.rolling_quantiles_workspace_bytes = RollingQuantilesWorkspaceBytes<Device>;

@@ -7,6 +7,7 @@
 #include "kernels/cuda/lag_pool.h"
 #include "kernels/cuda/lags.h"
 #include "kernels/cuda/lstm.h"
+#include "kernels/cuda/lstm_features.h"
 #include "kernels/cuda/mstl.h"
 #include "kernels/cuda/periods.h"
 #include "kernels/cuda/rolling.h"

@@ -1,53 +1,22 @@
 #include "models/lstm/features.h"
 
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "models/lstm/features.cc"
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "kernels/check.h"
-#include "models/lstm/feature_tile.h"
 
-HWY_BEFORE_NAMESPACE();
-namespace foreshadow::models::HWY_NAMESPACE {
-namespace {
-
-constexpr int kTile = 64;
-
-void AdvanceAll(const FeatureView& view, const float* samples) {
-  for (int64_t first = 0; first < view.width; first += kTile) {
-    AdvanceTile<kTile>(view, samples + first, first);
-  }
-}
-
-void DescribeAll(const FeatureView& view, const Driver* drivers, const float* clock,
-                 const FeatureOutput& output) {
-  for (int64_t first = 0; first < view.width; first += kTile) {
-    DescribeTile<kTile>(view, drivers, clock, first, output);
-  }
-}
-
-}  // namespace
-}  // namespace foreshadow::models::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
 namespace foreshadow::models {
 namespace {
 
-HWY_EXPORT(AdvanceAll);
-HWY_EXPORT(DescribeAll);
+using namespace kernels::lstm;  // the rows of the past
 
-constexpr int kTileSeries = 64;
 constexpr int64_t kWeekMs = 7 * 86'400'000;
 constexpr int64_t kMondayMs = 4 * 86'400'000;  // the first one, in Unix time
 
 // The state's arrays; only Advance writes through it.
-FeatureView ViewOf(const FeatureState& state) {
+kernels::LstmPast PastOf(const FeatureState& state) {
   auto& s = const_cast<FeatureState&>(state);
   return {s.width,
           s.phase,
@@ -85,7 +54,7 @@ FeatureState NewFeatureState(const FeatureSpec& spec, int64_t series,
   FeatureState state;
   state.spec = spec;
   state.series = series;
-  state.width = (series + kTileSeries - 1) / kTileSeries * kTileSeries;
+  state.width = (series + kernels::kLstmTile - 1) / kernels::kLstmTile * kernels::kLstmTile;
   const auto week_step = [&](int64_t time_ms) {
     const int64_t into = ((time_ms - kMondayMs) % kWeekMs + kWeekMs) % kWeekMs;
     return static_cast<int32_t>(into / spec.step_ms);
@@ -96,7 +65,7 @@ FeatureState NewFeatureState(const FeatureSpec& spec, int64_t series,
     state.week[s] = week_step(end_ms[std::ssize(end_ms) == 1 ? 0 : s]);
   }
   state.clock = MakeClock(spec);
-  state.rows.assign(static_cast<size_t>(kFeatureRows * state.width), 0.0f);
+  state.rows.assign(static_cast<size_t>(kPastRows * state.width), 0.0f);
   std::fill_n(state.rows.begin() + kYesterdayNow * state.width, 2 * state.width, kMissing);
   const auto days = static_cast<size_t>(spec.day_steps() * state.width);
   state.day.assign(days, kMissing);
@@ -106,12 +75,10 @@ FeatureState NewFeatureState(const FeatureSpec& spec, int64_t series,
 
 void Advance(FeatureState& state, std::span<const float> samples) {
   FORESHADOW_CHECK(std::ssize(samples) == state.series);
-  const auto day_steps = static_cast<int32_t>(state.spec.day_steps());
-  state.phase = (state.phase + 1) % day_steps;
-  for (int32_t& step : state.week) step = step + 1 == 7 * day_steps ? 0 : step + 1;
+  state.phase = (state.phase + 1) % state.spec.day_steps();
   std::vector<float> padded(samples.begin(), samples.end());
   padded.resize(static_cast<size_t>(state.width), std::numeric_limits<float>::quiet_NaN());
-  HWY_DYNAMIC_DISPATCH(AdvanceAll)(ViewOf(state), padded.data());
+  kernels::CpuOps().lstm_advance({PastOf(state), padded.data()});
 }
 
 void Describe(const FeatureState& state, std::span<const Driver> drivers,
@@ -123,16 +90,28 @@ void Describe(const FeatureState& state, std::span<const Driver> drivers,
     padded.assign(drivers.begin(), drivers.end());
     padded.resize(static_cast<size_t>(state.width));
   }
-  HWY_DYNAMIC_DISPATCH(DescribeAll)
-  (ViewOf(state), padded.empty() ? nullptr : padded.data(), state.clock.data(), output);
+  kernels::CpuOps().lstm_describe({.past = PastOf(state),
+                                   .count = state.width,
+                                   .clock = state.clock.data(),
+                                   .drivers = padded.empty() ? nullptr : padded.data(),
+                                   .stride = state.width,
+                                   .features = output.features,
+                                   .candidates = output.candidates,
+                                   .spreads = output.spreads,
+                                   .levels = output.levels,
+                                   .scales = output.scales,
+                                   .steps = output.steps});
 }
 
 ForecastStatus Judge(const FeatureState& state, int64_t series) {
   const auto row = [&](int field) { return state.rows[field * state.width + series]; };
-  if (row(kSamples) == 0) return ForecastStatus::kNoHistory;
-  const bool silent = row(kAge) * static_cast<float>(state.spec.step_ms) > 3.6e6f;
-  return row(kSamples) < kSamplesMin || silent ? ForecastStatus::kCannot : ForecastStatus::kOk;
+  return Judge(row(kSamples), row(kAge), state.spec.step_ms);
+}
+
+ForecastStatus Judge(float samples, float age_steps, int64_t step_ms) {
+  if (samples == 0) return ForecastStatus::kNoHistory;
+  const bool silent = age_steps * static_cast<float>(step_ms) > 3.6e6f;
+  return samples < kSamplesMin || silent ? ForecastStatus::kCannot : ForecastStatus::kOk;
 }
 
 }  // namespace foreshadow::models
-#endif  // HWY_ONCE

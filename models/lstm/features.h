@@ -14,6 +14,8 @@
 #include <string_view>
 #include <vector>
 
+#include "kernels/algo/lstm_features.h"
+#include "kernels/ops.h"
 #include "kernels/series.h"
 #include "models/forecaster.h"
 
@@ -29,7 +31,8 @@ inline constexpr auto kFeatureNames = std::to_array<std::string_view>({
     "long_step",   "day_sin",      "day_cos",       "week_sin",           "week_cos",
     "driver_1",    "driver_3",     "driver_12",     "driver_correlation", "slope",
 });
-inline constexpr int kFeatures = static_cast<int>(kFeatureNames.size());
+inline constexpr int kFeatures = kernels::kLstmFeatures;
+static_assert(std::size(kFeatureNames) == kFeatures);
 
 // The median of each step is a mixture of these, plus what the network adds. "season" is trend plus
 // season, "hour_season" and "last_season" the last hour's mean and the last value moved as the
@@ -37,18 +40,18 @@ inline constexpr int kFeatures = static_cast<int>(kFeatureNames.size());
 inline constexpr auto kCandidateNames =
     std::to_array<std::string_view>({"last_value", "hour_mean", "hour_median", "level", "yesterday",
                                      "season", "hour_season", "last_season", "drift"});
-inline constexpr int kCandidates = static_cast<int>(kCandidateNames.size());
+inline constexpr int kCandidates = kernels::kLstmCandidates;
+static_assert(std::size(kCandidateNames) == kCandidates);
 
 // What the network measures its own offset and gaps in, so that a series that rests is forecast as
 // resting: the deviation itself, the last hour's, and the mean step of late and of the day. Given
 // as logarithms of their ratio to the deviation.
 inline constexpr auto kSpreadNames =
     std::to_array<std::string_view>({"deviation", "hour_spread", "short_step", "long_step"});
-inline constexpr int kSpreads = static_cast<int>(kSpreadNames.size());
+inline constexpr int kSpreads = kernels::kLstmSpreads;
+static_assert(std::size(kSpreadNames) == kSpreads);
 
-inline constexpr int kSamplesMin = 6;       // fewer samples than this tell no deviation
-inline constexpr float kSampleMax = 1e15f;  // larger ones count as missing: squares must fit
-inline constexpr int kHourStepsMax = 64;    // of shorter intervals the latest that many count
+inline constexpr int kSamplesMin = 6;  // fewer samples than this tell no deviation
 
 struct FeatureSpec {
   int64_t step_ms = 300'000;  // divides an hour
@@ -56,34 +59,6 @@ struct FeatureSpec {
 
   int hour_steps() const { return static_cast<int>(3'600'000 / step_ms); }
   int day_steps() const { return static_cast<int>(86'400'000 / step_ms); }
-};
-
-// Rows of [series], one for each thing that is carried from step to step.
-enum FeatureRow : int {
-  kLevelSum,
-  kLevelWeight,
-  kShortSum,
-  kShortWeight,
-  kDeviationSum,
-  kSquareSum,
-  kDeviationWeight,
-  kShortStepSum,
-  kShortStepWeight,
-  kLongStepSum,
-  kLongStepWeight,
-  kSlopeSum,
-  kPeak,
-  kLast,
-  kBeforeLast,
-  kAge,
-  kSamples,
-  kDaySum,
-  kDayCount,
-  kTodaySum,
-  kTodayCount,
-  kYesterdayNow,
-  kSeasonNow,
-  kFeatureRows
 };
 
 // The past of a batch of series that take their steps together, as plain values: what is copied is
@@ -95,7 +70,7 @@ struct FeatureState {
   int64_t phase = 0;          // row of the newest samples in `day`; their time, modulo a day
   std::vector<int32_t> week;  // [width] the newest samples' time, in steps since Monday 00:00 UTC
   std::vector<float> clock;   // [week's steps][4] sine and cosine of the times of day and of week
-  std::vector<float> rows;    // [kFeatureRows][width]
+  std::vector<float> rows;    // [kPastRows][width]
   std::vector<float> day;     // [day_steps][width] newest sample of each time of day, NaN = missing
   std::vector<float> season;  // [day_steps][width] what it adds to the trend, NaN = not yet known
 };
@@ -127,5 +102,7 @@ void Describe(const FeatureState& state, std::span<const Driver> drivers,
 // Whether a series can be forecast: kNoHistory without a sample, kCannot with fewer than
 // kSamplesMin or silent for an hour.
 ForecastStatus Judge(const FeatureState& state, int64_t series);
+// From the series' rows kSamples and kAge.
+ForecastStatus Judge(float samples, float age_steps, int64_t step_ms);
 
 }  // namespace foreshadow::models

@@ -16,10 +16,9 @@ using kernels::StepMajor;
 
 // What a thread needs beside the states, reused from block to block.
 struct Scratch {
-  std::vector<Driver> drivers;    // [column]
-  std::vector<int32_t> contexts;  // [series of the block]
-  std::vector<float> samples;     // [column] of one step
-  std::vector<float> features;    // rows of the block's width
+  std::vector<Driver> drivers;  // [column]
+  std::vector<float> samples;   // [column] of one step
+  std::vector<float> features;  // rows of the block's width
   std::vector<float> candidates;
   std::vector<float> spreads;
   std::vector<float> levels;
@@ -33,7 +32,7 @@ struct Scratch {
 struct Call {
   const LstmRunner& runner;
   const History& history;
-  std::span<const int64_t> application_rows;  // [series]
+  std::span<const int32_t> contexts;  // [series]
   int steps;
   int64_t new_steps;  // of the history, which the state has not seen
 };
@@ -56,16 +55,15 @@ std::vector<int64_t> ApplicationRows(const LstmCard& card, const History& histor
   return rows;
 }
 
-// The block's series from `first` on and the drivers they have outside it; `scratch.drivers` gets
-// the drivers by column.
-std::vector<int64_t> PickColumns(const History& history, int64_t first, int64_t series,
+// These series and the drivers they have outside them; `scratch.drivers` gets the drivers by
+// column.
+std::vector<int64_t> PickColumns(const History& history, std::span<const int64_t> series,
                                  Scratch& scratch) {
-  std::vector<int64_t> columns(static_cast<size_t>(series));
-  std::iota(columns.begin(), columns.end(), first);
+  std::vector<int64_t> columns(series.begin(), series.end());
   scratch.drivers.assign(columns.size(), Driver{});
   if (history.drivers.empty()) return columns;
-  for (int64_t i = 0; i < series; ++i) {
-    Driver driver = history.drivers[first + i];
+  for (size_t i = 0; i < series.size(); ++i) {
+    Driver driver = history.drivers[series[i]];
     if (driver.series < 0) continue;
     const int64_t column = driver.series;
     auto at = std::find(columns.begin(), columns.end(), column);
@@ -94,19 +92,18 @@ bool FindDrivers(const LstmBlock& block, const std::vector<int64_t>& wanted,
 // Whether a series without a sample in the state has one now, and others before it.
 bool MissesPast(const Call& call, const LstmBlock& block) {
   const auto& values = call.history.values;
-  const int64_t known = values.steps - call.new_steps;
-  const float* samples = &block.features.rows[kSamples * block.features.width];
+  const float* samples = &block.features.rows[kernels::lstm::kSamples * block.features.width];
   for (size_t i = 0; i < block.columns.size(); ++i) {
     if (samples[i] > 0 || std::isnan(values.at(values.steps - 1, block.columns[i]))) continue;
-    for (int64_t t = 0; t < known; ++t) {
-      if (!std::isnan(values.at(t, block.columns[i]))) return true;
-    }
+    if (HasPast(call.history, block.columns[i], call.new_steps)) return true;
   }
   return false;
 }
 
 // The network's step after the features'; its forecast with the last one.
-void StepNetwork(const Call& call, int64_t series, bool last, LstmBlock& block, Scratch& scratch) {
+void StepNetwork(const Call& call, std::span<const int32_t> contexts, bool last, LstmBlock& block,
+                 Scratch& scratch) {
+  const auto series = std::ssize(contexts);
   const kernels::LstmModel& model = call.runner.plan.model;
   const int64_t width = block.features.width;
   const auto rows = [&](std::vector<float>& values, int64_t count) {
@@ -120,7 +117,7 @@ void StepNetwork(const Call& call, int64_t series, bool last, LstmBlock& block, 
   args.weights = call.runner.plan.weights;
   args.features = rows(scratch.features, kFeatures);
   output.features = scratch.features.data();
-  args.contexts = scratch.contexts;
+  args.contexts = contexts;
   args.hidden = rows(block.hidden, int64_t{model.layers} * model.hidden);
   args.cell = rows(block.cell, int64_t{model.layers} * model.hidden);
   args.steps = steps;
@@ -156,8 +153,8 @@ LstmBlock NewBlock(const Call& call, std::vector<int64_t> columns) {
 }
 
 // Takes in the history's steps from `from` on; the network those of the last `network_steps`.
-void Run(const Call& call, int64_t series, int64_t from, int64_t network_steps, LstmBlock& block,
-         Scratch& scratch) {
+void Run(const Call& call, std::span<const int32_t> contexts, int64_t from, int64_t network_steps,
+         LstmBlock& block, Scratch& scratch) {
   const auto& values = call.history.values;
   scratch.samples.resize(block.columns.size());
   for (int64_t t = from; t < values.steps; ++t) {
@@ -166,27 +163,15 @@ void Run(const Call& call, int64_t series, int64_t from, int64_t network_steps, 
     }
     Advance(block.features, scratch.samples);
     if (t < values.steps - network_steps) continue;
-    StepNetwork(call, series, t + 1 == values.steps, block, scratch);
+    StepNetwork(call, contexts, t + 1 == values.steps && call.steps > 0, block, scratch);
   }
 }
 
 void WriteForecasts(const LstmBlock& block, int64_t first, int64_t series, const Scratch& scratch,
                     QuantileBlock& out) {
-  const int64_t width = block.features.width;
   for (int64_t i = 0; i < series; ++i) {
-    const ForecastStatus verdict = Judge(block.features, i);
-    if (verdict != ForecastStatus::kOk) {
-      WriteMissing(verdict, first + i, out);
-      continue;
-    }
-    const float* scaled = scratch.quantiles.data() + i;
-    for (int step = 0; step < out.steps; ++step) {
-      Offsets offsets;
-      for (int q = 0; q < kQuantiles; ++q, scaled += width) {
-        offsets[q] = *scaled * scratch.scales[i];
-      }
-      WriteQuantiles(scratch.levels[i], offsets, out.at(first + i, step));
-    }
+    WriteForecast(Judge(block.features, i), scratch.levels[i], scratch.scales[i],
+                  scratch.quantiles.data() + i, block.features.width, first + i, out);
   }
 }
 
@@ -194,44 +179,88 @@ void WriteForecasts(const LstmBlock& block, int64_t first, int64_t series, const
 void Follow(const Call& call, bool warm, int64_t first, LstmBlock& block, Scratch& scratch,
             QuantileBlock& out) {
   const History& history = call.history;
-  const int64_t series = std::min(kLstmBlockSeries, history.values.series - first);
-  std::vector<int64_t> columns = PickColumns(history, first, series, scratch);
-  scratch.contexts.clear();
-  for (int64_t i = 0; i < series; ++i) {
-    scratch.contexts.push_back(call.runner.Context(static_cast<int64_t>(history.signals[first + i]),
-                                                   call.application_rows[first + i]));
-  }
+  const int64_t count = std::min(kLstmBlockSeries, history.values.series - first);
+  const auto contexts =
+      call.contexts.subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+  std::vector<int64_t> series(static_cast<size_t>(count));
+  std::iota(series.begin(), series.end(), first);
+  std::vector<int64_t> columns = PickColumns(history, series, scratch);
   const int64_t length = history.values.steps;
   if (warm || MissesPast(call, block) || !FindDrivers(block, columns, scratch.drivers)) {
     const int64_t window = std::min<int64_t>(call.runner.card.window_steps, length);
-    columns = PickColumns(history, first, series, scratch);
+    columns = PickColumns(history, series, scratch);
     block = NewBlock(call, std::move(columns));
-    Run(call, series, 0, window, block, scratch);
+    Run(call, contexts, 0, window, block, scratch);
   } else {
-    Run(call, series, length - call.new_steps, call.new_steps, block, scratch);
+    Run(call, contexts, length - call.new_steps, call.new_steps, block, scratch);
   }
-  WriteForecasts(block, first, series, scratch, out);
+  WriteForecasts(block, first, count, scratch, out);
 }
 
-// Steps of the history that follow the state; 0 = it is to be warmed.
-int64_t NewSteps(const LstmRunner& runner, const History& history, const LstmState& state) {
-  if (state.fingerprint != runner.fingerprint || state.series > history.values.series) return 0;
-  const int64_t newer_ms = history.end_ms - state.end_ms;
+void MakeWorkspace(const LstmRunner& runner, int steps, Scratch& scratch) {
+  if (scratch.workspace != nullptr) return;
+  const kernels::Ops& ops = kernels::CpuOps();
+  scratch.workspace_bytes = ops.lstm_step_workspace_bytes(runner.plan.model, steps);
+  scratch.workspace = {static_cast<std::byte*>(ops.allocate(scratch.workspace_bytes)), ops.release};
+}
+
+}  // namespace
+
+int64_t NewSteps(const LstmRunner& runner, const History& history, const LstmSeen& seen) {
+  if (seen.fingerprint != runner.fingerprint || seen.series > history.values.series) return 0;
+  const int64_t newer_ms = history.end_ms - seen.end_ms;
   if (newer_ms <= 0 || newer_ms % history.step_ms != 0) return 0;
   const int64_t steps = newer_ms / history.step_ms;
   // After more steps than a window has, warming costs less.
   return steps < history.values.steps && steps <= runner.card.window_steps ? steps : 0;
 }
 
-}  // namespace
+std::vector<int32_t> ContextsOf(const LstmRunner& runner, const History& history) {
+  const std::vector<int64_t> applications = ApplicationRows(runner.card, history);
+  std::vector<int32_t> contexts(applications.size());
+  for (size_t s = 0; s < contexts.size(); ++s) {
+    contexts[s] = runner.Context(static_cast<int64_t>(history.signals[s]), applications[s]);
+  }
+  return contexts;
+}
+
+bool HasPast(const History& history, int64_t series, int64_t steps) {
+  for (int64_t t = 0; t < history.values.steps - steps; ++t) {
+    if (!std::isnan(history.values.at(t, series))) return true;
+  }
+  return false;
+}
+
+LstmBlock WarmBlock(const LstmRunner& runner, const History& history,
+                    std::span<const int64_t> series, int64_t network_steps) {
+  const std::vector<int32_t> all = ContextsOf(runner, history);
+  std::vector<int32_t> contexts;
+  for (const int64_t s : series) contexts.push_back(all[s]);
+  const Call call{runner, history, all, /*steps=*/0, /*new_steps=*/0};
+  Scratch scratch;
+  MakeWorkspace(runner, 0, scratch);
+  LstmBlock block = NewBlock(call, PickColumns(history, series, scratch));
+  Run(call, contexts, 0, network_steps, block, scratch);
+  return block;
+}
+
+void WriteForecast(ForecastStatus verdict, float level, float scale, const float* scaled,
+                   int64_t width, int64_t series, QuantileBlock& out) {
+  if (verdict != ForecastStatus::kOk) return WriteMissing(verdict, series, out);
+  for (int step = 0; step < out.steps; ++step) {
+    Offsets offsets;
+    for (int q = 0; q < kQuantiles; ++q, scaled += width) offsets[q] = *scaled * scale;
+    WriteQuantiles(level, offsets, out.at(series, step));
+  }
+}
 
 void FollowLstm(const LstmRunner& runner, const History& history, int steps, int threads,
                 LstmState* state, QuantileBlock& out) {
   const int64_t series = history.values.series;
-  const std::vector<int64_t> application_rows = ApplicationRows(runner.card, history);
+  const std::vector<int32_t> contexts = ContextsOf(runner, history);
   out.Resize(series, steps);
   const int64_t new_steps = state == nullptr ? 0 : NewSteps(runner, history, *state);
-  const Call call{runner, history, application_rows, steps, new_steps};
+  const Call call{runner, history, contexts, steps, new_steps};
   // Blocks before this one are whole in the state.
   int64_t known_blocks = 0;
   if (state != nullptr) {
@@ -245,12 +274,7 @@ void FollowLstm(const LstmRunner& runner, const History& history, int steps, int
   std::vector<Scratch> scratches(static_cast<size_t>(threads));
   ForChunks(series, kLstmBlockSeries, threads, [&](int64_t first, int64_t, int worker) {
     Scratch& scratch = scratches[worker];
-    if (scratch.workspace == nullptr) {
-      const kernels::Ops& ops = kernels::CpuOps();
-      scratch.workspace_bytes = ops.lstm_step_workspace_bytes(runner.plan.model, steps);
-      scratch.workspace = {static_cast<std::byte*>(ops.allocate(scratch.workspace_bytes)),
-                           ops.release};
-    }
+    MakeWorkspace(runner, steps, scratch);
     const int64_t index = first / kLstmBlockSeries;
     LstmBlock passing;
     LstmBlock& block = state == nullptr ? passing : state->blocks[index];

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,11 +27,15 @@ struct LstmBlock {
   std::vector<float> cell;       // likewise
 };
 
-// As a value: copied, it goes on from there. 0 series = nothing is known yet.
-struct LstmState {
+// What a state has seen.
+struct LstmSeen {
   uint64_t fingerprint = 0;  // of the model
   int64_t end_ms = 0;        // Unix time of the newest step
   int64_t series = 0;
+};
+
+// As a value: copied, it goes on from there. 0 series = nothing is known yet.
+struct LstmState : LstmSeen {
   std::vector<LstmBlock> blocks;  // of kLstmBlockSeries, the last may have less
 };
 
@@ -42,6 +47,26 @@ struct LstmState {
 // kept.
 void FollowLstm(const LstmRunner& runner, const History& history, int steps, int threads,
                 LstmState* state, QuantileBlock& out);
+
+// Parts that states elsewhere (models/lstm/device.h) have in common with this.
+
+// Steps of the history that follow what was seen; 0 = the state is to be warmed.
+int64_t NewSteps(const LstmRunner& runner, const History& history, const LstmSeen& seen);
+
+// [series] the network's context of each.
+std::vector<int32_t> ContextsOf(const LstmRunner& runner, const History& history);
+
+// Whether the series has a sample before the last `steps` steps.
+bool HasPast(const History& history, int64_t series, int64_t steps);
+
+// The state of some series, in this order, from the whole history; the network runs through its
+// last `network_steps` steps.
+LstmBlock WarmBlock(const LstmRunner& runner, const History& history,
+                    std::span<const int64_t> series, int64_t network_steps);
+
+// The answer for a series from the network's, rows of `width` floats: of each step its quantiles.
+void WriteForecast(ForecastStatus verdict, float level, float scale, const float* scaled,
+                   int64_t width, int64_t series, QuantileBlock& out);
 
 // A state as bytes; see docs/models.md for the format.
 std::string SaveLstmState(const LstmState& state);

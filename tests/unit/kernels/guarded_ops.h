@@ -127,6 +127,20 @@ inline const Ops& GuardedOps() {
           a, {a.remainder.data, a.level.data, a.scale.data(), a.threshold.data(), a.events.data(),
               a.events_count, a.status.data(), a.workspace.data()});
     };
+    filled.lstm_advance = [](const LstmAdvanceArgs& a) {
+      const LstmPast& p = a.past;
+      RunGuarded<&Ops::lstm_advance>(a, {p.week, p.rows, p.day, p.season, a.samples});
+    };
+    filled.lstm_describe = [](const LstmDescribeArgs& a) {
+      const LstmPast& p = a.past;
+      RunGuarded<&Ops::lstm_describe>(a, {p.week, p.rows, p.day, p.season, a.clock, a.drivers,
+                                          a.features, a.candidates, a.spreads, a.levels, a.scales});
+    };
+    filled.lstm_step = [](const LstmStepArgs& a) {
+      RunGuarded<&Ops::lstm_step>(
+          a, {a.weights.data(), a.features.data, a.contexts.data(), a.hidden.data, a.cell.data,
+              a.candidates.data, a.spreads.data, a.quantiles.data, a.workspace.data()});
+    };
     filled.lags = [](const LagArgs& a) {
       RunGuarded<&Ops::lags>(
           a, {a.leader.data, a.follower.data, a.lag.data(), a.correlation.data(), a.p_value.data(),

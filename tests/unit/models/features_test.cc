@@ -1,4 +1,5 @@
-// What the LSTM sees, against the definitions in double and plain loops over the whole past.
+// What the LSTM sees, on every backend, against the definitions in double and plain loops over the
+// whole past.
 #include "models/lstm/features.h"
 
 #include <gtest/gtest.h>
@@ -10,6 +11,8 @@
 #include <numbers>
 #include <random>
 #include <string>
+
+#include "tests/unit/kernels/backends.h"
 
 namespace foreshadow::models {
 namespace {
@@ -200,27 +203,65 @@ Series MakeSeries(int64_t steps, uint64_t seed, double gaps) {
   return series;
 }
 
+// All series after their last step, by a backend's operations.
 struct Described {
   FeatureState state;
   std::vector<float> features, candidates, spreads, levels, scales;
 
-  Described(const std::vector<Series>& all, std::span<const Driver> drivers,
-            std::span<const int64_t> start_ms)
+  Described(const kernels::Ops& ops, const std::vector<Series>& all,
+            std::span<const Driver> drivers, std::span<const int64_t> start_ms)
       : state(NewFeatureState({kStepMs, 12}, std::ssize(all), start_ms)) {
-    std::vector<float> row(all.size());
+    using kernels::testing::Array;
+    const int64_t width = state.width;
+    const Array<int32_t> week(ops, state.week);
+    const Array<float> rows(ops, state.rows), day(ops, state.day), season(ops, state.season);
+    kernels::LstmPast past{width,
+                           state.phase,
+                           kDay,
+                           12,
+                           week.span().data(),
+                           rows.span().data(),
+                           day.span().data(),
+                           season.span().data()};
     for (int64_t t = 0; t < std::ssize(all[0]); ++t) {
+      std::vector<float> row(static_cast<size_t>(width), static_cast<float>(kMissing));
       for (size_t s = 0; s < all.size(); ++s) row[s] = static_cast<float>(all[s][t]);
-      Advance(state, row);
+      const Array<float> samples(ops, row);
+      past.phase = (past.phase + 1) % kDay;
+      ops.lstm_advance({past, samples.span().data()});
+      EXPECT_EQ(ops.wait(nullptr), "");
     }
-    const auto width = static_cast<size_t>(state.width);
-    features.resize(kFeatures * width);
-    candidates.resize(12 * kCandidates * width);
-    spreads.resize(kSpreads * width);
-    levels.resize(width);
-    scales.resize(width);
-    Describe(
-        state, drivers,
-        {features.data(), candidates.data(), spreads.data(), levels.data(), scales.data(), 12});
+    std::vector<Driver> padded(drivers.begin(), drivers.end());
+    padded.resize(static_cast<size_t>(width));
+    const Array<Driver> drivers_there(ops, padded);
+    const Array<float> clock(ops, state.clock);
+    const auto room = [&](int64_t count) {
+      return Array<float>(ops, static_cast<size_t>(count * width));
+    };
+    const Array<float> features_there = room(kFeatures), candidates_there = room(12 * kCandidates),
+                       spreads_there = room(kSpreads), levels_there = room(1),
+                       scales_there = room(1);
+    // Tile after tile, as a device does with more series than it describes at once.
+    for (int64_t first = 0; first < width; first += kernels::kLstmTile) {
+      ops.lstm_describe({.past = past,
+                         .first = first,
+                         .count = kernels::kLstmTile,
+                         .clock = clock.span().data(),
+                         .drivers = drivers_there.span().data(),
+                         .stride = width,
+                         .features = features_there.span().data() + first,
+                         .candidates = candidates_there.span().data() + first,
+                         .spreads = spreads_there.span().data() + first,
+                         .levels = levels_there.span().data() + first,
+                         .scales = scales_there.span().data() + first,
+                         .steps = 12});
+    }
+    features = features_there.Read();
+    candidates = candidates_there.Read();
+    spreads = spreads_there.Read();
+    levels = levels_there.Read();
+    scales = scales_there.Read();
+    state.rows = rows.Read();
   }
   float feature(std::string_view name, int64_t s) const {
     const auto at = std::ranges::find(kFeatureNames, name) - kFeatureNames.begin();
@@ -228,7 +269,10 @@ struct Described {
   }
 };
 
-TEST(Features, AreWhatTheirDefinitionsSay) {
+class Features : public kernels::testing::OnBackend {};
+FORESHADOW_ON_BACKENDS(Features);
+
+TEST_P(Features, AreWhatTheirDefinitionsSay) {
   std::vector<Series> all;
   for (int s = 0; s < 70; ++s) all.push_back(MakeSeries(3 * kDay + 40, s, s % 3 * 0.2));
   for (int64_t t = 0; t < 2 * kDay; ++t) all[1][t] = kMissing;  // a young account
@@ -236,7 +280,7 @@ TEST(Features, AreWhatTheirDefinitionsSay) {
   std::fill(all[3].begin(), all[3].end(), 7);                   // constant
   std::fill(all[4].end() - 20, all[4].end(), kMissing);         // for over an hour
   const std::vector<int64_t> start = {kStartMs};
-  const Described described(all, {}, start);
+  const Described described(ops(), all, {}, start);
   for (const int64_t s : {0, 1, 2, 3, 4, 63, 64, 69}) {
     const Reference reference(all[s]);
     EXPECT_NEAR(described.levels[s], reference.level, 1e-3 * reference.scale + 1e-5) << s;
@@ -257,10 +301,10 @@ TEST(Features, AreWhatTheirDefinitionsSay) {
   }
 }
 
-TEST(Features, TellTheTimeOfEachSeries) {
+TEST_P(Features, TellTheTimeOfEachSeries) {
   const std::vector<Series> all(3, MakeSeries(40, 1, 0));
   const std::vector<int64_t> start = {kStartMs, kStartMs + 5 * kStepMs, kStartMs - 86'400'000};
-  const Described described(all, {}, start);
+  const Described described(ops(), all, {}, start);
   for (int64_t s = 0; s < 3; ++s) {
     const auto into_day = static_cast<double>((start[s] + 40 * kStepMs) % 86'400'000 / kStepMs);
     const double angle = 2 * std::numbers::pi * into_day / kDay;
@@ -275,11 +319,11 @@ TEST(Features, TellTheTimeOfEachSeries) {
   EXPECT_NEAR(described.feature("week_cos", 0), std::cos(week), 5e-3);
 }
 
-TEST(Features, ShowWhatADriverDidALeadBefore) {
+TEST_P(Features, ShowWhatADriverDidALeadBefore) {
   std::vector<Series> all = {MakeSeries(400, 1, 0), MakeSeries(400, 2, 0)};
   const std::vector<Driver> drivers = {{1, 6, 0.8f}, {-1, 0, 0}};
   const std::vector<int64_t> start = {kStartMs};
-  const Described described(all, drivers, start);
+  const Described described(ops(), all, drivers, start);
   const Reference driver(all[1]);
   EXPECT_NEAR(described.feature("driver_1", 0), driver.Scaled(all[1][399 - 5]), 2e-3);
   EXPECT_NEAR(described.feature("driver_3", 0), driver.Scaled(all[1][399 - 3]), 2e-3);
@@ -290,7 +334,7 @@ TEST(Features, ShowWhatADriverDidALeadBefore) {
   }
 }
 
-TEST(Features, StayFiniteForAnySamples) {
+TEST_P(Features, StayFiniteForAnySamples) {
   constexpr double kLargest = std::numeric_limits<float>::max();
   std::vector<Series> all(5, Series(700, kMissing));
   for (size_t t = 0; t < 700; t += 2) all[0][t] = kLargest;
@@ -298,7 +342,7 @@ TEST(Features, StayFiniteForAnySamples) {
   for (size_t t = 0; t < 700; ++t) all[2][t] = t % 2 == 0 ? -1e-30 : 1e-38;
   all[3][699] = std::numeric_limits<double>::infinity();
   const std::vector<int64_t> start = {kStartMs};
-  const Described described(all, {}, start);
+  const Described described(ops(), all, {}, start);
   const auto finite = [](float x) { return std::isfinite(x); };
   EXPECT_TRUE(std::ranges::all_of(described.features, finite));
   EXPECT_TRUE(std::ranges::all_of(described.candidates, finite));
@@ -309,13 +353,13 @@ TEST(Features, StayFiniteForAnySamples) {
   EXPECT_EQ(Judge(described.state, 4), ForecastStatus::kNoHistory);
 }
 
-TEST(Features, KnowWhoCannotBeForecast) {
+TEST_P(Features, KnowWhoCannotBeForecast) {
   std::vector<Series> all(3, Series(100, kMissing));
   std::fill(all[0].end() - 5, all[0].end(), 1);
   std::fill(all[1].end() - 6, all[1].end(), 1);
   std::fill(all[2].begin(), all[2].end() - 13, 1);
   const std::vector<int64_t> start = {kStartMs};
-  const Described described(all, {}, start);
+  const Described described(ops(), all, {}, start);
   EXPECT_EQ(Judge(described.state, 0), ForecastStatus::kCannot);  // one sample short
   EXPECT_EQ(Judge(described.state, 1), ForecastStatus::kOk);
   EXPECT_EQ(Judge(described.state, 2), ForecastStatus::kCannot);  // silent for over an hour

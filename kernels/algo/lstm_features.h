@@ -1,5 +1,6 @@
-// The text of Advance and Describe for one tile of neighbouring series, in loops without branches
-// that a compiler turns into vectors. kTile = 1 is one series: a GPU thread's share.
+// What the LSTM sees of a series (models/lstm/features.h tells what it means): one tile of
+// neighbouring series, in loops without branches that a compiler turns into vectors. A tile of one
+// series is a GPU thread's share.
 #pragma once
 
 #include <cmath>
@@ -7,7 +8,8 @@
 #include <limits>
 
 #include "kernels/algo/portable.h"
-#include "models/lstm/features.h"
+#include "kernels/check.h"
+#include "kernels/ops.h"
 
 // Inlined into callers that are compiled for one instruction set each; lanes do not overlap, which
 // a compiler could not see.
@@ -19,7 +21,38 @@
 #define FORESHADOW_LANES _Pragma("GCC ivdep")
 #endif
 
-namespace foreshadow::models {
+namespace foreshadow::kernels::lstm {
+
+// Rows of LstmPast::rows, one for each thing that is carried from step to step.
+enum PastRow : int {
+  kLevelSum,
+  kLevelWeight,
+  kShortSum,
+  kShortWeight,
+  kDeviationSum,
+  kSquareSum,
+  kDeviationWeight,
+  kShortStepSum,
+  kShortStepWeight,
+  kLongStepSum,
+  kLongStepWeight,
+  kSlopeSum,
+  kPeak,
+  kLast,
+  kBeforeLast,
+  kAge,
+  kSamples,
+  kDaySum,
+  kDayCount,
+  kTodaySum,
+  kTodayCount,
+  kYesterdayNow,
+  kSeasonNow,
+  kPastRows
+};
+
+inline constexpr float kSampleMax = 1e15f;  // larger ones count as missing: squares must fit
+inline constexpr int kHourStepsMax = 64;    // of shorter intervals the latest that many count
 
 constexpr float kLevelDecay = 0.99042f;      // halves in 72 steps, 6 h of 5 min
 constexpr float kShortDecay = 0.79370f;      // halves in 3 steps
@@ -33,18 +66,6 @@ constexpr float kScaleMin = 1e-6f;           // for series at zero
 constexpr float kAgeStepsMax = 12;
 constexpr float kDamping = 0.9f;  // of a slope, from step to step
 constexpr float kSeasonDays = 7;  // days that a season's mean is worth
-
-// A state's arrays as the tiles see them.
-struct FeatureView {
-  int64_t width = 0;
-  int64_t phase = 0;
-  int day_steps = 0;
-  int hour_steps = 0;  // at most kHourStepsMax
-  const int32_t* week = nullptr;
-  float* rows = nullptr;
-  float* day = nullptr;
-  float* season = nullptr;
-};
 
 FORESHADOW_TILE float MaxOf(float a, float b) { return a > b ? a : b; }
 FORESHADOW_TILE float MinOf(float a, float b) { return a < b ? a : b; }
@@ -79,14 +100,16 @@ FORESHADOW_TILE float ScaleOf(float deviation_sum, float deviation_weight, float
 }
 
 // Row of the time `ahead` steps after the newest, at most a day; negative = before it.
-FORESHADOW_TILE int64_t PhaseRow(const FeatureView& v, int ahead) {
+FORESHADOW_TILE int64_t PhaseRow(const LstmPast& v, int ahead) {
   const int64_t row = (v.phase + ahead) % v.day_steps;
   return row < 0 ? row + v.day_steps : row;
 }
 
-// Takes in the samples of one tile; v.phase is already that of the new step.
+// Takes in the samples of one tile.
 template <int kTile>
-FORESHADOW_TILE void AdvanceTile(const FeatureView& v, const float* samples, int64_t first) {
+FORESHADOW_TILE void AdvanceTile(const LstmAdvanceArgs& args, int64_t first) {
+  const LstmPast& v = args.past;
+  const float* const samples = args.samples + first;
   float* const rows = v.rows + first;
   const auto row = [&](int field) { return rows + field * v.width; };
   float* const day = v.day + v.phase * v.width + first;
@@ -98,6 +121,10 @@ FORESHADOW_TILE void AdvanceTile(const FeatureView& v, const float* samples, int
   float* const today_sum = row(kTodaySum);
   float* const today_count = row(kTodayCount);
   const bool new_day = v.phase == 0;
+  int32_t* const week = v.week + first;
+  const int32_t week_steps = 7 * v.day_steps;
+  FORESHADOW_LANES
+  for (int i = 0; i < kTile; ++i) week[i] = week[i] + 1 == week_steps ? 0 : week[i] + 1;
   FORESHADOW_LANES
   for (int i = 0; i < kTile; ++i) {
     const float x = samples[i];
@@ -204,7 +231,7 @@ FORESHADOW_TILE void SortRows(float (*rows)[kTile], int count) {
 }
 
 template <int kTile>
-FORESHADOW_TILE void SummarizeHour(const FeatureView& v, int64_t first, Hour<kTile>& hour) {
+FORESHADOW_TILE void SummarizeHour(const LstmPast& v, int64_t first, Hour<kTile>& hour) {
   constexpr float kNone = std::numeric_limits<float>::max();
   alignas(64) float sorted[kHourStepsMax][kTile];
   alignas(64) float count[kTile];
@@ -263,7 +290,7 @@ FORESHADOW_TILE void SummarizeHour(const FeatureView& v, int64_t first, Hour<kTi
 
 // What a series' driver shows of the time `ahead` steps on: its sample a lead before that, or its
 // newest; in its own scale, 0 = no driver.
-FORESHADOW_TILE float DriverAt(const FeatureView& v, const Driver& driver, int ahead) {
+FORESHADOW_TILE float DriverAt(const LstmPast& v, const Driver& driver, int ahead) {
   if (driver.series < 0) return 0;
   const float* const rows = v.rows + driver.series;
   const float weight = rows[kLevelWeight * v.width];
@@ -288,7 +315,7 @@ struct Summary {
 };
 
 template <int kTile>
-FORESHADOW_TILE void Summarize(const FeatureView& v, int64_t first, Summary<kTile>& all) {
+FORESHADOW_TILE void Summarize(const LstmPast& v, int64_t first, Summary<kTile>& all) {
   const auto row = [&](int field) { return v.rows + field * v.width + first; };
   const float* const season = v.season + v.phase * v.width + first;
   FORESHADOW_LANES
@@ -306,11 +333,11 @@ FORESHADOW_TILE void Summarize(const FeatureView& v, int64_t first, Summary<kTil
   }
 }
 
-// The candidates of one step ahead, in the series' scale.
+// The candidates of one step ahead, in the series' scale, as rows of `stride`.
 template <int kTile>
-FORESHADOW_TILE void WriteCandidates(const FeatureView& v, const Summary<kTile>& all,
+FORESHADOW_TILE void WriteCandidates(const LstmPast& v, const Summary<kTile>& all,
                                      const Hour<kTile>& hour, int ahead, float damped_steps,
-                                     int64_t first, float* out) {
+                                     int64_t first, int64_t stride, float* out) {
   const int64_t at = PhaseRow(v, ahead) * v.width + first;
   const float* const day = v.day + at;
   const float* const season = v.season + at;
@@ -323,7 +350,7 @@ FORESHADOW_TILE void WriteCandidates(const FeatureView& v, const Summary<kTile>&
     const float last_moved = Otherwise(last[i] + season[i] - all.season_now[i], last[i]);
     const float drift = last[i] + damped_steps * all.slope[i];
     const auto put = [&](int candidate, float value) {
-      out[candidate * v.width + i] = (value - all.level[i]) * all.inverse[i];
+      out[candidate * stride + i] = (value - all.level[i]) * all.inverse[i];
     };
     put(0, last[i]);
     put(1, hour.mean[i]);
@@ -337,11 +364,11 @@ FORESHADOW_TILE void WriteCandidates(const FeatureView& v, const Summary<kTile>&
   }
 }
 
-// Writes a tile's description; `clock` is [week's steps][4]: sine and cosine of the time of day and
-// of the week. `drivers` may be null.
 template <int kTile>
-FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, const float* clock,
-                                  int64_t first, const FeatureOutput& out) {
+FORESHADOW_TILE void DescribeTile(const LstmDescribeArgs& args, int64_t first) {
+  const LstmPast& v = args.past;
+  const int64_t stride = args.stride;
+  const int64_t to = first - args.first;
   Summary<kTile> all;
   Hour<kTile> hour;
   const auto row = [&](int field) { return v.rows + field * v.width + first; };
@@ -349,41 +376,41 @@ FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, c
   Summarize<kTile>(v, first, all);
   SummarizeHour<kTile>(v, first, hour);
 
-  if (out.levels != nullptr) {
+  if (args.levels != nullptr) {
     FORESHADOW_LANES
     for (int i = 0; i < kTile; ++i) {
-      out.levels[first + i] = all.level[i];
-      out.scales[first + i] = all.scale[i];
+      args.levels[to + i] = all.level[i];
+      args.scales[to + i] = all.scale[i];
     }
   }
   const auto log_share = [&](float sum, float weight, int i) {
     const float spread = weight > 0 ? sum / weight : 0.0f;
     return LogOf(MaxOf(spread * all.inverse[i], kSpreadShareMin));
   };
-  if (out.spreads != nullptr) {
-    float* const spread = out.spreads + first;
+  if (args.spreads != nullptr) {
+    float* const spread = args.spreads + to;
     FORESHADOW_LANES
     for (int i = 0; i < kTile; ++i) {
-      spread[0 * v.width + i] = 0;  // the deviation itself
-      spread[1 * v.width + i] = log_share(hour.spread[i], 1, i);
-      spread[2 * v.width + i] = log_share(row(kShortStepSum)[i], row(kShortStepWeight)[i], i);
-      spread[3 * v.width + i] = log_share(row(kLongStepSum)[i], row(kLongStepWeight)[i], i);
+      spread[0 * stride + i] = 0;  // the deviation itself
+      spread[1 * stride + i] = log_share(hour.spread[i], 1, i);
+      spread[2 * stride + i] = log_share(row(kShortStepSum)[i], row(kShortStepWeight)[i], i);
+      spread[3 * stride + i] = log_share(row(kLongStepSum)[i], row(kLongStepWeight)[i], i);
     }
   }
-  if (out.candidates != nullptr) {
+  if (args.candidates != nullptr) {
     float damped_steps = 0;  // sum of the damping's powers
     float power = 1;
-    for (int ahead = 1; ahead <= out.steps; ++ahead) {
+    for (int ahead = 1; ahead <= args.steps; ++ahead) {
       power *= kDamping;
       damped_steps += power;
-      WriteCandidates<kTile>(v, all, hour, ahead, damped_steps, first,
-                             out.candidates + (ahead - 1) * kCandidates * v.width + first);
+      WriteCandidates<kTile>(v, all, hour, ahead, damped_steps, first, stride,
+                             args.candidates + (ahead - 1) * kLstmCandidates * stride + to);
     }
   }
-  if (out.features == nullptr) return;
+  if (args.features == nullptr) return;
 
-  float* const feature = out.features + first;
-  const auto put = [&](int index, int i, float value) { feature[index * v.width + i] = value; };
+  float* const feature = args.features + to;
+  const auto put = [&](int index, int i, float value) { feature[index * stride + i] = value; };
   const auto scaled = [&](float value, int i) {
     return AsinhOf((value - all.level[i]) * all.inverse[i]);
   };
@@ -438,17 +465,31 @@ FORESHADOW_TILE void DescribeTile(const FeatureView& v, const Driver* drivers, c
   }
   FORESHADOW_LANES
   for (int i = 0; i < kTile; ++i) {
-    const float* const time = clock + 4 * static_cast<int64_t>(v.week[first + i]);
+    const float* const time = args.clock + 4 * static_cast<int64_t>(v.week[first + i]);
     for (int k = 0; k < 4; ++k) put(26 + k, i, time[k]);
   }
   constexpr int kDriverAhead[] = {1, 3, 12};
   FORESHADOW_LANES
   for (int i = 0; i < kTile; ++i) {
-    const Driver driver = drivers != nullptr ? drivers[first + i] : Driver{};
+    const Driver driver = args.drivers != nullptr ? args.drivers[first + i] : Driver{};
     for (int k = 0; k < 3; ++k) put(30 + k, i, DriverAt(v, driver, kDriverAhead[k]));
     put(33, i, driver.series < 0 ? 0.0f : driver.correlation);
     put(34, i, AsinhOf(all.slope[i] * all.inverse[i]));
   }
 }
 
-}  // namespace foreshadow::models
+inline void CheckLstmPast(const LstmPast& past) {
+  FORESHADOW_CHECK(past.width % kLstmTile == 0);
+  FORESHADOW_CHECK(past.phase >= 0 && past.phase < past.day_steps);
+  FORESHADOW_CHECK(past.hour_steps > 0 && past.hour_steps <= kHourStepsMax);
+}
+
+inline void CheckLstmDescribe(const LstmDescribeArgs& args) {
+  CheckLstmPast(args.past);
+  FORESHADOW_CHECK(args.first % kLstmTile == 0 && args.count % kLstmTile == 0);
+  FORESHADOW_CHECK(args.first >= 0 && args.first + args.count <= args.past.width);
+  FORESHADOW_CHECK(args.stride >= args.count);
+  FORESHADOW_CHECK(args.steps >= 0 && args.steps < args.past.day_steps);
+}
+
+}  // namespace foreshadow::kernels::lstm
