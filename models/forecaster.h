@@ -16,6 +16,10 @@
 #include "absl/status/status.h"
 #include "kernels/series.h"
 
+namespace foreshadow::kernels {
+struct Ops;
+}
+
 namespace foreshadow::models {
 
 // Kind of a series; the order is that of the wire's Signal, less one.
@@ -118,6 +122,14 @@ class Forecaster {
   virtual absl::Status Continue(const History& history, int steps, std::any& /*carried*/,
                                 QuantileBlock& out) const {
     return Forecast(history, steps, out);
+  }
+  // The same for all series at once in the memory of a kernels' backend, say a GPU, where `carried`
+  // stays: for callers that have one, of models that say so. An error leaves `carried` as new.
+  virtual bool continues_on_device() const { return false; }
+  virtual absl::Status ContinueOn(const kernels::Ops& /*device*/, const History& /*history*/,
+                                  int /*steps*/, std::any& /*carried*/,
+                                  QuantileBlock& /*out*/) const {
+    return absl::UnimplementedError("this model runs on the CPU only");
   }
   // Models of which this says the same may share one `carried`, if they are asked for the same
   // histories and horizons, in any order; "" = it shares with none.

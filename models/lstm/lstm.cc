@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/empirical.h"
+#include "models/lstm/device.h"
 #include "models/lstm/stream.h"
 #include "models/parallel.h"
 
@@ -49,6 +50,17 @@ class Lstm : public Forecaster {
     if (std::any_cast<LstmState>(&carried) == nullptr) carried = LstmState{};
     FollowLstm(runner_, history, steps, threads_, std::any_cast<LstmState>(&carried), out);
     return status;
+  }
+
+  bool continues_on_device() const override { return true; }
+
+  absl::Status ContinueOn(const kernels::Ops& device, const History& history, int steps,
+                          std::any& carried, QuantileBlock& out) const override {
+    using Carried = std::shared_ptr<LstmDevice>;
+    absl::Status status = Check(history, steps);
+    if (!status.ok()) return status;
+    if (std::any_cast<Carried>(&carried) == nullptr) carried = std::make_shared<LstmDevice>(device);
+    return std::any_cast<Carried>(carried)->Follow(runner_, history, steps, ThreadCount(0), out);
   }
 
   std::string Save(const std::any& carried) const override {

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
+#include "kernels/ops.h"
 #include "models/leads.h"
 #include "models/parallel.h"
 
@@ -147,6 +149,34 @@ void Take(const models::History& all, int64_t first, Part& part) {
   part.history.drivers = part.drivers;
 }
 
+// Models that can, on the device. What fails there is done by the CPU, and the next tick tries
+// again.
+void RunOnDevice(const models::History& history, int steps, const ModelList& models,
+                 ForecastMemory& memory, std::vector<std::string>& alerts) {
+  if (memory.device == nullptr) return;
+  memory.on_device.resize(models.size());
+  for (size_t m = 0; m < models.size(); ++m) {
+    ForecastMemory::OnDevice& there = memory.on_device[m];
+    there.block.series = 0;
+    if (!models[m]->continues_on_device() || models[m]->MaxSteps(history.step_ms) < steps) continue;
+    const absl::Status status =
+        models[m]->ContinueOn(*memory.device, history, steps, there.carried, there.block);
+    if (status.ok()) continue;
+    there.block.series = 0;
+    alerts.push_back(fmt::format("model {} runs on the CPU, not on {}: {}",
+                                 models::Label(*models[m]), memory.device->name,
+                                 std::string(status.message())));
+  }
+}
+
+// The rows of some series.
+void CopyRows(const models::QuantileBlock& all, int64_t first, int64_t count,
+              models::QuantileBlock& out) {
+  out.Resize(count, all.steps);
+  std::copy_n(all.at(first, 0).data(), out.values.size(), out.values.data());
+  std::copy_n(all.status.begin() + first, count, out.status.begin());
+}
+
 // The model whose `carried` each one uses: its own, or that of the first with which it shares.
 std::vector<size_t> CarriedBy(const ModelList& models) {
   std::vector<size_t> by(models.size());
@@ -160,10 +190,11 @@ std::vector<size_t> CarriedBy(const ModelList& models) {
   return by;
 }
 
-// All models. Those that carry something see all series of the part, whose places must not change
-// from call to call; the others those with samples. carried: [model].
-void RunAll(int steps, const ModelList& models, const std::vector<size_t>& carried_by,
-            std::vector<std::any>& carried, Part& part, std::vector<std::string>& alerts) {
+// All models. Those that carry something see all series of the part, which begins with `first`, and
+// whose places must not change from call to call; the others those with samples. carried: [model].
+void RunAll(int steps, const ModelList& models, std::span<const ForecastMemory::OnDevice> on_device,
+            const std::vector<size_t>& carried_by, int64_t first, std::vector<std::any>& carried,
+            Part& part, std::vector<std::string>& alerts) {
   const models::History& history = part.history;
   part.blocks.resize(models.size());
   for (models::QuantileBlock& block : part.blocks) block.series = 0;
@@ -172,6 +203,11 @@ void RunAll(int steps, const ModelList& models, const std::vector<size_t>& carri
   for (size_t m = 0; m < models.size(); ++m) {
     if (!models[m]->carries()) continue;
     anew[m] = false;
+    if (!on_device.empty() && on_device[m].block.series > 0) {
+      CopyRows(on_device[m].block, first, history.values.series, part.blocks[m]);
+      carried[m].reset();
+      continue;
+    }
     const auto run = [&](models::QuantileBlock& block) {
       return models[m]->Continue(history, steps, carried[carried_by[m]], block);
     };
@@ -205,6 +241,7 @@ void MixParts(const models::History& history, int steps, const ModelList& models
       models::Begin(memory.mixture, history, static_cast<int>(models.size()), steps, table.block);
   const std::vector<size_t> carried_by = CarriedBy(models);
   memory.carried.resize(static_cast<size_t>(parts));
+  RunOnDevice(history, steps, models, memory, alerts);
   std::vector<std::vector<std::string>> failures(static_cast<size_t>(parts));
   const int threads = models::ThreadCount(0);
   std::vector<Part> scratches(static_cast<size_t>(threads));
@@ -212,7 +249,8 @@ void MixParts(const models::History& history, int steps, const ModelList& models
     const int64_t first = index * kPartSeries;
     Part& part = scratches[worker];
     Take(history, first, part);
-    RunAll(steps, models, carried_by, memory.carried[index], part, failures[index]);
+    RunAll(steps, models, memory.on_device, carried_by, first, memory.carried[index], part,
+           failures[index]);
     models::MixPart(mixing, first, part.history.values.series, part.blocks);
   };
   models::ForChunks(parts, 1, threads, work, stop);

@@ -30,6 +30,13 @@ struct ForecastMemory {
   // [part of kPartSeries][model] what each carries from tick to tick. Those that carry with an
   // earlier one leave theirs empty.
   std::vector<std::vector<std::any>> carried;
+  // Where models run that can do so for all series at once; null = on the CPU all of them.
+  const kernels::Ops* device = nullptr;
+  struct OnDevice {
+    std::any carried;
+    models::QuantileBlock block;  // the newest answers; no series = the CPU is to give them
+  };
+  std::vector<OnDevice> on_device;             // [model]
   std::vector<std::string> application_names;  // only appended: the mixture knows them by index
   int64_t observed_ms = 0;  // the mixture has learned from the samples up to this step
   struct Made {

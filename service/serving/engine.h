@@ -156,7 +156,7 @@ class Engine {
   HistoryStore& store_;
   SenderLimits sender_limits_;
   Hands* hands_ = nullptr;
-  const kernels::Ops* device_ = nullptr;  // of the analysis; null = the CPU
+  const kernels::Ops* device_ = nullptr;  // as NewState takes it
   ModelSource* source_ = nullptr;
   Traffic* traffic_ = nullptr;
 

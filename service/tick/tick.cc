@@ -168,6 +168,7 @@ StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& 
                   const kernels::Ops* device) {
   StatePtr state(new State(std::move(cells), std::move(decisions), settings));
   if (device != nullptr) state->device = std::make_unique<AnalyzeDevice>(*device);
+  state->forecasts.device = device;
   return state;
 }
 

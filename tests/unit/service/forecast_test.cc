@@ -8,6 +8,7 @@
 
 #include "models/registry.h"
 #include "service/monitor/monitor.h"
+#include "tests/unit/kernels/guarded_ops.h"
 #include "tests/unit/service/fleets.h"
 
 namespace foreshadow {
@@ -120,51 +121,67 @@ TEST(Forecast, AModelGoesOnFromWhatItCarries) {
   EXPECT_TRUE(alerts.empty());
 }
 
+// Accounts of two applications, half of them led by their mutation rate, some series with gaps and
+// some without any sample; a window a tick.
+struct Tenants {
+  static constexpr int64_t kSteps = 400;
+  static constexpr int kTicks = 20;
+  int64_t series;
+  std::vector<float> values;
+  Fleet fleet = testing::MakeFleet(1, 1);
+  PatternMemory patterns;
+
+  explicit Tenants(int64_t accounts)
+      : series(accounts * kSignals), values(static_cast<size_t>((kSteps + kTicks) * series)) {
+    std::mt19937 random(3);
+    std::normal_distribution<float> noise(0, 1);
+    for (int64_t i = 0; i < std::ssize(values); ++i) {
+      const int64_t s = i % series;
+      const bool is_missing = s % 7 == 0 || (s % 5 == 1 && random() % 9 == 0);
+      values[i] = is_missing
+                      ? std::nanf("")
+                      : static_cast<float>(s) + 5 * std::sin(i / series / 20.0f) + noise(random);
+    }
+    for (int64_t a = 0; a < accounts; ++a) {
+      fleet.accounts.push_back({std::to_string(a), 0, a % 3 == 0 ? "web" : "batch", 0, false});
+    }
+    patterns.series->resize(static_cast<size_t>(series));
+    for (int64_t a = 0; a < accounts; a += 2) {
+      SeriesPattern& pattern = (*patterns.series)[a * kSignals];
+      pattern.lag_steps = 2;
+      pattern.lag_correlation = 0.9f;
+      pattern.lag_p_value = 1e-9f;
+    }
+    patterns.period_steps.assign(static_cast<size_t>(series), 0);
+  }
+
+  WindowView Window(int tick) const {
+    return {{values.data() + tick * series, kSteps, series, series},
+            (tick + 1) * int64_t{300'000},
+            300'000};
+  }
+};
+
 // The fleet goes through the models and the mixture in parts; all at once says the same.
 TEST(Forecast, PartsSayWhatTheWholeSays) {
-  constexpr int64_t kAccounts = 200;
-  constexpr int64_t kSeries = kAccounts * kSignals;
-  constexpr int64_t kSteps = 400;
-  constexpr int kTicks = 20;
-  static_assert(kSeries > 2 * kPartSeries && kSeries % kPartSeries != 0);
-  std::mt19937 random(3);
-  std::normal_distribution<float> noise(0, 1);
-  std::vector<float> values(static_cast<size_t>((kSteps + kTicks) * kSeries));
-  for (int64_t i = 0; i < std::ssize(values); ++i) {
-    const int64_t series = i % kSeries;
-    const bool is_missing = series % 7 == 0 || (series % 5 == 1 && random() % 9 == 0);
-    values[i] =
-        is_missing ? std::nanf("")
-                   : static_cast<float>(series) + 5 * std::sin(i / kSeries / 20.0f) + noise(random);
-  }
+  const Tenants tenants(200);
+  ASSERT_TRUE(tenants.series > 2 * kPartSeries && tenants.series % kPartSeries != 0);
   const ModelList models = models::LoadModels(models::InstalledModels()).models;
   ASSERT_EQ(models.size(), 5u);
-  Fleet fleet = testing::MakeFleet(1, 1);
-  for (int64_t a = 0; a < kAccounts; ++a) {
-    fleet.accounts.push_back({std::to_string(a), 0, a % 3 == 0 ? "web" : "batch", 0, false});
-  }
-  PatternMemory patterns;
-  patterns.series->resize(kSeries);
-  for (int64_t a = 0; a < kAccounts; a += 2) {  // driven by the account's mutation rate
-    SeriesPattern& pattern = (*patterns.series)[a * kSignals];
-    pattern.lag_steps = 2;
-    pattern.lag_correlation = 0.9f;
-    pattern.lag_p_value = 1e-9f;
-  }
-  patterns.period_steps.assign(kSeries, 0);
   ForecastMemory memory;
   std::vector<std::string> alerts;
   models::Mixture mixture;
   std::vector<std::any> carried(models.size());
-  for (int tick = 0; tick < kTicks; ++tick) {
-    const WindowView window{{values.data() + tick * kSeries, kSteps, kSeries, kSeries},
-                            (tick + 1) * int64_t{300'000},
-                            300'000};
-    const ForecastTable table = Forecast(window, fleet, patterns, models, memory, alerts);
-    models::Observe(mixture, window.end_ms,
-                    {&window.values.at(kSteps - 1, 0), static_cast<size_t>(kSeries)});
+  for (int tick = 0; tick < Tenants::kTicks; ++tick) {
+    const WindowView window = tenants.Window(tick);
+    const ForecastTable table =
+        Forecast(window, tenants.fleet, tenants.patterns, models, memory, alerts);
+    models::Observe(
+        mixture, window.end_ms,
+        {&window.values.at(Tenants::kSteps - 1, 0), static_cast<size_t>(tenants.series)});
     std::vector<models::QuantileBlock> blocks(models.size());
-    const ForecastInput input = InputOf(window, fleet, patterns, memory.application_names);
+    const ForecastInput input =
+        InputOf(window, tenants.fleet, tenants.patterns, memory.application_names);
     const int steps = table.block.steps;
     for (size_t m = 0; m < models.size(); ++m) {
       ASSERT_TRUE(models[m]->Continue(input.history, steps, carried[m], blocks[m]).ok());
@@ -180,6 +197,58 @@ TEST(Forecast, PartsSayWhatTheWholeSays) {
         << "tick " << tick;
   }
   EXPECT_TRUE(alerts.empty());
+}
+
+class ForecastOnDevice : public kernels::testing::OnDevice {};
+FORESHADOW_ON_DEVICES(ForecastOnDevice);
+
+// Tick by tick what the CPU says. Where the device fails the CPU answers, and it goes on at the
+// next tick; both begin anew then, in the state that a window's steps leave.
+TEST_P(ForecastOnDevice, SaysWhatTheCpuSays) {
+  static bool fails = false;
+  static const kernels::Ops* base = nullptr;
+  base = device_;
+  kernels::Ops ops = *device_;
+  ops.wait = [](kernels::Stream stream) {
+    const std::string_view wrong = base->wait(stream);
+    return fails ? "it is lost" : wrong;
+  };
+  const Tenants tenants(80);
+  const ModelList models = models::LoadModels(models::InstalledModels()).models;
+  ForecastMemory on_cpu;
+  ForecastMemory on_device;
+  on_device.device = &ops;
+  std::vector<std::string> alerts;
+  for (const int tick : {0, 1, 4, 5, 6}) {
+    fails = tick == 5;
+    const float near = tick < 5 ? 1e-4f : 0.2f;  // of the spread
+    const ForecastTable expected =
+        Forecast(tenants.Window(tick), tenants.fleet, tenants.patterns, models, on_cpu, alerts);
+    ASSERT_TRUE(alerts.empty());
+    const ForecastTable table =
+        Forecast(tenants.Window(tick), tenants.fleet, tenants.patterns, models, on_device, alerts);
+    if (fails) {
+      ASSERT_EQ(alerts.size(), 1u);
+      EXPECT_EQ(alerts[0],
+                "model lstm runs on the CPU, not on " + std::string(ops.name) + ": it is lost");
+    } else {
+      EXPECT_TRUE(alerts.empty());
+    }
+    alerts.clear();
+    EXPECT_EQ(on_device.on_device[0].block.series, fails ? 0 : tenants.series);
+    EXPECT_EQ(on_device.carried[0][0].has_value(), fails);
+    ASSERT_EQ(table.block.status, expected.block.status);
+    for (int64_t s = 0; s < tenants.series; ++s) {
+      for (int step = 0; step < expected.block.steps; ++step) {
+        const auto here = expected.block.at(s, step);
+        const auto there = table.block.at(s, step);
+        const float spread = here[models::kQuantiles - 1] - here[0];
+        for (int q = 0; q < models::kQuantiles && !std::isnan(here[q]); ++q) {
+          ASSERT_NEAR(there[q], here[q], near * spread) << tick << ' ' << s << ' ' << step;
+        }
+      }
+    }
+  }
 }
 
 TEST(Forecast, NoModelAnswersMeansNoNumbers) {
