@@ -267,7 +267,7 @@ absl::Status LstmDevice::Forecast(const LstmRunner& runner, int threads, Quantil
     ops_.copy_out(quantiles.data(), m.quantiles, quantiles.size() * sizeof(float), nullptr);
     const std::string_view error = ops_.wait(nullptr);
     if (!error.empty()) return absl::InternalError(std::string(error));
-    ForChunks(count, kWriteChunk, threads, [&](int64_t from, int64_t end, int) {
+    ForChunks(count, kWriteChunk, ThreadCount(threads), [&](int64_t from, int64_t end, int) {
       for (int64_t i = from; i < end; ++i) {
         WriteForecast(Judge(samples[i], ages[i], m.step_ms), levels[i], scales[i],
                       quantiles.data() + i, chunk, first + i, out);

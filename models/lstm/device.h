@@ -23,7 +23,7 @@ class LstmDevice {
   LstmDevice(const LstmDevice&) = delete;
   LstmDevice& operator=(const LstmDevice&) = delete;
 
-  // As FollowLstm does; `threads` write the answers down. A driver that is new needs no warming
+  // As FollowLstm does; `threads` write the answers down, 0 = one per core. A driver that is new needs no warming
   // here. RESOURCE_EXHAUSTED: the device has no room for it; INTERNAL: what the device says. Then
   // it is as new.
   absl::Status Follow(const LstmRunner& runner, const History& history, int steps, int threads,

@@ -60,7 +60,7 @@ class Lstm : public Forecaster {
     absl::Status status = Check(history, steps);
     if (!status.ok()) return status;
     if (std::any_cast<Carried>(&carried) == nullptr) carried = std::make_shared<LstmDevice>(device);
-    return std::any_cast<Carried>(carried)->Follow(runner_, history, steps, ThreadCount(0), out);
+    return std::any_cast<Carried>(carried)->Follow(runner_, history, steps, /*threads=*/0, out);
   }
 
   std::string Save(const std::any& carried) const override {
