@@ -125,7 +125,7 @@ class Forecaster {
   }
   // The same for all series at once in the memory of a kernels' backend, say a GPU, where `carried`
   // stays: for callers that have one, of models that say so. An error leaves `carried` as new.
-  virtual bool continues_on_device() const { return false; }
+  virtual bool continues_on_device(int64_t /*step_ms*/) const { return false; }
   virtual absl::Status ContinueOn(const kernels::Ops& /*device*/, const History& /*history*/,
                                   int /*steps*/, std::any& /*carried*/,
                                   QuantileBlock& /*out*/) const {

@@ -9,6 +9,7 @@
 #include "models/empirical.h"
 #include "models/lstm/device.h"
 #include "models/lstm/stream.h"
+#include "models/means/means.h"
 #include "models/parallel.h"
 
 namespace foreshadow::models {
@@ -52,7 +53,7 @@ class Lstm : public Forecaster {
     return status;
   }
 
-  bool continues_on_device() const override { return true; }
+  bool continues_on_device(int64_t /*step_ms*/) const override { return true; }
 
   absl::Status ContinueOn(const kernels::Ops& device, const History& history, int steps,
                           std::any& carried, QuantileBlock& out) const override {
@@ -115,7 +116,7 @@ absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& fo
   if (!file.ok()) return file.status();
   auto lstm = MakeLstm(*card, file->tensors, threads);
   if (!lstm.ok()) return InFile(WeightsPath(folder), lstm.status());
-  return lstm;
+  return OverMeans(*std::move(lstm), card->spec.step_ms);
 }
 
 absl::Status SaveLstm(const std::string& folder, LstmCard& card,

@@ -15,7 +15,8 @@ namespace foreshadow::models {
 // names the file and the field; DATA_LOSS where the weights are not those that the card is of.
 // `threads` of the machine serve one Forecast, 0 = one per core.
 //
-// Answers at the sampling interval it was trained at only. A series without a sample gets
+// Answers at the sampling interval it was trained at, and at finer ones by OverMeans
+// (models/means/means.h). A series without a sample gets
 // kNoHistory; one with fewer than kSamplesMin, or silent for an hour, kCannot. `version` is the
 // number it is to go by.
 absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads,

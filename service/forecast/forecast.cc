@@ -158,7 +158,8 @@ void RunOnDevice(const models::History& history, int steps, const ModelList& mod
   for (size_t m = 0; m < models.size(); ++m) {
     ForecastMemory::OnDevice& there = memory.on_device[m];
     there.block.series = 0;
-    if (!models[m]->continues_on_device() || models[m]->MaxSteps(history.step_ms) < steps) continue;
+    if (!models[m]->continues_on_device(history.step_ms)) continue;
+    if (models[m]->MaxSteps(history.step_ms) < steps) continue;
     const absl::Status status =
         models[m]->ContinueOn(*memory.device, history, steps, there.carried, there.block);
     if (status.ok()) continue;
