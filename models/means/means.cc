@@ -132,14 +132,20 @@ void Spread(const QuantileBlock& of_means, const History& fine, int64_t count, i
     }
     out.status[s] = of_means.status[s];
     for (int step = 0; step < out.steps; ++step) {
+      const auto row = out.at(s, step);
+      if (step % count != 0) {  // of the same interval
+        std::ranges::copy(out.at(s, step - 1), row.begin());
+        continue;
+      }
       const auto mean = of_means.at(s, static_cast<int>(step / count));
       Offsets offsets;
       for (int q = 0; q < kQuantiles; ++q) {
         const float within = kNormal[q] * deviations[s];
-        const float off = std::hypot(mean[q] - mean[kMedian], within);
+        const float of_mean = mean[q] - mean[kMedian];
+        const float off = std::sqrt(of_mean * of_mean + within * within);
         offsets[q] = q < kMedian ? -off : off;
       }
-      WriteQuantiles(mean[kMedian], offsets, out.at(s, step));
+      WriteQuantiles(mean[kMedian], offsets, row);
     }
   }
 }

@@ -2,8 +2,10 @@
 // of five signals and a week of samples, carried from tick to tick. Wall time on all cores, and the
 // processor's on all of them together, which other work on the machine does not lengthen.
 //
-//   forecast_stage [ACCOUNTS] [FOLDER]     FOLDER holds the trained models; default: the installed
-//   ones
+//   forecast_stage [ACCOUNTS] [STEP_MS] [FOLDER]
+//
+// STEP_MS is the sampling interval, 300000 if left out; FOLDER holds the trained models, default:
+// the installed ones.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,7 +22,6 @@
 namespace foreshadow {
 namespace {
 
-constexpr int64_t kStepMs = 300'000;
 constexpr int64_t kWindowSteps = 2'016;
 constexpr int kTicks = 12;  // after the one that warms the states
 
@@ -29,7 +30,7 @@ double Median(std::vector<double> values) {
   return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
 }
 
-void Run(int64_t accounts, const std::string& folder) {
+void Run(int64_t accounts, int64_t step_ms, const std::string& folder) {
   const int64_t series = accounts * kSignals;
   std::mt19937_64 random(1);
   std::normal_distribution<float> normal(0, 1);
@@ -54,8 +55,8 @@ void Run(int64_t accounts, const std::string& folder) {
   std::vector<double> processor_ms;
   for (int tick = 0; tick <= kTicks; ++tick) {
     const WindowView window{{values.data() + tick * series, kWindowSteps, series, series},
-                            (tick + 1) * kStepMs,
-                            kStepMs};
+                            (tick + 1) * step_ms,
+                            step_ms};
     const auto start = std::chrono::steady_clock::now();
     const std::clock_t processor_start = std::clock();  // of the process, all threads
     Forecast(window, fleet, patterns, models, memory, alerts);
@@ -83,6 +84,7 @@ void Run(int64_t accounts, const std::string& folder) {
 
 int main(int argc, char** argv) {
   const int64_t accounts = argc > 1 ? std::atoll(argv[1]) : 10'000;
-  foreshadow::Run(std::max<int64_t>(1, accounts),
-                  argc > 2 ? argv[2] : foreshadow::models::InstalledModels());
+  const int64_t step_ms = argc > 2 ? std::atoll(argv[2]) : 300'000;
+  foreshadow::Run(std::max<int64_t>(1, accounts), std::max<int64_t>(1'000, step_ms),
+                  argc > 3 ? argv[3] : foreshadow::models::InstalledModels());
 }
