@@ -14,7 +14,8 @@ the split is made:
              bitbrains-seen: the same machines, both on the last 1,152 steps.
   planetlab  train: all days but the last, a file each. test: the second half of the last day.
   google2011 train: rows that are not a multiple of 5. test: the others, second half of the day.
-  requests   train: the first three quarters of each series. test: the last quarter.
+  requests   train: the first three quarters of each series. test: the last quarter. OUT/minutes
+             has them by the minute.
   aggregates train only: datacentre (Azure, Google), bizitobs' orders, nab.
 
 Signals: cpu is percent as published; memory in bytes; network in bytes/s, received and sent; disk
@@ -69,7 +70,7 @@ def number(value):
     return "" if value is None else f"{value:.7g}"
 
 
-def write_trace(path, start_ms, accounts, steps):
+def write_trace(path, start_ms, accounts, steps, step_ms=STEP_MS):
     """accounts: {name: {signal: fields}}; writes the steps of this range, numbered from 0 at
     start_ms."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def write_trace(path, start_ms, accounts, steps):
                            for signal in SIGNALS]))
         columns = [(middle, zip(*fields)) for middle, fields in lines]
         for step in steps:
-            time = str(start_ms + step * STEP_MS)
+            time = str(start_ms + step * step_ms)
             for middle, fields in columns:
                 values = next(fields)
                 # An account's first row makes it known; later ones without a sample say nothing.
@@ -148,6 +149,13 @@ def google2011(data, out):
     return {"google2011": HALF_DAY_STEPS}
 
 
+def each_minute(samples, start_ms):
+    """Means a second over minutes, of {ms: count a minute}, from start_ms on."""
+    minutes = (max(samples) - start_ms) // 60_000 + 1
+    counts = [samples.get(start_ms + minute * 60_000) for minute in range(minutes)]
+    return [number(None if count is None else count / 60) for count in counts]
+
+
 def five_minutes(samples, start_ms):
     """Means a second over steps of 300 s, of {ms: count a minute}, from start_ms on."""
     steps = (max(samples) - start_ms) // STEP_MS + 1
@@ -180,15 +188,18 @@ def requests(data, out):
     tests = {}
     for name, minutes in sources.items():
         start_ms = min(time for time, _ in minutes)
-        accounts = {}
+        accounts, by_minute = {}, {}
         for account in minutes[0][1]:
             samples = {time: float(fields[account]) for time, fields in minutes if fields[account]}
             accounts[account] = {"network": five_minutes(samples, start_ms)}
+            by_minute[account] = {"network": each_minute(samples, start_ms)}
         steps = len(next(iter(accounts.values()))["network"])
         tests[name] = steps // REQUESTS_TEST_SHARE
         learned = range(steps - tests[name])
         write_trace(out / "train" / f"{name}.csv.gz", start_ms, accounts, learned)
         write_trace(out / "test" / f"{name}.csv.gz", start_ms, accounts, range(steps))
+        count = max(len(signals["network"]) for signals in by_minute.values())
+        write_trace(out / "minutes" / f"{name}.csv.gz", start_ms, by_minute, range(count), 60_000)
     return tests
 
 
