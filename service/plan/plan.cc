@@ -38,10 +38,29 @@ Plan React(Planner p) {
   return std::move(now.plan);
 }
 
+// In place of AdviseSplits, where a study takes that away.
+std::vector<Advice> AdviseByDanger(const Planner& p) {
+  const PlanSettings& s = p.in.settings;
+  const double enough = s.gain_min + s.move_cost;
+  std::vector<Advice> advice;
+  for (const Shadow& shadow : p.in.shadows) {
+    const int32_t home = p.in.fleet.accounts[shadow.account].cell;
+    const bool in_danger =
+        InPlace(shadow, p.in.fleet) && p.plan.risks_without[home].probability >= s.risk_threshold;
+    advice.push_back(in_danger ? Advice{p.in.split_max, enough, p.in.split_max, enough, true}
+                               : Advice{});
+  }
+  return advice;
+}
+
 void Advise(Planner& p) {
   if (p.in.shadows.empty()) return;
-  std::vector<Advice> advice = AdviseSplits({p.cost, p.forecasts, p.accounts_of, p.in.shadows,
-                                             p.in.demand, p.in.split_max, p.in.resume_steps});
+  static const std::vector<Resources> kUnknown;
+  const std::vector<Resources>& present = p.in.parts.present ? p.in.demand : kUnknown;
+  std::vector<Advice> advice = p.in.parts.advice
+                                   ? AdviseSplits({p.cost, p.forecasts, p.accounts_of, p.in.shadows,
+                                                   present, p.in.split_max, p.in.resume_steps})
+                                   : AdviseByDanger(p);
   for (size_t i = 0; i < advice.size(); ++i) {
     const Shadow& shadow = p.in.shadows[i];
     const int32_t home = p.in.fleet.accounts[shadow.account].cell;
@@ -105,7 +124,7 @@ Plan MakePlan(const PlanInput& in) {
     return x < y;
   });
   for (const int32_t cell : endangered) Relieve(p, cell);
-  return React(std::move(p));
+  return in.parts.present ? React(std::move(p)) : std::move(p.plan);
 }
 
 Advice AdviceFor(const Plan& plan, const Shadow& shadow) {

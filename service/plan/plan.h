@@ -37,6 +37,13 @@ struct Plan {
   std::vector<std::string> alerts;
 };
 
+// What a plan is made by. A study of what each part is worth takes one away; a server has them all.
+struct PlanParts {
+  bool local_search = true;
+  bool advice = true;   // without it all that may go leaves a cell in danger, and only then
+  bool present = true;  // as a floor under what is foreseen
+};
+
 struct PlanInput {
   const Fleet& fleet;
   const std::vector<bool>& reachable;  // [cell]
@@ -54,6 +61,7 @@ struct PlanInput {
   int64_t step_ms = 0;
   Leads leads = {};      // until a shadow that is decided now serves
   int resume_steps = 6;  // a shadow is resumed when it is of use within so many
+  PlanParts parts = {};
 };
 
 Plan MakePlan(const PlanInput& input);

@@ -212,7 +212,7 @@ void Relieve(Planner& p, int32_t source) {
   const size_t first = p.plan.reliefs.size();
   std::string why_not;
   CellRisk left = RelieveBy(p, source, why_not);
-  if (p.plan.reliefs.size() > first) {
+  if (p.in.parts.local_search && p.plan.reliefs.size() > first) {
     Improve(p, source, first);
     left = p.RiskIn(source, p.room.cells[source]);
   }

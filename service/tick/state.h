@@ -13,6 +13,7 @@
 #include "service/forecast/forecast.h"
 #include "service/history/window.h"
 #include "service/plan/calibration.h"
+#include "service/plan/plan.h"
 #include "service/plan/risk.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -32,6 +33,7 @@ struct State {
   CellErrorMemory cell_errors;  // of the cell-wide forecasts
   RiskCalibration risk_calibration;
   EvaluationMemory candidate;  // its forecasts that wait for their samples
+  PlanParts plan_parts;
   Decisions decisions;
   std::unordered_set<uint64_t> started;  // actions that this process has begun to carry out
   bool ticked = false;                   // this process has

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "service/plan/demand.h"
+#include "service/tick/state.h"
 
 namespace foreshadow::training {
 namespace {
@@ -49,13 +50,40 @@ const std::vector<Policy>& Policies() {
       {"no-lstm",
        Source::kModels,
        {"last-hour-median", "last-hour-mean", "seasonal-naive", "last-value"}},
-      {"no-hold", Source::kModels, {}, 0, false, [](Settings& s) { s.learn.hold_ms = 0; }},
-      {"no-early-resume",
-       Source::kModels,
-       {},
-       0,
-       false,
-       [](Settings& s) { s.shadow.resume_lead_ms = s.tick.step_ms; }},
+      {.name = "no-analysis",
+       .source = Source::kModels,
+       .analyze =
+           [](AnalyzeSettings& s) {
+             s.period_significance = 0;
+             s.lag_steps_max = 0;
+           }},
+      {.name = "no-calibration",
+       .source = Source::kModels,
+       .take = [](State& s) { s.risk_calibration = {}; }},
+      {.name = "no-cell-errors",
+       .source = Source::kModels,
+       .take = [](State& s) { s.cell_errors = {}; }},
+      {.name = "no-local-search",
+       .source = Source::kModels,
+       .take = [](State& s) { s.plan_parts.local_search = false; }},
+      {.name = "no-advice",
+       .source = Source::kModels,
+       .take = [](State& s) { s.plan_parts.advice = false; }},
+      {.name = "no-present",
+       .source = Source::kModels,
+       .take = [](State& s) { s.plan_parts.present = false; }},
+      {.name = "no-hold",
+       .source = Source::kModels,
+       .change = [](Settings& s) { s.learn.hold_ms = 0; }},
+      {.name = "no-early-resume",
+       .source = Source::kModels,
+       .change = [](Settings& s) { s.shadow.resume_lead_ms = s.tick.step_ms; }},
+      {.name = "no-promotion",
+       .source = Source::kModels,
+       .change = [](Settings& s) { s.shadow.promote_after_ms = 0; }},
+      {.name = "no-cool-down",
+       .source = Source::kModels,
+       .change = [](Settings& s) { s.guard.cool_down_ms = 0; }},
   };
   return policies;
 }

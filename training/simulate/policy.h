@@ -28,7 +28,11 @@ struct Policy {
   std::vector<std::string> models = {};  // kModels; empty = all that serve
   int64_t truth_ms = 0;                  // kTruth: so far, from there on it stays
   bool everything = false;               // every account has a shadow from the start
-  void (*change)(Settings&) = nullptr;   // ablations
+  // Ablations: what is taken from the settings, from what the analysis finds for the models, and
+  // before every tick from the core.
+  void (*change)(Settings&) = nullptr;
+  void (*analyze)(AnalyzeSettings&) = nullptr;
+  void (*take)(State&) = nullptr;
 };
 
 const std::vector<Policy>& Policies();

@@ -104,6 +104,7 @@ class Run {
     // A point has its margin in itself.
     if (policy.source != Source::kModels) settings_.plan.target_headroom = 1;
     if (policy.change != nullptr) policy.change(settings_);
+    if (policy.analyze != nullptr) policy.analyze(settings_.analyze);
     if (policy.source == Source::kRule) rule_ = MakeRule(policy.name);
     if (policy.source != Source::kModels) table_ = PointTable(demand, policy.name);
     loads_.home.resize(options_.cells.size());
@@ -124,6 +125,7 @@ class Run {
       FillRule(demand_, step, options_, homes_, loads_, *rule_, *table_);
     }
     inbox.forecasts = table_ != nullptr ? table_ : std::move(given);
+    if (policy_.take != nullptr) policy_.take(*state_);
     const auto begin = std::chrono::steady_clock::now();
     auto report = Tick(*state_, std::move(inbox), models, settings_, world_);
     result_.seconds +=
@@ -236,11 +238,13 @@ ModelList ModelsOf(const Policy& policy, const ModelList& models) {
 
 // All worlds of the policies that hear the same forecasts.
 absl::Status RunTogether(const Demand& demand, const StudyOptions& options, const ModelList& models,
-                         std::vector<std::unique_ptr<Run>>& runs,
+                         void (*analyze)(AnalyzeSettings&), std::vector<std::unique_ptr<Run>>& runs,
                          const std::function<void()>& stepped) {
   std::unique_ptr<ModelForecasts> forecasts;
   if (!models.empty() && !options.live) {
-    forecasts = std::make_unique<ModelForecasts>(demand, models, options.core);
+    Settings settings = options.core;
+    if (analyze != nullptr) analyze(settings.analyze);
+    forecasts = std::make_unique<ModelForecasts>(demand, models, settings);
   }
   std::vector<absl::Status> status(runs.size());
   for (int64_t step = 0; step < demand.steps; ++step) {
@@ -265,7 +269,7 @@ absl::Status RunTogether(const Demand& demand, const StudyOptions& options, cons
 
 absl::StatusOr<std::vector<WorldResult>> RunStudy(const Demand& demand, const StudyOptions& options,
                                                   const Progress& progress) {
-  // Policies of the same models share their forecasts.
+  // Policies of the same models, told the same, share their forecasts.
   struct Group {
     ModelList models;
     std::vector<const Policy*> policies;
@@ -281,7 +285,7 @@ absl::StatusOr<std::vector<WorldResult>> RunStudy(const Demand& demand, const St
     }
     const auto same = [&](const Group& g) {
       return (g.policies[0]->source == Source::kModels) == (policy->source == Source::kModels) &&
-             g.policies[0]->models == policy->models;
+             g.policies[0]->models == policy->models && g.policies[0]->analyze == policy->analyze;
     };
     auto it = std::ranges::find_if(groups, same);
     if (it == groups.end()) {
@@ -306,7 +310,8 @@ absl::StatusOr<std::vector<WorldResult>> RunStudy(const Demand& demand, const St
     std::string note = group.policies[0]->name;
     if (group.policies.size() > 1) note += fmt::format(" and {} more", group.policies.size() - 1);
     const absl::Status status =
-        RunTogether(demand, options, group.models, runs, [&] { progress(++done, total, note); });
+        RunTogether(demand, options, group.models, group.policies[0]->analyze, runs,
+                    [&] { progress(++done, total, note); });
     if (!status.ok()) return status;
     for (auto& run : runs) results.push_back(run->Finish());
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -236,6 +237,8 @@ TEST(Plan, RelievesWhatIsOverloadedWhereForecastsAreNotToBeTrusted) {
   scene.shadows.clear();
   scene.guard.jump_max = 0.5;
   EXPECT_EQ(scene.Make().reliefs.size(), 1u);
+  scene.parts.present = false;
+  EXPECT_TRUE(scene.Make().reliefs.empty());
 }
 
 TEST(Plan, BelowTheBarNothingIsBegunAndTheBarIsNamed) {
@@ -375,6 +378,23 @@ TEST(Plan, StateThatIsCopiedSlowlyCostsTimeAndMoney) {
   ASSERT_EQ(plan.reliefs.size(), 1u);
   EXPECT_EQ(plan.reliefs[0].target, 1);
   EXPECT_NEAR(plan.reliefs[0].evidence.gain, gain(2'460 / 3'600.0, 2'400 / 3'600.0, 9), 1e-3);
+}
+
+// Found one by one, the shadow that saves most comes first, and stays though the next makes it one
+// too many.
+TEST(Plan, WithoutLocalSearchWhatWasFoundFirstStays) {
+  int otherwise = 0;
+  for (uint64_t seed = 0; seed < 500; ++seed) {
+    Scene scene = RandomScene(seed);
+    const Plan searched = scene.Make();
+    scene.parts.local_search = false;
+    const Plan greedy = scene.Make();
+    const auto same = [](const Relief& a, const Relief& b) {
+      return a.account == b.account && a.target == b.target;
+    };
+    otherwise += !std::ranges::equal(searched.reliefs, greedy.reliefs, same);
+  }
+  EXPECT_GT(otherwise, 10);
 }
 
 TEST(Plan, IsDeterministic) {

@@ -74,6 +74,22 @@ TEST(Splits, ThePresentAloneIsEnough) {
   const Advice advice = AdviceFor(scene.Make(), scene.shadows[0]);
   EXPECT_GE(advice.split, 20.0 / 60 - 1e-9);
   EXPECT_GT(advice.gain_next, 0);
+  scene.parts.present = false;
+  EXPECT_EQ(AdviceFor(scene.Make(), scene.shadows[0]).split, 0);
+}
+
+TEST(Splits, WithoutAdviceAllLeavesACellInDangerAndNothingAnother) {
+  Scene scene = MakeScene(2, 100, {60, 60});
+  scene.shadows = {Sharing(0, 1)};
+  scene.parts.advice = false;
+  const Advice advice = AdviceFor(scene.Make(), scene.shadows[0]);
+  EXPECT_EQ(advice.split, 1);
+  EXPECT_EQ(advice.planned, 1);
+  EXPECT_TRUE(advice.better_there);
+  scene.fleet.cells[0].capacity[0] = 150;
+  const Advice quiet = AdviceFor(scene.Make(), scene.shadows[0]);
+  EXPECT_EQ(quiet.split, 0);
+  EXPECT_EQ(quiet.gain, 0);
 }
 
 // Against every combination of splits on the same grid: two shadows, two targets.

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "models/registry.h"
 #include "training/simulate/ledger.h"
 #include "training/simulate/study.h"
 #include "training/simulate/summary.h"
@@ -143,6 +144,32 @@ TEST(Study, SharedForecastsDecideAlike) {
   ASSERT_TRUE(shared.ok() && live.ok());
   EXPECT_EQ((*shared)[0].digests, (*live)[0].digests);
   EXPECT_GT((*shared)[0].metrics.created, 0);
+}
+
+// Crowds on a season of two hours, with models that know the season but no crowd: what an ablation
+// takes away is missed.
+TEST(Study, EachAblationDecidesOtherwise) {
+  Trace trace = MakeRegime(Regime::kCrowds, 40, 240, 7);
+  for (int64_t t = 0; t < trace.steps; ++t) {
+    for (int64_t a = 0; a < 40; ++a) {
+      const double angle = 2 * M_PI * static_cast<double>(t + a / 10 * 6) / 24;
+      trace.values[t * trace.series() + a * kSignals] *= static_cast<float>(1 + 0.6 * sin(angle));
+    }
+  }
+  StudyOptions options = SmallStudy(
+      {"foreshadow", "no-analysis", "no-calibration", "no-cell-errors", "no-local-search",
+       "no-advice", "no-hold", "no-early-resume", "no-promotion", "no-cool-down", "no-present"},
+      1);
+  options.models.clear();
+  for (const char* name : {"seasonal-naive", "last-hour-median"}) {
+    options.models.push_back(*models::MakeModel(name, ""));
+  }
+  const auto results = Study(trace, options);
+  ASSERT_TRUE(results.ok()) << results.status();
+  for (const WorldResult& r : *results) {
+    if (r.policy == "foreshadow") continue;
+    EXPECT_NE(r.digests.back(), (*results)[0].digests.back()) << r.policy;
+  }
 }
 
 // Small worlds of every kind, with failures, outages and lost samples: one shadow an account, the
