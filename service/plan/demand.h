@@ -59,6 +59,9 @@ struct AccountForecasts {
   const Moments& at(int64_t account, int resource, int step) const {
     return moments[static_cast<size_t>((account * kResources + resource) * steps + step)];
   }
+  Moments& at(int64_t account, int resource, int step) {
+    return moments[static_cast<size_t>((account * kResources + resource) * steps + step)];
+  }
 };
 AccountForecasts MomentsOf(const ForecastTable& table, int64_t accounts);
 

@@ -80,8 +80,17 @@ Plan MakePlan(const PlanInput& in) {
   const double step_hours = static_cast<double>(in.step_ms) / 3'600'000;
   const Fleet usable = AnyDrains(in.rails) ? WithDrains(in.rails) : Fleet{};
   const Fleet& seen = usable.cells.empty() ? in.fleet : usable;
-  Planner p{in, MomentsOf(in.table, accounts), {seen, in.errors, in.settings, step_hours}};
+  AccountForecasts forecasts = MomentsOf(in.table, accounts);
+  std::vector<int32_t> surprises(in.fleet.cells.size());
+  if (in.surprises != nullptr) {
+    for (const int32_t account :
+         AddSurprises(*in.surprises, in.demand, in.now_ms, in.step_ms, forecasts)) {
+      ++surprises[in.fleet.accounts[account].cell];
+    }
+  }
+  Planner p{in, std::move(forecasts), {seen, in.errors, in.settings, step_hours}};
   p.accounts_of = AccountsOf(in.fleet);
+  p.surprises = std::move(surprises);
 
   const double threshold = in.settings.risk_threshold;
   p.plan.forecasts_without = ForecastCells(in.fleet, p.forecasts, {}, {});

@@ -11,6 +11,7 @@
 #include "service/plan/lead.h"
 #include "service/plan/risk.h"
 #include "service/plan/splits.h"
+#include "service/plan/surprise.h"
 #include "service/rails/rails.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
@@ -61,6 +62,7 @@ struct PlanInput {
   int64_t step_ms = 0;
   Leads leads = {};      // until a shadow that is decided now serves
   int resume_steps = 6;  // a shadow is resumed when it is of use within so many
+  const SurpriseMemory* surprises = nullptr;  // of `demand`; null = nobody was surprised
   PlanParts parts = {};
 };
 

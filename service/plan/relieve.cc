@@ -24,6 +24,8 @@ Resources Reservation(const Planner& p, int32_t account) {
     for (int step = 0; step < p.in.table.block.steps; ++step) {
       const double p95 = p.in.table.block.at(series, step)[6];
       reserved[r] = std::max(reserved[r], p95);  // a NaN compares false: nothing to hold
+      // A surprise may stand above it.
+      reserved[r] = std::max(reserved[r], p.forecasts.at(account, r, step).mean);
     }
   }
   return reserved;
@@ -62,8 +64,15 @@ std::string ReasonFor(const Planner& p, int32_t source, const CellRisk& left) {
   const std::string when =
       risk.expected_ms == 0 ? "within the hour"
                             : fmt::format("in {} min", (risk.expected_ms - p.in.now_ms) / 60'000);
-  return fmt::format("cell {} is {:.0f} % likely to run out of {} {}", id, 100 * risk.probability,
-                     Name(static_cast<SignalKind>(risk.resource)), when);
+  std::string reason =
+      fmt::format("cell {} is {:.0f} % likely to run out of {} {}", id, 100 * risk.probability,
+                  Name(static_cast<SignalKind>(risk.resource)), when);
+  if (const int32_t count = p.surprises[source]; count > 0) {
+    reason += fmt::format(
+        "; {} of its accounts rose above all that was foreseen, and such rises have stayed of late",
+        count);
+  }
+  return reason;
 }
 
 // Adds the shadow, with its evidence: what is foreseen of the account's `resource` at `step`.

@@ -33,6 +33,7 @@ struct Planner {
       false;                    // the forecasts are the present: what reacts, whatever is foreseen
   std::vector<Bar> jumps = {};  // [cell]
   AccountsOfCells accounts_of = {};
+  std::vector<int32_t> surprises = {};  // [cell] accounts that stand above what was foreseen
   Room room = {};
   Plan plan = {};
 

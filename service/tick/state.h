@@ -15,6 +15,7 @@
 #include "service/plan/calibration.h"
 #include "service/plan/plan.h"
 #include "service/plan/risk.h"
+#include "service/plan/surprise.h"
 #include "service/tick/settings.h"
 #include "service/tick/types.h"
 
@@ -33,6 +34,7 @@ struct State {
   CellErrorMemory cell_errors;  // of the cell-wide forecasts
   RiskCalibration risk_calibration;
   EvaluationMemory candidate;  // its forecasts that wait for their samples
+  SurpriseMemory surprises;    // of the accounts' demand
   PlanParts plan_parts;
   Decisions decisions;
   std::unordered_set<uint64_t> started;  // actions that this process has begun to carry out

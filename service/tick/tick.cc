@@ -248,12 +248,13 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
        .silent_share = SilentShare(window, std::ssize(fleet.accounts), settings.guard.gap_ms),
        .drifted = Drifted(next.drift)},
       next.rails, changes.alerts);
+  FollowSurprises(fleet, of_accounts, *table, now_ms, step_ms, state.surprises);
   const Plan plan = MakePlan(
       {fleet, state.reachable, *table, next.shadows, state.cell_errors, state.risk_calibration,
        settings.plan, rails, demand, of_accounts, settings.learn.split_max, !next.paused, now_ms,
        step_ms, LeadsOf(next.creations, settings.shadow.network_bytes_per_s),
        static_cast<int>(std::max<int64_t>(1, settings.shadow.resume_lead_ms / step_ms)),
-       state.plan_parts});
+       &state.surprises, state.plan_parts});
   changes.alerts.insert(changes.alerts.end(), plan.alerts.begin(), plan.alerts.end());
   clock.Done("plan");
 

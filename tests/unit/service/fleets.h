@@ -72,6 +72,7 @@ struct Scene {
   std::vector<Resources> demand;
   double split_max = 1;
   Leads leads = {{450'000, 0}, {}};  // two steps
+  SurpriseMemory surprises = {};
   PlanParts parts = {};
 
   Plan Make() const { return Make(RailsOf(fleet, guard)); }
@@ -79,7 +80,8 @@ struct Scene {
     std::vector<CellDemand> cell_demand;
     if (!demand.empty()) cell_demand = DemandOfCells(fleet, demand, shadows);
     return MakePlan({fleet, reachable, table, shadows, errors, calibration, settings, rails,
-                     cell_demand, demand, split_max, true, 600'000, 300'000, leads, 6, parts});
+                     cell_demand, demand, split_max, true, 600'000, 300'000, leads, 6,
+                     demand.empty() ? nullptr : &surprises, parts});
   }
 };
 
