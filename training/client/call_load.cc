@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "foreshadow/v1/workload.grpc.pb.h"
 #include "training/command.h"
@@ -18,6 +19,8 @@ namespace {
 
 constexpr auto kCallDeadline = std::chrono::seconds(15);
 constexpr auto kConnectDeadline = std::chrono::seconds(10);
+constexpr auto kShutdownPoll = std::chrono::milliseconds(1);
+constexpr int kShutdownPolls = 5'000;  // it takes a few
 
 // For the channels of this process, before the first of them.
 void UseControlPlane(const std::string& address) {
@@ -31,11 +34,17 @@ void UseControlPlane(const std::string& address) {
   std::srand(static_cast<unsigned>(getpid()));  // Debian's gRPC draws weighted clusters by rand()
 }
 
-// As long as it lives, so does gRPC's library; then all its threads have ended. Without it they may
-// still put the last calls away while the process ends.
+// As long as it lives, so does gRPC's library; then all its threads have ended. They put the last
+// calls away a moment after these were answered, and when they are the last to need the library its
+// end is left to one more thread: the process must not end, and destroy its globals, beside that.
 struct Library {
   Library() { grpc_init(); }
-  ~Library() { grpc_shutdown_blocking(); }
+  ~Library() {
+    grpc_shutdown();
+    for (int poll = 0; poll < kShutdownPolls && grpc_is_initialized() != 0; ++poll) {
+      std::this_thread::sleep_for(kShutdownPoll);
+    }
+  }
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
 };
