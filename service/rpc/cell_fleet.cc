@@ -11,7 +11,6 @@
 #include "foreshadow/v1/cell.grpc.pb.h"
 #include "service/rpc/cell_watch.h"
 #include "service/rpc/convert.h"
-#include "service/rpc/fence_lifts.h"
 #include "service/rpc/work_queue.h"
 #include "service/tls/credentials.h"
 
@@ -36,6 +35,17 @@ bool IsFinal(grpc::StatusCode code) {
     default:
       return false;
   }
+}
+
+grpc::Status Fence(v1::CellController::Stub& stub, const Action& action, bool lift) {
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
+  v1::FencePrimaryRequest request;
+  request.set_account_id(action.account);
+  request.set_epoch(action.epoch);
+  request.set_lift(lift);
+  v1::FencePrimaryResponse response;
+  return stub.FencePrimary(&context, request, &response);
 }
 
 grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
@@ -81,21 +91,12 @@ grpc::Status Carry(v1::CellController::Stub& stub, const Action& action) {
       v1::RetirePrimaryResponse response;
       return stub.RetirePrimary(&context, request, &response);
     }
+    case ActionKind::kLiftFence:
+      return Fence(stub, action, /*lift=*/true);
     case ActionKind::kSetSplit:
       return grpc::Status::OK;  // the data plane's, never queued here
   }
   return grpc::Status(grpc::StatusCode::INTERNAL, "unknown action");
-}
-
-grpc::Status Fence(v1::CellController::Stub& stub, const Action& action, bool lift) {
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + kDeadline);
-  v1::FencePrimaryRequest request;
-  request.set_account_id(action.account);
-  request.set_epoch(action.epoch);
-  request.set_lift(lift);
-  v1::FencePrimaryResponse response;
-  return stub.FencePrimary(&context, request, &response);
 }
 
 class CellFleet : public CellHands {
@@ -136,11 +137,6 @@ class CellFleet : public CellHands {
   }
 
   void Poll() override {
-    for (const Action& promotion : lifts_.Take()) {
-      queue_.Run([this, promotion] {
-        lifts_.Ended(promotion, Lift(*StubOf(promotion.source_cell), promotion));
-      });
-    }
     for (size_t c = 0; c < cells_.size(); ++c) {
       if (stubs_[c] == nullptr) continue;
       {
@@ -156,10 +152,10 @@ class CellFleet : public CellHands {
 
  private:
   void CarryOut(const Action& action) {
-    const std::string& where =
-        action.kind == ActionKind::kRetire ? action.source_cell : action.target_cell;
+    const std::string& where = AtSource(action.kind) ? action.source_cell : action.target_cell;
     v1::CellController::Stub* stub = StubOf(where);
-    v1::CellController::Stub* source = action.epoch != 0 ? StubOf(action.source_cell) : nullptr;
+    const bool fenced = action.kind == ActionKind::kPromote && action.epoch != 0;
+    v1::CellController::Stub* source = fenced ? StubOf(action.source_cell) : nullptr;
     Outcome outcome{action.id, false, true, ""};
     if (stub == nullptr) {
       outcome.message = fmt::format("cell {} has no agent configured", where);
@@ -176,25 +172,18 @@ class CellFleet : public CellHands {
   }
 
   // The old primary takes no more writes before the new one is made: of a promotion that does not
-  // come about it takes them again.
+  // come about it takes them again. Where it cannot be told so now, the promotion is given up: what
+  // then lifts the fence is an action of its own.
   grpc::Status PromoteFenced(v1::CellController::Stub& target, v1::CellController::Stub& source,
                              const Action& action) {
-    if (!lifts_.BeginPromotion(action.account)) {
-      return {grpc::StatusCode::UNAVAILABLE, "the fence of the promotion before is being lifted"};
-    }
     grpc::Status status = Fence(source, action, /*lift=*/false);
     if (status.ok()) status = Carry(target, action);
-    if (!status.ok() && !Lift(source, action)) lifts_.Want(action);
-    return status;
-  }
-
-  // False: to be tried again.
-  bool Lift(v1::CellController::Stub& source, const Action& promotion) {
-    const grpc::Status status = Fence(source, promotion, /*lift=*/true);
-    if (status.ok()) return true;
-    spdlog::error("the fence of account {} in cell {} cannot be lifted: {}", promotion.account,
-                  promotion.source_cell, status.error_message());
-    return false;
+    if (status.ok()) return status;
+    const grpc::Status lifted = Fence(source, action, /*lift=*/true);
+    if (lifted.ok()) return status;
+    spdlog::error("the fence of account {} in cell {} cannot be lifted yet: {}", action.account,
+                  action.source_cell, lifted.error_message());
+    return {grpc::StatusCode::FAILED_PRECONDITION, status.error_message()};
   }
 
   // Null: no such cell, or no agent of it.
@@ -227,7 +216,6 @@ class CellFleet : public CellHands {
   std::vector<std::unique_ptr<v1::CellController::Stub>> stubs_;  // [cell], null = no agent
   std::mutex mutex_;
   std::vector<bool> asked_;  // [cell]
-  FenceLifts lifts_;
   // Bounded by what it holds: one question a cell, and the open actions, each of which is started
   // once and answered before it is repeated (at most two a shadow, of plan.shadows_max). What waits
   // at the end of the process is intended in the log and begins anew at the next start.

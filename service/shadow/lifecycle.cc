@@ -54,14 +54,15 @@ ShadowState After(const Action& action, ShadowState now) {
     case ActionKind::kRetire:
       return ShadowState::kGone;
     case ActionKind::kSetSplit:
+    case ActionKind::kLiftFence:
       return now;
   }
   return now;
 }
 
 // Giving up a create or a resume leaves a failed shadow, a promotion one that serves on; giving up
-// a pause, a destroy or a retirement would leave an instance running that nobody asks for, so these
-// are repeated for ever.
+// a pause, a destroy or a retirement would leave an instance running that nobody asks for, giving
+// up to lift a fence a primary that takes no writes, so these are repeated for ever.
 bool MayGiveUp(ActionKind kind) {
   return kind == ActionKind::kCreate || kind == ActionKind::kResume || kind == ActionKind::kPromote;
 }
@@ -128,19 +129,51 @@ void Settle(const Moment& in, Explanation& e, const Outcome& outcome, Decisions&
                     action.attempts, outcome.message));
     return;
   }
-  const int doublings = std::min(action.attempts - 1, kBackoffDoublingsMax);
+  // The primary refuses writes until its fence is lifted: no longer than it must.
+  const bool patient = action.kind != ActionKind::kLiftFence;
+  const int doublings = patient ? std::min(action.attempts - 1, kBackoffDoublingsMax) : 0;
   action.retry_at_ms = in.now_ms + (int64_t{1} << doublings) * in.step_ms + in.retry_jitter_ms;
 }
 
+// Of a promotion that was given up: whether its fence stands, who knows. Where none does, lifting
+// it does no harm.
+Explanation LiftFence(const Moment& in, const Action& promotion, Decisions& decisions) {
+  Explanation e;
+  e.action.id = decisions.next_action_id++;
+  e.action.kind = ActionKind::kLiftFence;
+  e.action.state = ActionState::kIntended;
+  e.action.account = promotion.account;
+  e.action.source_cell = promotion.source_cell;
+  e.action.target_cell = promotion.target_cell;
+  e.action.epoch = promotion.epoch;
+  e.action.decided_ms = in.now_ms;
+  e.action.reason = "its promotion did not come about";
+  return e;
+}
+
+bool LiftsFenceOf(const std::string& account, const Decisions& decisions) {
+  return std::ranges::any_of(decisions.open, [&](const Explanation& e) {
+    return e.action.kind == ActionKind::kLiftFence && e.action.account == account;
+  });
+}
+
 void TakeOutcomes(const Moment& in, const Inbox& inbox, Decisions& decisions, Changes& changes) {
+  std::vector<Explanation> lifts;
   for (const Outcome& outcome : inbox.outcomes) {
     for (Explanation& e : decisions.open) {
       if (e.action.id != outcome.action_id || e.action.state != ActionState::kIntended) continue;
       Settle(in, e, outcome, decisions, changes);
       changes.explanations.push_back(e);
+      if (e.action.state == ActionState::kFailed && e.action.epoch != 0) {
+        lifts.push_back(LiftFence(in, e.action, decisions));
+      }
     }
   }
   std::erase_if(decisions.open, [](const Explanation& e) { return e.action.settled_ms != 0; });
+  for (Explanation& lift : lifts) {
+    changes.explanations.push_back(lift);
+    decisions.open.push_back(std::move(lift));
+  }
 }
 
 // A planned shadow that nobody approved while it mattered, or that somebody refused.
@@ -342,10 +375,13 @@ void MoveToPrimary(const Outlook& in, Shadow& shadow, Decisions& decisions, Chan
   if (next.turn == MigrationTurn::kCallOff) {
     CallOff(in, next, shadow, changes);
   } else if (next.turn == MigrationTurn::kHandOver) {
+    const bool fenced = account.stateful && !shadow.failed_over;
+    // A fence that comes down late would open the old primary beside the new one.
+    if (fenced && LiftsFenceOf(account.id, decisions)) return;
     OpenAndRecord(in, shadow, ActionKind::kPromote,
                   fmt::format("account {} is better off in cell {}", account.id, target), decisions,
                   changes);
-    if (account.stateful && !shadow.failed_over) {
+    if (fenced) {
       const uint64_t epoch = EpochOf(shadow.account, decisions) + 1;
       decisions.open.back().action.epoch = changes.explanations.back().action.epoch = epoch;
     }

@@ -20,8 +20,8 @@ const char* Name(ShadowState state) {
 }
 
 const char* Name(ActionKind kind) {
-  constexpr const char* kNames[] = {"create",  "resume",  "pause", "set-split",
-                                    "destroy", "promote", "retire"};
+  constexpr const char* kNames[] = {"create",  "resume",  "pause",  "set-split",
+                                    "destroy", "promote", "retire", "lift-fence"};
   static_assert(std::size(kNames) == kActionKinds);
   return kNames[static_cast<int>(kind)];
 }
@@ -41,9 +41,10 @@ double Scores::lead_minutes_median() const {
 
 std::string Words(const Explanation& e) {
   const Action& a = e.action;
-  std::string words = fmt::format(
-      "Action {} ({} of {} for account {}, {} -> {}) is {}. Reason: {}.", a.id, Name(a.kind),
-      a.instance_id, a.account, a.source_cell, a.target_cell, Name(a.state), a.reason);
+  std::string words =
+      fmt::format("Action {} ({}{} for account {}, {} -> {}) is {}. Reason: {}.", a.id,
+                  Name(a.kind), a.instance_id.empty() ? "" : " of " + a.instance_id, a.account,
+                  a.source_cell, a.target_cell, Name(a.state), a.reason);
   if (e.risk.steps > 0) {
     const double minutes =
         e.risk.expected_ms ? double(e.risk.expected_ms - a.decided_ms) / 60'000 : 0;

@@ -155,17 +155,21 @@ struct Shadow {
   Migration migration;
 };
 
-// kRetire is told to the source cell, all others to the target's.
 enum class ActionKind : uint8_t {
   kCreate,
   kResume,
   kPause,
   kSetSplit,
   kDestroy,
-  kPromote,  // the instance is the account's primary from here on
-  kRetire,   // the primary that was is destroyed
+  kPromote,    // the instance is the account's primary from here on
+  kRetire,     // the primary that was is destroyed
+  kLiftFence,  // the primary takes writes again: its promotion did not come about
 };
-inline constexpr int kActionKinds = 7;
+inline constexpr int kActionKinds = 8;
+// Told to the source cell; all others are to the target's.
+constexpr bool AtSource(ActionKind kind) {
+  return kind == ActionKind::kRetire || kind == ActionKind::kLiftFence;
+}
 enum class ActionState : uint8_t { kWaiting, kIntended, kDone, kFailed };
 const char* Name(ActionKind kind);
 const char* Name(ActionState state);
@@ -174,15 +178,15 @@ struct Action {
   uint64_t id = 0;
   ActionKind kind = ActionKind::kCreate;
   ActionState state = ActionState::kIntended;
-  std::string instance_id;
-  std::string account;  // ids, not indices: an action is also a line of the audit log
+  std::string instance_id;  // of the shadow; "" of kLiftFence, which is the account's
+  std::string account;      // ids, not indices: an action is also a line of the audit log
   std::string source_cell;
   std::string target_cell;
   double split = 0;
   Resources reserved{};
   bool run = false;  // kCreate: started at once, not left paused
   // kPromote of a stateful account: of its route from then on. The old primary is fenced by it
-  // first; 0 = it is not.
+  // first; 0 = it is not. kLiftFence: of that fence.
   uint64_t epoch = 0;
   int64_t decided_ms = 0;
   int64_t settled_ms = 0;  // 0 = open

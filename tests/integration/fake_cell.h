@@ -35,6 +35,13 @@ class FakeCell : public v1::CellController::Service {
     return instances_;
   }
   int creates_count() const { return creates_count_; }  // calls, repeated ones included
+  // Accounts whose primaries are fenced, and by which epoch.
+  std::map<std::string, uint64_t> fences() const {
+    const std::lock_guard lock(mutex_);
+    return fences_;
+  }
+  std::atomic<bool> lifts_fences = true;
+  std::atomic<bool> promotes = true;
 
   grpc::Status CreateInstance(grpc::ServerContext*, const v1::CreateInstanceRequest* request,
                               v1::Instance* response) override {
@@ -66,6 +73,28 @@ class FakeCell : public v1::CellController::Service {
     return grpc::Status::OK;
   }
 
+  grpc::Status PromoteInstance(grpc::ServerContext*, const v1::PromoteInstanceRequest* request,
+                               v1::Instance* response) override {
+    if (!promotes) return {grpc::StatusCode::FAILED_PRECONDITION, "it will not"};
+    const std::lock_guard lock(mutex_);
+    instances_[request->id()].set_role(v1::INSTANCE_ROLE_PRIMARY);
+    *response = instances_[request->id()];
+    return grpc::Status::OK;
+  }
+
+  grpc::Status FencePrimary(grpc::ServerContext*, const v1::FencePrimaryRequest* request,
+                            v1::FencePrimaryResponse*) override {
+    if (request->lift() && !lifts_fences) return {grpc::StatusCode::UNAVAILABLE, "not now"};
+    const std::lock_guard lock(mutex_);
+    if (!request->lift()) {
+      fences_[request->account_id()] = request->epoch();
+    } else if (const auto it = fences_.find(request->account_id());
+               it != fences_.end() && it->second == request->epoch()) {
+      fences_.erase(it);
+    }
+    return grpc::Status::OK;
+  }
+
   grpc::Status ListInstances(grpc::ServerContext*, const v1::ListInstancesRequest*,
                              v1::ListInstancesResponse* response) override {
     const std::lock_guard lock(mutex_);
@@ -94,6 +123,7 @@ class FakeCell : public v1::CellController::Service {
   std::unique_ptr<grpc::Server> server_;
   mutable std::mutex mutex_;
   std::map<std::string, v1::Instance> instances_;
+  std::map<std::string, uint64_t> fences_;
   std::atomic<int> creates_count_ = 0;
 };
 

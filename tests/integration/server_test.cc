@@ -388,6 +388,40 @@ TEST(ServerTick, ReplayedTwiceGivesTheSamePlans) {
   for (size_t i = 0; i < runs[0].size(); ++i) ASSERT_EQ(runs[0][i], runs[1][i]) << "tick " << i;
 }
 
+// A primary that is fenced for a promotion that does not come about takes no writes: the wish to
+// lift its fence outlives the server.
+TEST(ServerTick, LiftsAFenceThatStoodWhenItWasKilled) {
+  World world;
+  world.a.lifts_fences = world.b.promotes = false;
+  Story story;
+  std::vector<v1::Account> accounts = story.Accounts();
+  for (v1::Account& account : accounts) account.set_stateful(true);
+  const std::string never = "promote_after_ms = 0";
+  std::string promotes = world.config;
+  promotes.replace(promotes.find(never), never.size(),
+                   "promote_after_ms = 60000\n[migrate]\nstep_hold_ms = 0\ndrain_ms = 0");
+  int step = 172;
+  {
+    RunningServer server(world.folder.path(), promotes);
+    ASSERT_TRUE(server.Put(accounts).ok());
+    story.Play(server, 0, step);
+    while (world.a.fences().empty() && step < 200) story.Play(server, step, step + 1), ++step;
+    const v1::Plan plan = story.Play(server, step, step + 1).back();
+    ++step;
+    EXPECT_TRUE(std::ranges::any_of(plan.actions(), [](const v1::Action& action) {
+      return action.kind() == v1::ACTION_KIND_LIFT_FENCE && action.settled_ms() == 0;
+    })) << plan.DebugString();
+    server.KillAtOnce();
+  }
+  ASSERT_FALSE(world.a.fences().empty());
+  world.a.lifts_fences = true;
+  RunningServer again(world.folder.path(), world.config);  // it promotes nothing
+  for (int tick = 0; tick < 3 && !world.a.fences().empty(); ++tick) {
+    story.Play(again, step, step + 1), ++step;
+  }
+  EXPECT_TRUE(world.a.fences().empty());
+}
+
 // Accounts, shadows and scores survive a stop and a kill; no instance is lost or made twice.
 TEST(ServerTick, GoesOnWhereItWasAfterAStopAndAKill) {
   World world;

@@ -98,7 +98,7 @@ void SimWorld::Start(const Action& action) {
   // An action's luck is its own, whatever else goes on.
   std::mt19937_64 luck(options_.seed * 0x9e3779b97f4a7c15 + action.id * 31 +
                        static_cast<uint64_t>(action.attempts));
-  const bool at_source = action.kind == ActionKind::kRetire;
+  const bool at_source = AtSource(action.kind);
   const int32_t target = cell_index_.at(at_source ? action.source_cell : action.target_cell);
   const bool may_fail = action.kind == ActionKind::kCreate || action.kind == ActionKind::kResume;
   const bool fails =

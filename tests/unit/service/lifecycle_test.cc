@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -537,6 +538,41 @@ TEST_F(Lifecycle, AStatefulAccountIsHandedOverWithTheNextEpoch) {
   EXPECT_EQ(decisions.epochs[0].epoch, 4u) << "until it is done";
   Tick({Done()});
   EXPECT_EQ(decisions.epochs[0].epoch, 5u);
+}
+
+// The primary is fenced and stays it: lifting is an action that is repeated until it is done, every
+// step, and no other hand-over meets it.
+TEST_F(Lifecycle, AFencedPromotionThatIsGivenUpLiftsTheFence) {
+  fleet.accounts[0].stateful = true;
+  decisions.epochs = {{0, 4}};
+  settings.promote_after_ms = kStep;
+  Share();
+  Danger(5);
+  plan.advice["shadow-1"].better_there = true;
+  for (int i = 0; i < 10 && decisions.open.empty(); ++i) Tick();
+  ASSERT_EQ(decisions.open.at(0).action.kind, ActionKind::kPromote);
+  const Changes changes = Tick({Failed(true)});
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  ASSERT_EQ(decisions.open.size(), 1u);
+  const Action lift = decisions.open[0].action;
+  EXPECT_EQ(lift.kind, ActionKind::kLiftFence);
+  EXPECT_TRUE(AtSource(lift.kind));
+  EXPECT_EQ(lift.epoch, 5u);
+  EXPECT_EQ(lift.source_cell, "cell-0");
+  EXPECT_TRUE(std::ranges::any_of(changes.explanations, [&](const Explanation& e) {
+    return e.action.id == lift.id;
+  })) << "durable before it is carried out";
+  for (int i = 0; i < 10; ++i) {
+    Danger(5);
+    plan.advice["shadow-1"].better_there = true;
+    Tick({Failed(true)});
+    ASSERT_EQ(decisions.open.size(), 1u) << "nothing is handed over meanwhile";
+    EXPECT_EQ(decisions.open[0].action.retry_at_ms, now) << "at the next step";
+  }
+  EXPECT_EQ(shadow().state, ShadowState::kPromoting);
+  Tick({Done()});
+  ASSERT_EQ(decisions.open.size(), 1u);
+  EXPECT_EQ(decisions.open[0].action.kind, ActionKind::kPromote) << "it may again";
 }
 
 TEST_F(Lifecycle, AMigrationWhosePrimaryDiesIsHandedOverAtOnce) {
