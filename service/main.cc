@@ -93,7 +93,8 @@ void LoadSplitPolicy(const std::string& model_dir, LearnSettings& learn) {
   auto policy = LoadQPolicy(model_dir + "/router");
   if (!policy.ok()) {
     if (learn.policy == LearnPolicy::kQ) {
-      spdlog::error("learn.policy is q, but the rule decides: {}", policy.status().ToString());
+      spdlog::warn("learn.policy is q, but the rule decides where requests are measured: {}",
+                   policy.status().ToString());
     }
     return;
   }

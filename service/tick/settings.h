@@ -74,7 +74,7 @@ struct MigrateSettings {
 };
 
 enum class LearnPolicy : uint8_t {
-  kAimd,  // the plain rule
+  kAimd,  // the plain rule: the kill switch
   kQ,     // the learned policy within the guard rails, wherever requests are measured
 };
 
@@ -128,7 +128,7 @@ struct RailSettings {
 };
 
 struct LearnSettings {
-  LearnPolicy policy = LearnPolicy::kAimd;
+  LearnPolicy policy = LearnPolicy::kQ;
   double first_split = 0.1;  // 0.05..0.1
   double split_step = 0.2;   // raised by that much a tick
   double split_max = 1.0;

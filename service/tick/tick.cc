@@ -296,7 +296,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   clock.Done("monitor");
 
   // 9 learn
-  const bool learned = settings.learn.policy == LearnPolicy::kQ;
+  const bool learned = settings.learn.policy == LearnPolicy::kQ && !measures.empty();
   // Drawn only where it is used: what was decided without it stays the same.
   const double random = learned ? static_cast<double>(world.Random() >> 11) * 0x1.0p-53 : 0;
   auto split_records = std::make_shared<const std::vector<SplitRecord>>(
@@ -312,6 +312,11 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
              .step_ms = step_ms,
              .random = random},
             next.shadows));
+  if (!split_records->empty() && settings.learn.learned == nullptr) {
+    changes.alerts.emplace_back(
+        "learn.policy = \"q\", but no split policy could be read at the start: the rule decides, "
+        "within the guard rails");
+  }
   ++next.scores.ticks;
   next.last_tick_ms = now_ms;
   clock.Done("learn");

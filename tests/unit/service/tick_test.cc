@@ -11,6 +11,7 @@
 #include <set>
 
 #include "models/registry.h"
+#include "service/learn/split_log.h"
 #include "service/tick/decisions_json.h"
 #include "service/tick/state.h"
 #include "tests/unit/kernels/guarded_ops.h"
@@ -93,6 +94,7 @@ class Replay {
     }
     inbox.outcomes = std::move(world.outcomes);
     world.outcomes.clear();
+    inbox.measures = measures;
     return inbox;
   }
 
@@ -118,6 +120,7 @@ class Replay {
   std::vector<Cell> cells;
   MemoryWorld world;
   StatePtr state;
+  std::vector<SideMeasure> measures;
 };
 
 std::string Digest(const std::vector<std::shared_ptr<const TickReport>>& reports) {
@@ -186,6 +189,37 @@ TEST(Tick, KeepsTheInvariants) {
       EXPECT_TRUE(shadow.split == 0 || shadow.state == ShadowState::kSharing);
     }
   }
+}
+
+TEST(Tick, WithoutAPolicyTheRuleDecidesWithinTheRailsAndAnAlertSaysSo) {
+  Replay replay(1);
+  const auto told = [](const TickReport& report) {
+    return std::ranges::count_if(report.alerts, [](const std::string& alert) {
+      return alert.find("no split policy could be read") != std::string::npos;
+    });
+  };
+  int64_t step = 4 * kDay;
+  auto report = replay.Step(step, 0);
+  const Shadow* shadow = nullptr;
+  while (shadow == nullptr && ++step < 5 * kDay) {
+    report = replay.Step(step, step);
+    EXPECT_EQ(told(*report), 0) << "nothing is measured";
+    const auto it = std::ranges::find(report->shadows, ShadowState::kSharing, &Shadow::state);
+    if (it != report->shadows.end()) shadow = &*it;
+  }
+  ASSERT_NE(shadow, nullptr);
+  const std::string account = report->fleet->accounts[shadow->account].id;
+  const SideMeasure side{.instance_id = "primary", .account = account, .seconds = 300};
+  replay.measures = {side, side};
+  replay.measures[1].instance_id = shadow->instance_id;
+  replay.measures[1].shadow = true;
+  report = replay.Step(step + 1, step + 1);
+  EXPECT_EQ(told(*report), 1);
+  EXPECT_EQ(report->split_records->size(), 1u);
+  replay.settings.learn.policy = LearnPolicy::kAimd;
+  report = replay.Step(step + 2, step + 2);
+  EXPECT_EQ(told(*report), 0);
+  EXPECT_TRUE(report->split_records->empty());
 }
 
 TEST(Tick, AFullDiskDecidesNothing) {
