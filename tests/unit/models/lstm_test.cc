@@ -307,16 +307,17 @@ TEST_F(LstmFiles, ComeBackAsTheyWere) {
   EXPECT_EQ(a.values, b.values);
 }
 
-TEST_F(LstmFiles, AnswerOnlyTheIntervalTheyLearned) {
+TEST_F(LstmFiles, AnswerTheIntervalTheyLearnedAndThoseThatDivideIt) {
   const auto model = LoadLstm(folder_, 1);
   ASSERT_TRUE(model.ok());
   EXPECT_EQ((*model)->MaxSteps(300'000), 4);
-  EXPECT_EQ((*model)->MaxSteps(60'000), 0);
+  EXPECT_EQ((*model)->MaxSteps(60'000), 20);
+  EXPECT_EQ((*model)->MaxSteps(90'000), 0);
   const Batch batch({Moving(600, 1)});
   History history = batch.history();
-  history.step_ms = 60'000;
+  history.step_ms = 90'000;
   QuantileBlock block;
-  EXPECT_THAT(std::string((*model)->Forecast(history, 4, block).message()), HasSubstr("60000"));
+  EXPECT_THAT(std::string((*model)->Forecast(history, 4, block).message()), HasSubstr("90000"));
 }
 
 TEST_F(LstmFiles, KeepQuantilesInOrderAndBadSeriesApart) {
