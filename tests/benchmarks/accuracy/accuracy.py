@@ -6,7 +6,7 @@
 
 DATA is the folder that make_traces.py describes, VENV what script/bench-peers makes. Traces, points and
 the peers' forecasts are kept in --work and made again only where data, points or versions changed: the
-first run takes half an hour, another as long as our own models take. Prints tables in Markdown;
+first run takes an hour, another as long as our own models take. Prints tables in Markdown;
 --update puts them between the markers of a page."""
 
 import argparse

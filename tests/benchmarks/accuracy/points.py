@@ -18,15 +18,15 @@ SEED = 5
 SAMPLES_MIN_SHARE = 0.5
 
 # How many series a signal (0 = all), and how many steps from one origin to the next, such that they
-# meet many times of day. The peers take about ten minutes of processor time for them.
+# meet many times of day. The peers take about forty minutes of processor time for them.
 SAMPLES = {
-    "bitbrains-unseen": (12, 198),
-    "bitbrains-seen": (4, 396),
+    "bitbrains-unseen": (36, 132),
+    "bitbrains-seen": (24, 198),
     "planetlab": (60, 33),
     "google2011": (30, 33),
-    "worldcup98": (0, 66),
-    "nasa_http": (0, 66),
-    "twitter_sample": (0, 66),
+    "worldcup98": (0, 21),
+    "nasa_http": (0, 15),
+    "twitter_sample": (0, 15),
 }
 
 
