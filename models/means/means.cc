@@ -198,9 +198,8 @@ class AtFinerSteps : public Forecaster {
       return Forecast(history, steps, out);
     }
     const int intervals = Intervals(steps, count);
-    if (kept.end_ms != until_end.end_ms || kept.told != ToldBy(*model_, history)) {
-      status = Follow(until_end, count, intervals, kept, of_means);
-    }
+    const bool is_there = kept.end_ms == until_end.end_ms && kept.told == ToldBy(*model_, history);
+    if (!is_there || past_ms == 0) status = Follow(until_end, count, intervals, kept, of_means);
     if (status.ok() && past_ms > 0) {
       Means means;
       TakeMeans(history, count, std::min<int64_t>(2, history.values.steps / count), means);
@@ -243,7 +242,7 @@ class AtFinerSteps : public Forecaster {
   }
 
   absl::Status Check(const History& history, int steps, int64_t count) const {
-    const absl::Status status = CheckHistory(history, steps, MaxSteps(history.step_ms));
+    absl::Status status = CheckHistory(history, steps, MaxSteps(history.step_ms));
     if (!status.ok() || history.values.steps >= count) return status;
     return absl::InvalidArgumentError(
         fmt::format("values have {} steps: this model sees means of {}, and has none",
@@ -266,7 +265,7 @@ class AtFinerSteps : public Forecaster {
     const bool knows = kept.told == told && new_means >= 1 && new_means <= kFollowedMax;
     Means means;
     TakeMeans(until_end, count, knows ? std::min(all, new_means + 1) : all, means);
-    const absl::Status status = model_->Continue(means.history, intervals, kept.state, of_means);
+    absl::Status status = model_->Continue(means.history, intervals, kept.state, of_means);
     kept.end_ms = until_end.end_ms;
     kept.told = told;
     return status;

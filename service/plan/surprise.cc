@@ -139,7 +139,7 @@ std::vector<int32_t> AddSurprises(const SurpriseMemory& memory,
     if (is_raised) raised.push_back(s.account);
   }
   std::ranges::sort(raised);
-  raised.erase(std::ranges::unique(raised).begin(), raised.end());
+  raised.erase(std::unique(raised.begin(), raised.end()), raised.end());
   return raised;
 }
 
