@@ -212,7 +212,7 @@ std::vector<int64_t> LstmDevice::WithPasts(const History& history, int64_t new_s
 
 // The host warms these series up to the step before the newest.
 void LstmDevice::TakeInPasts(const LstmRunner& runner, const History& history,
-                             const std::vector<int64_t>& late) {
+                             std::span<const int32_t> contexts, std::span<const int64_t> late) {
   const Memory& m = *memory_;
   const int64_t steps = history.values.steps;
   History before = history;
@@ -222,7 +222,7 @@ void LstmDevice::TakeInPasts(const LstmRunner& runner, const History& history,
   for (size_t first = 0; first < late.size(); first += kLstmBlockSeries) {
     const size_t count = std::min<size_t>(kLstmBlockSeries, late.size() - first);
     const LstmBlock block =
-        WarmBlock(runner, before, std::span(late).subspan(first, count), network_steps);
+        WarmBlock(runner, before, contexts, late.subspan(first, count), network_steps);
     const int64_t width = block.features.width;
     for (size_t from = 0; from < count;) {
       size_t end = from + 1;  // of neighbours
@@ -299,7 +299,7 @@ absl::Status LstmDevice::Follow(const LstmRunner& runner, const History& history
   if (goes_on) late = WithPasts(history, new_steps);
   for (int64_t t = length - new_steps; t < length; ++t) {
     const bool last = t + 1 == length;
-    if (last) TakeInPasts(runner, history, late);
+    if (last) TakeInPasts(runner, history, contexts, late);
     Advance(history, t);
     if (last || t < length - network_steps) continue;
     for (int64_t first = 0; first < series; first += m.chunk) {

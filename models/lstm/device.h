@@ -23,9 +23,9 @@ class LstmDevice {
   LstmDevice(const LstmDevice&) = delete;
   LstmDevice& operator=(const LstmDevice&) = delete;
 
-  // As FollowLstm does; `threads` write the answers down, 0 = one per core. A driver that is new needs no warming
-  // here. RESOURCE_EXHAUSTED: the device has no room for it; INTERNAL: what the device says. Then
-  // it is as new.
+  // As FollowLstm does; `threads` write the answers down, 0 = one per core. A driver that is new
+  // needs no warming here. RESOURCE_EXHAUSTED: the device has no room for it; INTERNAL: what the
+  // device says. Then it is as new.
   absl::Status Follow(const LstmRunner& runner, const History& history, int steps, int threads,
                       QuantileBlock& out);
 
@@ -36,7 +36,7 @@ class LstmDevice {
   void StepNetwork(const LstmRunner& runner, int64_t first, int64_t count, int steps);
   std::vector<int64_t> WithPasts(const History& history, int64_t new_steps) const;
   void TakeInPasts(const LstmRunner& runner, const History& history,
-                   const std::vector<int64_t>& late);
+                   std::span<const int32_t> contexts, std::span<const int64_t> late);
   absl::Status Forecast(const LstmRunner& runner, int threads, QuantileBlock& out);
 
   const kernels::Ops& ops_;

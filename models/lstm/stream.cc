@@ -232,15 +232,15 @@ bool HasPast(const History& history, int64_t series, int64_t steps) {
 }
 
 LstmBlock WarmBlock(const LstmRunner& runner, const History& history,
-                    std::span<const int64_t> series, int64_t network_steps) {
-  const std::vector<int32_t> all = ContextsOf(runner, history);
-  std::vector<int32_t> contexts;
-  for (const int64_t s : series) contexts.push_back(all[s]);
-  const Call call{runner, history, all, /*steps=*/0, /*new_steps=*/0};
+                    std::span<const int32_t> contexts, std::span<const int64_t> series,
+                    int64_t network_steps) {
+  std::vector<int32_t> chosen;
+  for (const int64_t s : series) chosen.push_back(contexts[s]);
+  const Call call{runner, history, contexts, /*steps=*/0, /*new_steps=*/0};
   Scratch scratch;
   MakeWorkspace(runner, 0, scratch);
   LstmBlock block = NewBlock(call, PickColumns(history, series, scratch));
-  Run(call, contexts, 0, network_steps, block, scratch);
+  Run(call, chosen, 0, network_steps, block, scratch);
   return block;
 }
 

@@ -198,8 +198,11 @@ class AtFinerSteps : public Forecaster {
       return Forecast(history, steps, out);
     }
     const int intervals = Intervals(steps, count);
-    const bool is_there = kept.end_ms == until_end.end_ms && kept.told == ToldBy(*model_, history);
-    if (!is_there || past_ms == 0) status = Follow(until_end, count, intervals, kept, of_means);
+    const uint64_t told = ToldBy(*model_, history);
+    const bool is_there = kept.end_ms == until_end.end_ms && kept.told == told;
+    if (!is_there || past_ms == 0) {
+      status = Follow(until_end, count, intervals, told, kept, of_means);
+    }
     if (status.ok() && past_ms > 0) {
       Means means;
       TakeMeans(history, count, std::min<int64_t>(2, history.values.steps / count), means);
@@ -257,9 +260,8 @@ class AtFinerSteps : public Forecaster {
 
   // Takes the state to the end of the history: by its new means where it knows all before them,
   // else by all of them.
-  absl::Status Follow(const History& until_end, int64_t count, int intervals, Kept& kept,
-                      QuantileBlock& of_means) const {
-    const uint64_t told = ToldBy(*model_, until_end);
+  absl::Status Follow(const History& until_end, int64_t count, int intervals, uint64_t told,
+                      Kept& kept, QuantileBlock& of_means) const {
     const int64_t new_means = (until_end.end_ms - kept.end_ms) / step_ms_;
     const int64_t all = until_end.values.steps / count;
     const bool knows = kept.told == told && new_means >= 1 && new_means <= kFollowedMax;

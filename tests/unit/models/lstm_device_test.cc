@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "models/lstm/device.h"
-#include "models/torch/lstm_network.h"
 #include "tests/unit/kernels/guarded_ops.h"
 #include "tests/unit/models/lstm_world.h"
 
@@ -18,12 +17,8 @@ constexpr double kNear = 1e-5;  // of the spread of a step's quantiles
 class LstmOnDevice : public kernels::testing::OnDevice {
  protected:
   void Make(int window_steps) {
-    const LstmCard card = Card(window_steps, /*hidden=*/8);
-    auto network = LstmNetwork::Create(card.shape(), 3, 1);
-    ASSERT_TRUE(network.ok()) << network.status();
-    auto runner = MakeLstmRunner(card, (*network)->Weights());
-    ASSERT_TRUE(runner.ok()) << runner.status();
-    runner_ = *std::move(runner);
+    std::unique_ptr<LstmNetwork> network;
+    MakeNetwork(Card(window_steps, /*hidden=*/8), network, runner_);
   }
   // What the host says that sees all of it at once.
   QuantileBlock Window(const History& history) const {

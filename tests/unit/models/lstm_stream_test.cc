@@ -21,15 +21,7 @@ using namespace testing;  // of this folder
 
 class LstmStream : public ::testing::Test {
  protected:
-  void Make(int window_steps) {
-    const LstmCard card = Card(window_steps);
-    auto network = LstmNetwork::Create(card.shape(), 3, 1);
-    ASSERT_TRUE(network.ok()) << network.status();
-    network_ = *std::move(network);
-    auto runner = MakeLstmRunner(card, network_->Weights());
-    ASSERT_TRUE(runner.ok()) << runner.status();
-    runner_ = *std::move(runner);
-  }
+  void Make(int window_steps) { MakeNetwork(Card(window_steps), network_, runner_); }
   QuantileBlock Window(const History& history) const {
     QuantileBlock out;
     FollowLstm(runner_, history, kSteps, 2, nullptr, out);

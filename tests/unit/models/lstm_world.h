@@ -6,11 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "models/lstm/card.h"
+#include "models/lstm/runner.h"
+#include "models/torch/lstm_network.h"
 
 namespace foreshadow::models::testing {
 
@@ -27,6 +30,17 @@ inline LstmCard Card(int window_steps, int hidden = 64) {
   card.spec.horizon_steps = 48;
   card.applications = {"web", "batch"};
   return card;
+}
+
+// A network of the card, untrained, and what runs it.
+inline void MakeNetwork(const LstmCard& card, std::unique_ptr<LstmNetwork>& network,
+                        LstmRunner& runner) {
+  auto made = LstmNetwork::Create(card.shape(), 3, 1);
+  ASSERT_TRUE(made.ok()) << made.status();
+  network = *std::move(made);
+  auto made_runner = MakeLstmRunner(card, network->Weights());
+  ASSERT_TRUE(made_runner.ok()) << made_runner.status();
+  runner = *std::move(made_runner);
 }
 
 // Series of daily waves and noise of any size, some with gaps.

@@ -94,6 +94,15 @@ class Lifecycle : public ::testing::Test {
     ASSERT_EQ(shadow().state, ShadowState::kSharing);
   }
 
+  // Up to its promotion, intended.
+  void BeginPromotion() {
+    Share();
+    Danger(5);
+    plan.advice["shadow-1"].better_there = true;
+    for (int i = 0; i < 10 && decisions.open.empty(); ++i) Tick();
+    ASSERT_EQ(decisions.open.at(0).action.kind, ActionKind::kPromote);
+  }
+
   Fleet fleet;
   std::vector<bool> reachable = {true, true};
   ShadowSettings settings;
@@ -529,11 +538,7 @@ TEST_F(Lifecycle, AMigrationThatIsNoLongerOfUseLeavesTheSplit) {
 TEST_F(Lifecycle, AStatefulAccountIsHandedOverWithTheNextEpoch) {
   fleet.accounts[0].stateful = true;
   decisions.epochs = {{0, 4}};
-  Share();
-  Danger(5);
-  plan.advice["shadow-1"].better_there = true;
-  for (int i = 0; i < 10 && decisions.open.empty(); ++i) Tick();
-  ASSERT_EQ(decisions.open.at(0).action.kind, ActionKind::kPromote);
+  BeginPromotion();
   EXPECT_EQ(decisions.open[0].action.epoch, 5u);
   EXPECT_EQ(decisions.epochs[0].epoch, 4u) << "until it is done";
   Tick({Done()});
@@ -546,11 +551,7 @@ TEST_F(Lifecycle, AFencedPromotionThatIsGivenUpLiftsTheFence) {
   fleet.accounts[0].stateful = true;
   decisions.epochs = {{0, 4}};
   settings.promote_after_ms = kStep;
-  Share();
-  Danger(5);
-  plan.advice["shadow-1"].better_there = true;
-  for (int i = 0; i < 10 && decisions.open.empty(); ++i) Tick();
-  ASSERT_EQ(decisions.open.at(0).action.kind, ActionKind::kPromote);
+  BeginPromotion();
   const Changes changes = Tick({Failed(true)});
   EXPECT_EQ(shadow().state, ShadowState::kSharing);
   ASSERT_EQ(decisions.open.size(), 1u);
@@ -590,11 +591,7 @@ TEST_F(Lifecycle, AMigrationWhosePrimaryDiesIsHandedOverAtOnce) {
 
 TEST_F(Lifecycle, APromotionThatFailsLeavesAShadowThatServes) {
   settings.attempts_max = 1;
-  Share();
-  Danger(5);
-  plan.advice["shadow-1"].better_there = true;
-  for (int i = 0; i < 10 && decisions.open.empty(); ++i) Tick();
-  ASSERT_EQ(decisions.open.at(0).action.kind, ActionKind::kPromote);
+  BeginPromotion();
   const Changes changes = Tick({Failed(true)});
   EXPECT_TRUE(changes.moved.empty());
   EXPECT_EQ(fleet.accounts[0].cell, 0);
