@@ -125,12 +125,14 @@ class Forecaster {
   }
   // The same for all series at once in the memory of a kernels' backend, say a GPU, where `carried`
   // stays: for callers that have one, of models that say so. An error leaves `carried` as new.
-  virtual bool continues_on_device(int64_t /*step_ms*/) const { return false; }
+  virtual bool continues_on_device() const { return false; }
   virtual absl::Status ContinueOn(const kernels::Ops& /*device*/, const History& /*history*/,
-                                  int /*steps*/, std::any& /*carried*/,
-                                  QuantileBlock& /*out*/) const {
+                                  int /*steps*/, std::any& /*carried*/) const {
     return absl::UnimplementedError("this model runs on the CPU only");
   }
+  // What it then says of the series of `part`, the neighbours from `first` on of all that it saw.
+  virtual void TakeAnswers(const std::any& /*carried*/, int64_t /*first*/, const History& /*part*/,
+                           int /*steps*/, QuantileBlock& /*out*/) const {}
   // Models of which this says the same may share one `carried`, if they are asked for the same
   // histories and horizons, in any order; "" = it shares with none.
   virtual std::string_view carries_with() const { return ""; }

@@ -9,6 +9,8 @@
 #include <string>
 #include <utility>
 
+#include "models/chosen.h"
+#include "models/means/take.h"
 #include "models/parallel.h"
 
 namespace foreshadow::models {
@@ -18,6 +20,7 @@ using kernels::StepMajor;
 
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 constexpr int64_t kWriteChunk = 4096;
+constexpr int64_t kMeanChunk = 65'536;
 
 int64_t WholeTiles(int64_t series) {
   return (series + kernels::kLstmTile - 1) / kernels::kLstmTile * kernels::kLstmTile;
@@ -41,6 +44,12 @@ struct LstmDevice::Memory {
     has_room = piece != nullptr;
     return static_cast<T*>(piece);
   }
+  // Copies of what a step overwrites, and back by taking them for it.
+  void Keep();
+  void PutBack();
+  bool Fits(const LstmSeen& wanted, int64_t fine_ms, int wanted_steps) const {
+    return wanted.series <= past.width && fine_ms == step_ms && wanted_steps == steps;
+  }
   template <typename T>
   void Bring(std::span<const T> values, T* to) const {
     ops.copy_in(to, values.data(), values.size_bytes(), nullptr);
@@ -50,13 +59,18 @@ struct LstmDevice::Memory {
   std::vector<void*> pieces;
   bool has_room = true;
 
-  int64_t chunk = 0;  // series that are described at once
-  int64_t step_ms = 0;
-  int steps = 0;  // that can be forecast
+  int64_t chunk = 0;    // series that are described at once
+  int64_t step_ms = 0;  // of the histories
+  int steps = 0;        // that can be forecast
   kernels::LstmPast past;
   float* hidden = nullptr;  // [layers * hidden][width]
   float* cell = nullptr;
   int64_t state_rows = 0;  // of either
+  struct {                 // as above; of a day and a season one row
+    kernels::LstmPast past;
+    float* hidden = nullptr;
+    float* cell = nullptr;
+  } kept;
   float* weights = nullptr;
   int64_t weights_count = 0;
   float* clock = nullptr;
@@ -72,6 +86,32 @@ struct LstmDevice::Memory {
   std::span<std::byte> workspace;
 };
 
+void LstmDevice::Memory::Keep() {
+  const auto width = static_cast<size_t>(past.width);
+  const auto row = static_cast<int64_t>((past.phase + 1) % past.day_steps * past.width);
+  kept.past.phase = past.phase;
+  ops.copy(kept.past.week, past.week, width * sizeof(int32_t), nullptr);
+  const auto copy = [&](float* to, const float* from, int64_t rows) {
+    ops.copy(to, from, static_cast<size_t>(rows) * width * sizeof(float), nullptr);
+  };
+  copy(kept.past.rows, past.rows, kernels::lstm::kPastRows);
+  copy(kept.past.day, past.day + row, 1);
+  copy(kept.past.season, past.season + row, 1);
+  copy(kept.hidden, hidden, state_rows);
+  copy(kept.cell, cell, state_rows);
+}
+
+void LstmDevice::Memory::PutBack() {
+  const size_t row_bytes = static_cast<size_t>(past.width) * sizeof(float);
+  ops.copy(past.day + past.phase * past.width, kept.past.day, row_bytes, nullptr);
+  ops.copy(past.season + past.phase * past.width, kept.past.season, row_bytes, nullptr);
+  past.phase = kept.past.phase;
+  std::swap(past.week, kept.past.week);
+  std::swap(past.rows, kept.past.rows);
+  std::swap(hidden, kept.hidden);
+  std::swap(cell, kept.cell);
+}
+
 LstmDevice::LstmDevice(const kernels::Ops& ops, int64_t chunk_series)
     : ops_(ops), chunk_series_(chunk_series) {}
 LstmDevice::~LstmDevice() = default;
@@ -85,7 +125,9 @@ absl::Status LstmDevice::Begin(const LstmRunner& runner, const History& history,
   const kernels::LstmModel& model = runner.plan.model;
   const int64_t series = history.values.series;
   const int64_t width = WholeTiles(series + series / 8);
-  const std::array start_ms = {history.end_ms - history.values.steps * history.step_ms};
+  const int64_t own_ms = runner.card.spec.step_ms;
+  const int64_t of_mean = own_ms / history.step_ms;
+  const std::array start_ms = {history.end_ms - history.values.steps / of_mean * own_ms};
   const FeatureState like = NewFeatureState(runner.card.spec, 1, start_ms);
   m.step_ms = history.step_ms;
   m.steps = steps;
@@ -102,6 +144,14 @@ absl::Status LstmDevice::Begin(const LstmRunner& runner, const History& history,
   m.cell = m.Take<float>(m.state_rows * width);
   m.weights_count = std::ssize(runner.plan.weights);
   m.weights = m.Take<float>(m.weights_count);
+  if (of_mean > 1) {
+    m.kept.past.week = m.Take<int32_t>(width);
+    m.kept.past.rows = m.Take<float>(kernels::lstm::kPastRows * width);
+    m.kept.past.day = m.Take<float>(width);
+    m.kept.past.season = m.Take<float>(width);
+    m.kept.hidden = m.Take<float>(m.state_rows * width);
+    m.kept.cell = m.Take<float>(m.state_rows * width);
+  }
   m.clock = m.Take<float>(std::ssize(like.clock));
   m.samples = m.Take<float>(width);
   m.drivers = m.Take<Driver>(width);
@@ -146,11 +196,8 @@ absl::Status LstmDevice::Begin(const LstmRunner& runner, const History& history,
 }
 
 // Takes a step's samples in.
-void LstmDevice::Advance(const History& history, int64_t step) {
+void LstmDevice::Advance(std::span<const float> samples) {
   Memory& m = *memory_;
-  const std::span<const float> samples(&history.values.at(step, 0),
-                                       static_cast<size_t>(history.values.series));
-  for (size_t s = 0; s < samples.size(); ++s) sampled_[s] |= std::isnan(samples[s]) ? 0 : 1;
   m.Bring(samples, m.samples);
   m.past.phase = (m.past.phase + 1) % m.past.day_steps;
   ops_.lstm_advance({m.past, m.samples});
@@ -196,41 +243,53 @@ void LstmDevice::StepNetwork(const LstmRunner& runner, int64_t first, int64_t co
   ops_.lstm_step(args);
 }
 
-// Series that the state is to be told the past of: new ones, and those of which it has seen no
-// sample until now though their history has some.
-std::vector<int64_t> LstmDevice::WithPasts(const History& history, int64_t new_steps) const {
-  const auto& values = history.values;
+// Series that the state is to be told the past of, up to the end of `before`: new ones, and those
+// of which it has seen no sample until now though there are some before its `new_steps`.
+std::vector<int64_t> LstmDevice::WithPasts(const History& ended, const History& before,
+                                           int64_t new_steps, std::span<const float> newest) const {
   std::vector<int64_t> found;
-  for (int64_t s = 0; s < values.series; ++s) {
+  for (int64_t s = 0; s < ended.values.series; ++s) {
     if (sampled_[s] != 0) continue;
     const bool is_known = s < seen_.series;
-    if (is_known && std::isnan(values.at(values.steps - 1, s))) continue;
-    if (HasPast(history, s, is_known ? new_steps : 1)) found.push_back(s);
+    if (is_known && std::isnan(newest[s])) continue;
+    if (is_known ? HasPast(ended, s, new_steps) : HasPast(before, s, 0)) found.push_back(s);
   }
   return found;
 }
 
-// The host warms these series up to the step before the newest.
-void LstmDevice::TakeInPasts(const LstmRunner& runner, const History& history,
-                             std::span<const int32_t> contexts, std::span<const int64_t> late) {
+// The host warms these series up to the end of `before`.
+void LstmDevice::TakeInPasts(const LstmRunner& runner, const History& before, int64_t network_steps,
+                             std::span<const int64_t> late) {
   const Memory& m = *memory_;
-  const int64_t steps = history.values.steps;
-  History before = history;
-  before.values.steps -= 1;
-  before.end_ms -= history.step_ms;
-  const int64_t network_steps = std::min<int64_t>(runner.card.window_steps, steps) - 1;
+  const int64_t count = runner.card.spec.step_ms / before.step_ms;
   for (size_t first = 0; first < late.size(); first += kLstmBlockSeries) {
-    const size_t count = std::min<size_t>(kLstmBlockSeries, late.size() - first);
+    const auto some = late.subspan(first, std::min<size_t>(kLstmBlockSeries, late.size() - first));
+    std::vector<int64_t> chosen(some.begin(), some.end());
+    for (const int64_t s : some) {
+      const int64_t driver = before.drivers.empty() ? -1 : before.drivers[s].series;
+      if (driver >= 0) chosen.push_back(driver);
+    }
+    std::ranges::sort(chosen);
+    chosen.erase(std::unique(chosen.begin(), chosen.end()), chosen.end());
+    ChosenSeries dense;
+    Gather(before, chosen, dense);
+    Means means;
+    TakeMeans(dense.history, count, dense.history.values.steps / count, means);
+    std::vector<int64_t> places;  // among the chosen
+    for (const int64_t s : some) {
+      places.push_back(std::ranges::lower_bound(chosen, s) - chosen.begin());
+      sampled_[s] = 1;
+    }
     const LstmBlock block =
-        WarmBlock(runner, before, contexts, late.subspan(first, count), network_steps);
+        WarmBlock(runner, means.history, ContextsOf(runner, means.history), places, network_steps);
     const int64_t width = block.features.width;
-    for (size_t from = 0; from < count;) {
+    for (size_t from = 0; from < some.size();) {
       size_t end = from + 1;  // of neighbours
-      while (end < count && late[first + end] == late[first + end - 1] + 1) ++end;
+      while (end < some.size() && some[end] == some[end - 1] + 1) ++end;
       const auto put = [&](const std::vector<float>& rows, float* to) {
         for (int64_t r = 0; r < std::ssize(rows) / width; ++r) {
           m.Bring(std::span(rows).subspan(r * width + from, end - from),
-                  to + r * m.past.width + late[first + from]);
+                  to + r * m.past.width + some[from]);
         }
       };
       put(block.features.rows, m.past.rows);
@@ -245,8 +304,9 @@ void LstmDevice::TakeInPasts(const LstmRunner& runner, const History& history,
 }
 
 // The newest step's forecasts, a chunk at a time.
-absl::Status LstmDevice::Forecast(const LstmRunner& runner, int threads, QuantileBlock& out) {
+absl::Status LstmDevice::Forecast(const LstmRunner& runner, int threads) {
   const Memory& m = *memory_;
+  QuantileBlock& out = answers_;
   const int64_t chunk = m.chunk;
   std::vector<float> quantiles(static_cast<size_t>(int64_t{out.steps} * kQuantiles * chunk));
   std::vector<float> levels(static_cast<size_t>(chunk));
@@ -269,7 +329,7 @@ absl::Status LstmDevice::Forecast(const LstmRunner& runner, int threads, Quantil
     if (!error.empty()) return absl::InternalError(std::string(error));
     ForChunks(count, kWriteChunk, ThreadCount(threads), [&](int64_t from, int64_t end, int) {
       for (int64_t i = from; i < end; ++i) {
-        WriteForecast(Judge(samples[i], ages[i], m.step_ms), levels[i], scales[i],
+        WriteForecast(Judge(samples[i], ages[i], runner.card.spec.step_ms), levels[i], scales[i],
                       quantiles.data() + i, chunk, first + i, out);
       }
     });
@@ -277,38 +337,83 @@ absl::Status LstmDevice::Forecast(const LstmRunner& runner, int threads, Quantil
   return absl::OkStatus();
 }
 
+// What would be said of the newest step if it were `newest`; the state stays.
+absl::Status LstmDevice::Look(const LstmRunner& runner, std::span<const float> newest,
+                              int threads) {
+  memory_->Keep();
+  Advance(newest);
+  absl::Status status = Forecast(runner, threads);
+  memory_->PutBack();
+  return status;
+}
+
 absl::Status LstmDevice::Follow(const LstmRunner& runner, const History& history, int steps,
-                                int threads, QuantileBlock& out) {
+                                int threads) {
+  const int64_t own_ms = runner.card.spec.step_ms;
+  const int64_t count = own_ms / history.step_ms;  // steps of a mean
   const int64_t series = history.values.series;
-  const int64_t length = history.values.steps;
-  int64_t new_steps = NewSteps(runner, history, seen_);
-  const bool goes_on = new_steps > 0 && series <= memory_->past.width && steps == memory_->steps;
-  int64_t network_steps = new_steps;
+  const int64_t past = StepsPastEnd(history, own_ms);
+  const bool looks = past > 0;
+  const History ended = Without(history, past);  // which the state follows
+  const int64_t length = ended.values.steps / count;
+  const LstmSeen wanted{runner.fingerprint, ended.end_ms, series};
+  int64_t new_means = NewSteps(runner, seen_, wanted, length);
+  const bool is_there = looks && seen_.fingerprint == wanted.fingerprint &&
+                        seen_.end_ms == wanted.end_ms && seen_.series <= series;
+  const bool goes_on = (new_means > 0 || is_there) && memory_->Fits(wanted, history.step_ms, steps);
+  int64_t network_means = new_means;
   if (!goes_on) {
-    if (absl::Status status = Begin(runner, history, steps); !status.ok()) return status;
-    new_steps = length;
-    network_steps = std::min<int64_t>(runner.card.window_steps, length);
+    if (absl::Status status = Begin(runner, ended, steps); !status.ok()) return status;
+    new_means = length;
+    network_means = std::min<int64_t>(runner.card.window_steps, length);
   }
   const Memory& m = *memory_;
   const std::vector<int32_t> contexts = ContextsOf(runner, history);
   m.Bring(std::span<const int32_t>(contexts), m.contexts);
-  std::vector<Driver> drivers(history.drivers.begin(), history.drivers.end());
+  std::vector<Driver> drivers;
+  for (const Driver& driver : history.drivers) drivers.push_back(InMeans(driver, count));
   drivers.resize(static_cast<size_t>(m.past.width));
   m.Bring(std::span<const Driver>(drivers), m.drivers);
+
+  const auto mean_before = [&](const History& fine, std::vector<float>& mean) {
+    const auto& values = fine.values;
+    if (count == 1) return std::span(&values.at(values.steps - 1, 0), static_cast<size_t>(series));
+    mean.resize(static_cast<size_t>(series));
+    ForChunks(series, kMeanChunk, ThreadCount(threads), [&](int64_t first, int64_t end, int) {
+      const StepMajor<const float> some{values.data + first, values.steps, end - first,
+                                        values.stride};
+      TakeMean(some, count, values.steps, std::span(mean).subspan(first, end - first));
+    });
+    return std::span<const float>(mean);
+  };
+  const auto take_in = [&](std::span<const float> samples) {
+    for (size_t s = 0; s < samples.size(); ++s) sampled_[s] |= std::isnan(samples[s]) ? 0 : 1;
+    Advance(samples);
+  };
+  std::vector<float> newest_room;
+  const std::span<const float> newest = mean_before(history, newest_room);
+  const History before = looks ? ended : Without(ended, count);
   std::vector<int64_t> late;
-  if (goes_on) late = WithPasts(history, new_steps);
-  for (int64_t t = length - new_steps; t < length; ++t) {
-    const bool last = t + 1 == length;
-    if (last) TakeInPasts(runner, history, contexts, late);
-    Advance(history, t);
-    if (last || t < length - network_steps) continue;
-    for (int64_t first = 0; first < series; first += m.chunk) {
+  if (goes_on) late = WithPasts(ended, before, new_means * count, newest);
+  std::vector<float> room;
+  for (int64_t left = new_means - 1; left >= (looks ? 0 : 1); --left) {
+    take_in(mean_before(Without(ended, left * count), room));
+    for (int64_t first = 0; left < network_means && first < series; first += m.chunk) {
       StepNetwork(runner, first, std::min(m.chunk, series - first), 0);
     }
+    ops_.wait(nullptr);  // the room is used again
   }
-  out.Resize(series, steps);
-  absl::Status status = Forecast(runner, threads, out);
-  seen_ = status.ok() ? LstmSeen{runner.fingerprint, history.end_ms, series} : LstmSeen{};
+  const int64_t window_means = std::min<int64_t>(runner.card.window_steps, length);
+  TakeInPasts(runner, before, looks ? window_means : window_means - 1, late);
+  answers_.Resize(series, steps);
+  absl::Status status;
+  if (looks) {
+    status = Look(runner, newest, threads);
+  } else {
+    take_in(newest);
+    status = Forecast(runner, threads);
+  }
+  seen_ = status.ok() ? wanted : LstmSeen{};
   if (!status.ok()) memory_.reset();
   return status;
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <any>
 #include <filesystem>
 #include <utility>
@@ -53,15 +54,25 @@ class Lstm : public Forecaster {
     return status;
   }
 
-  bool continues_on_device(int64_t /*step_ms*/) const override { return true; }
+  bool continues_on_device() const override { return true; }
 
+  // Intervals that divide the model's own, too, and horizons in steps of its own.
   absl::Status ContinueOn(const kernels::Ops& device, const History& history, int steps,
-                          std::any& carried, QuantileBlock& out) const override {
-    using Carried = std::shared_ptr<LstmDevice>;
-    absl::Status status = Check(history, steps);
+                          std::any& carried) const override {
+    absl::Status status = CheckHistory(history, steps, runner_.card.spec.horizon_steps);
     if (!status.ok()) return status;
-    if (std::any_cast<Carried>(&carried) == nullptr) carried = std::make_shared<LstmDevice>(device);
-    return std::any_cast<Carried>(carried)->Follow(runner_, history, steps, /*threads=*/0, out);
+    if (std::any_cast<OnDevice>(&carried) == nullptr) {
+      carried = std::make_shared<LstmDevice>(device);
+    }
+    return std::any_cast<OnDevice>(carried)->Follow(runner_, history, steps, /*threads=*/0);
+  }
+
+  void TakeAnswers(const std::any& carried, int64_t first, const History& part, int steps,
+                   QuantileBlock& out) const override {
+    const QuantileBlock& all = std::any_cast<const OnDevice&>(carried)->answers();
+    out.Resize(part.values.series, steps);
+    std::copy_n(all.at(first, 0).data(), out.values.size(), out.values.data());
+    std::copy_n(all.status.begin() + first, out.series, out.status.begin());
   }
 
   std::string Save(const std::any& carried) const override {
@@ -77,6 +88,8 @@ class Lstm : public Forecaster {
   }
 
  private:
+  using OnDevice = std::shared_ptr<LstmDevice>;
+
   absl::Status Check(const History& history, int steps) const {
     if (MaxSteps(history.step_ms) == 0) {
       return absl::InvalidArgumentError(fmt::format("step_ms is {}: this model was trained at {}",

@@ -206,13 +206,15 @@ void MakeWorkspace(const LstmRunner& runner, int steps, Scratch& scratch) {
 
 }  // namespace
 
-int64_t NewSteps(const LstmRunner& runner, const History& history, const LstmSeen& seen) {
-  if (seen.fingerprint != runner.fingerprint || seen.series > history.values.series) return 0;
-  const int64_t newer_ms = history.end_ms - seen.end_ms;
-  if (newer_ms <= 0 || newer_ms % history.step_ms != 0) return 0;
-  const int64_t steps = newer_ms / history.step_ms;
+int64_t NewSteps(const LstmRunner& runner, const LstmSeen& seen, const LstmSeen& wanted,
+                 int64_t steps) {
+  if (seen.fingerprint != wanted.fingerprint || seen.series > wanted.series) return 0;
+  const int64_t step_ms = runner.card.spec.step_ms;
+  const int64_t newer_ms = wanted.end_ms - seen.end_ms;
+  if (newer_ms <= 0 || newer_ms % step_ms != 0) return 0;
+  const int64_t new_steps = newer_ms / step_ms;
   // After more steps than a window has, warming costs less.
-  return steps < history.values.steps && steps <= runner.card.window_steps ? steps : 0;
+  return new_steps < steps && new_steps <= runner.card.window_steps ? new_steps : 0;
 }
 
 std::vector<int32_t> ContextsOf(const LstmRunner& runner, const History& history) {
@@ -259,7 +261,9 @@ void FollowLstm(const LstmRunner& runner, const History& history, int steps, int
   const int64_t series = history.values.series;
   const std::vector<int32_t> contexts = ContextsOf(runner, history);
   out.Resize(series, steps);
-  const int64_t new_steps = state == nullptr ? 0 : NewSteps(runner, history, *state);
+  const LstmSeen seen{runner.fingerprint, history.end_ms, series};
+  const int64_t new_steps =
+      state == nullptr ? 0 : NewSteps(runner, *state, seen, history.values.steps);
   const Call call{runner, history, contexts, steps, new_steps};
   // Blocks before this one are whole in the state.
   int64_t known_blocks = 0;
@@ -267,9 +271,7 @@ void FollowLstm(const LstmRunner& runner, const History& history, int steps, int
     const int64_t known = new_steps > 0 ? state->series : 0;
     known_blocks = known == series ? std::ssize(state->blocks) : known / kLstmBlockSeries;
     state->blocks.resize(static_cast<size_t>((series + kLstmBlockSeries - 1) / kLstmBlockSeries));
-    state->fingerprint = runner.fingerprint;
-    state->end_ms = history.end_ms;
-    state->series = series;
+    static_cast<LstmSeen&>(*state) = seen;
   }
   std::vector<Scratch> scratches(static_cast<size_t>(threads));
   ForChunks(series, kLstmBlockSeries, threads, [&](int64_t first, int64_t, int worker) {

@@ -50,8 +50,10 @@ void FollowLstm(const LstmRunner& runner, const History& history, int steps, int
 
 // Parts that states elsewhere (models/lstm/device.h) have in common with this.
 
-// Steps of the history that follow what was seen; 0 = the state is to be warmed.
-int64_t NewSteps(const LstmRunner& runner, const History& history, const LstmSeen& seen);
+// Steps from what a state has seen to `wanted`, the end of a history of so many `steps`; 0 = the
+// state is to be warmed.
+int64_t NewSteps(const LstmRunner& runner, const LstmSeen& seen, const LstmSeen& wanted,
+                 int64_t steps);
 
 // [series] the network's context of each.
 std::vector<int32_t> ContextsOf(const LstmRunner& runner, const History& history);

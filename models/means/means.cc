@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,11 +12,11 @@
 
 #include "models/empirical.h"
 #include "models/file/hash.h"
+#include "models/means/take.h"
 
 namespace foreshadow::models {
 namespace {
 
-constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 constexpr int64_t kHourMs = 3'600'000;
 constexpr int64_t kFollowedMax = 12;  // intervals; after more the model sees the whole history
 
@@ -32,63 +31,11 @@ struct Kept {
   uint64_t told = 0;  // of the series and drivers that the state was told of; 0 = not known
 };
 
-// A history of means and what its spans point into.
-struct Means {
-  std::vector<float> values;
-  std::vector<int32_t> periods;
-  std::vector<Driver> drivers;
-  History history;
-};
-
 uint64_t ToldBy(const Forecaster& model, const History& history) {
   const std::array<uint64_t, 2> what = {model.fingerprint(),
                                         static_cast<uint64_t>(history.values.series)};
   const uint64_t hash = HashOf(what.data(), sizeof(what));
   return HashOf(history.drivers.data(), history.drivers.size_bytes(), hash) | 1;
-}
-
-// The history without its last steps.
-History Without(const History& history, int64_t last_steps) {
-  History before = history;
-  before.values.steps -= last_steps;
-  before.end_ms -= last_steps * history.step_ms;
-  return before;
-}
-
-// The newest `rows` means of `count` steps each, the last of which ends with the history.
-void TakeMeans(const History& fine, int64_t count, int64_t rows, Means& means) {
-  const int64_t series = fine.values.series;
-  means.values.resize(static_cast<size_t>(rows * series));
-  std::vector<float> seen(static_cast<size_t>(series));
-  for (int64_t row = 0; row < rows; ++row) {
-    float* const sums = means.values.data() + row * series;
-    std::fill_n(sums, series, 0.0f);
-    std::ranges::fill(seen, 0.0f);
-    const int64_t first = fine.values.steps - (rows - row) * count;
-    for (int64_t t = first; t < first + count; ++t) {
-      const float* const samples = &fine.values.at(t, 0);
-      for (int64_t s = 0; s < series; ++s) {
-        const bool there = samples[s] == samples[s];
-        sums[s] += there ? samples[s] : 0.0f;
-        seen[s] += there ? 1.0f : 0.0f;
-      }
-    }
-    for (int64_t s = 0; s < series; ++s) sums[s] = seen[s] > 0 ? sums[s] / seen[s] : kMissing;
-  }
-  means.periods.clear();
-  for (const int32_t period : fine.periods) {
-    means.periods.push_back(static_cast<int32_t>((period + count / 2) / count));
-  }
-  means.drivers.clear();
-  for (Driver driver : fine.drivers) {
-    driver.lead_steps = static_cast<int32_t>((driver.lead_steps + count / 2) / count);
-    means.drivers.push_back(driver.lead_steps > 0 ? driver : Driver{});
-  }
-  means.history = fine;
-  means.history.step_ms = fine.step_ms * count;
-  means.history.values = {means.values.data(), rows, series, series};
-  means.history.periods = means.periods;
-  means.history.drivers = means.drivers;
 }
 
 // [series] deviation of the samples of the last hour from the means of `count` steps that they are
@@ -160,9 +107,7 @@ class AtFinerSteps : public Forecaster {
   uint64_t fingerprint() const override { return model_->fingerprint(); }
   bool carries() const override { return model_->carries(); }
   std::string_view carries_with() const override { return model_->carries_with(); }
-  bool continues_on_device(int64_t step_ms) const override {
-    return step_ms == step_ms_ && model_->continues_on_device(step_ms);
-  }
+  bool continues_on_device() const override { return model_->continues_on_device(); }
 
   int MaxSteps(int64_t step_ms) const override {
     const int64_t count = StepsOfMean(step_ms);
@@ -191,8 +136,8 @@ class AtFinerSteps : public Forecaster {
     absl::Status status = Check(history, steps, count);
     if (!status.ok()) return status;
     Kept& kept = KeptIn(carried);
-    const int64_t past_ms = (history.end_ms % step_ms_ + step_ms_) % step_ms_;
-    const History until_end = Without(history, past_ms / history.step_ms);
+    const int64_t past = StepsPastEnd(history, step_ms_);
+    const History until_end = Without(history, past);
     QuantileBlock of_means;
     if (until_end.values.steps < count) {  // no whole interval yet
       return Forecast(history, steps, out);
@@ -200,10 +145,10 @@ class AtFinerSteps : public Forecaster {
     const int intervals = Intervals(steps, count);
     const uint64_t told = ToldBy(*model_, history);
     const bool is_there = kept.end_ms == until_end.end_ms && kept.told == told;
-    if (!is_there || past_ms == 0) {
+    if (!is_there || past == 0) {
       status = Follow(until_end, count, intervals, told, kept, of_means);
     }
-    if (status.ok() && past_ms > 0) {
+    if (status.ok() && past > 0) {
       Means means;
       TakeMeans(history, count, std::min<int64_t>(2, history.values.steps / count), means);
       means.history.end_ms = kept.end_ms + step_ms_;
@@ -218,9 +163,22 @@ class AtFinerSteps : public Forecaster {
     return status;
   }
 
+  // The model takes the means itself there, as it has to for all series at a time.
   absl::Status ContinueOn(const kernels::Ops& device, const History& history, int steps,
-                          std::any& carried, QuantileBlock& out) const override {
-    return model_->ContinueOn(device, history, steps, carried, out);
+                          std::any& carried) const override {
+    const int64_t count = StepsOfMean(history.step_ms);
+    absl::Status status = Check(history, steps, count);
+    if (!status.ok()) return status;
+    return model_->ContinueOn(device, history, Intervals(steps, count), carried);
+  }
+
+  void TakeAnswers(const std::any& carried, int64_t first, const History& part, int steps,
+                   QuantileBlock& out) const override {
+    const int64_t count = StepsOfMean(part.step_ms);
+    if (count == 1) return model_->TakeAnswers(carried, first, part, steps, out);
+    QuantileBlock of_means;
+    model_->TakeAnswers(carried, first, part, Intervals(steps, count), of_means);
+    Spread(of_means, part, count, steps, out);
   }
 
   std::string Save(const std::any& carried) const override {

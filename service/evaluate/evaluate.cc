@@ -8,6 +8,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "models/chosen.h"
 #include "models/empirical.h"
 #include "models/mixture/mixture.h"
 #include "service/forecast/forecast.h"
@@ -123,8 +124,8 @@ absl::Status Make(const models::History& history, std::span<const float> naive_s
   made.series = Choose(history, naive_scale);
   if (made.series.empty()) return absl::OkStatus();
   const std::vector<int64_t> asked = WithDrivers(history, made.series);
-  ChosenSeries chosen;
-  Gather(history, asked, chosen);
+  models::ChosenSeries chosen;
+  models::Gather(history, asked, chosen);
   std::array<models::QuantileBlock, 2> blocks;
   absl::Status status = Forecast(candidate, chosen.history, steps, blocks[0]);
   if (status.ok()) status = Forecast(against, chosen.history, steps, blocks[1]);

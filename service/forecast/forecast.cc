@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/ops.h"
+#include "models/chosen.h"
 #include "models/leads.h"
 #include "models/parallel.h"
 
@@ -68,30 +69,6 @@ std::vector<int64_t> WithSamples(kernels::StepMajor<const float> values) {
   return found;
 }
 
-// A chosen part of what is known of the series; what is not known at all stays so.
-template <typename T>
-std::vector<T> Pick(std::span<const T> all, const std::vector<int64_t>& chosen) {
-  std::vector<T> picked;
-  for (const int64_t s : chosen) {
-    if (!all.empty()) picked.push_back(all[s]);
-  }
-  return picked;
-}
-
-// The drivers by their place among the chosen, which they may not be among.
-std::vector<models::Driver> PickDrivers(const models::History& history,
-                                        const std::vector<int64_t>& chosen) {
-  std::vector<models::Driver> drivers = Pick(history.drivers, chosen);
-  for (models::Driver& driver : drivers) {
-    const auto at = std::lower_bound(chosen.begin(), chosen.end(), driver.series);
-    const bool there = at != chosen.end() && *at == driver.series;
-    driver = there ? models::Driver{static_cast<int32_t>(at - chosen.begin()), driver.lead_steps,
-                                    driver.correlation}
-                   : models::Driver{};
-  }
-  return drivers;
-}
-
 // RunModels on those series only: many accounts send but one or two of the signals.
 void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& history, int steps,
                  const ModelList& models, const std::vector<bool>& wanted,
@@ -100,8 +77,8 @@ void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& hist
   if (count == history.values.series) {
     return RunModels(history, steps, models, wanted, blocks, alerts);
   }
-  ChosenSeries dense;
-  Gather(history, chosen, dense);
+  models::ChosenSeries dense;
+  models::Gather(history, chosen, dense);
   RunModels(dense.history, steps, models, wanted, blocks, alerts);
   for (size_t m = 0; m < models.size(); ++m) {
     models::QuantileBlock& block = blocks[m];
@@ -157,25 +134,16 @@ void RunOnDevice(const models::History& history, int steps, const ModelList& mod
   memory.on_device.resize(models.size());
   for (size_t m = 0; m < models.size(); ++m) {
     ForecastMemory::OnDevice& there = memory.on_device[m];
-    there.block.series = 0;
-    if (!models[m]->continues_on_device(history.step_ms)) continue;
-    if (models[m]->MaxSteps(history.step_ms) < steps) continue;
+    there.answers = false;
+    if (!models[m]->continues_on_device() || models[m]->MaxSteps(history.step_ms) < steps) continue;
     const absl::Status status =
-        models[m]->ContinueOn(*memory.device, history, steps, there.carried, there.block);
-    if (status.ok()) continue;
-    there.block.series = 0;
+        models[m]->ContinueOn(*memory.device, history, steps, there.carried);
+    there.answers = status.ok();
+    if (there.answers) continue;
     alerts.push_back(fmt::format("model {} runs on the CPU, not on {}: {}",
                                  models::Label(*models[m]), memory.device->name,
                                  std::string(status.message())));
   }
-}
-
-// The rows of some series.
-void CopyRows(const models::QuantileBlock& all, int64_t first, int64_t count,
-              models::QuantileBlock& out) {
-  out.Resize(count, all.steps);
-  std::copy_n(all.at(first, 0).data(), out.values.size(), out.values.data());
-  std::copy_n(all.status.begin() + first, count, out.status.begin());
 }
 
 // The model whose `carried` each one uses: its own, or that of the first with which it shares.
@@ -204,8 +172,8 @@ void RunAll(int steps, const ModelList& models, std::span<const ForecastMemory::
   for (size_t m = 0; m < models.size(); ++m) {
     if (!models[m]->carries()) continue;
     anew[m] = false;
-    if (!on_device.empty() && on_device[m].block.series > 0) {
-      CopyRows(on_device[m].block, first, history.values.series, part.blocks[m]);
+    if (!on_device.empty() && on_device[m].answers) {
+      models[m]->TakeAnswers(on_device[m].carried, first, history, steps, part.blocks[m]);
       carried[m].reset();
       continue;
     }
@@ -324,28 +292,6 @@ ForecastInput InputOf(const WindowView& window, const Fleet& fleet, const Patter
   input.history = {window.end_ms,         window.step_ms,     window.values,     input.signals,
                    patterns.period_steps, input.applications, application_names, input.drivers};
   return input;
-}
-
-void Gather(const models::History& all, const std::vector<int64_t>& chosen, ChosenSeries& out) {
-  const auto count = std::ssize(chosen);
-  out.values.resize(static_cast<size_t>(all.values.steps * count));
-  for (int64_t step = 0; step < all.values.steps; ++step) {
-    for (int64_t i = 0; i < count; ++i) {
-      out.values[step * count + i] = all.values.at(step, chosen[i]);
-    }
-  }
-  out.signals = Pick(all.signals, chosen);
-  out.periods = Pick(all.periods, chosen);
-  out.applications = Pick(all.applications, chosen);
-  out.drivers = PickDrivers(all, chosen);
-  out.history = {all.end_ms,
-                 all.step_ms,
-                 {out.values.data(), all.values.steps, count, count},
-                 out.signals,
-                 out.periods,
-                 out.applications,
-                 all.application_names,
-                 out.drivers};
 }
 
 ForecastTable ForecastSeries(const models::History& history, int steps, const ModelList& models,

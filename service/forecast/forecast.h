@@ -34,7 +34,7 @@ struct ForecastMemory {
   const kernels::Ops* device = nullptr;
   struct OnDevice {
     std::any carried;
-    models::QuantileBlock block;  // the newest answers; no series = the CPU is to give them
+    bool answers = false;  // else the CPU is to
   };
   std::vector<OnDevice> on_device;             // [model]
   std::vector<std::string> application_names;  // only appended: the mixture knows them by index
@@ -59,20 +59,6 @@ struct ForecastInput {
 // among them, and the periods and leads that analysis has found. All arguments must outlive it.
 ForecastInput InputOf(const WindowView& window, const Fleet& fleet, const PatternMemory& patterns,
                       std::vector<std::string>& application_names);
-
-// Some of a history's series in arrays of their own.
-struct ChosenSeries {
-  std::vector<float> values;
-  std::vector<SignalKind> signals;
-  std::vector<int32_t> periods;
-  std::vector<int32_t> applications;
-  std::vector<models::Driver> drivers;
-  models::History history;
-};
-
-// `chosen` ascends; a driver that is not among them is left out. `all` must outlive the result,
-// which is not to be copied: its history points into it.
-void Gather(const models::History& all, const std::vector<int64_t>& chosen, ChosenSeries& out);
 
 // Learns from the samples that came since the last call, forecasts all series, remembers what is to
 // be judged later, and never fails: a model that cannot is passed over and named in `alerts`. The
