@@ -149,20 +149,11 @@ void Add(const AccountForecasts& forecasts, int64_t account, double sign, double
   }
 }
 
-std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecasts& forecasts,
-                                        const std::vector<Shadow>& shadows,
-                                        std::span<const double> splits) {
-  FORESHADOW_CHECK(splits.size() == shadows.size());
-  std::vector<double> moved(fleet.accounts.size(), 0);
+std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecasts& forecasts) {
   std::vector<CellForecast> cells(fleet.cells.size());
   for (CellForecast& cell : cells) cell.steps = forecasts.steps;
-  for (size_t i = 0; i < shadows.size(); ++i) {
-    if (!InPlace(shadows[i], fleet)) continue;
-    moved[shadows[i].account] = splits[i];
-    Add(forecasts, shadows[i].account, 1, splits[i], 1, cells[shadows[i].target]);
-  }
   for (size_t a = 0; a < fleet.accounts.size(); ++a) {
-    Add(forecasts, static_cast<int64_t>(a), 1, 1 - moved[a], 1, cells[fleet.accounts[a].cell]);
+    Add(forecasts, static_cast<int64_t>(a), 1, 1, 1, cells[fleet.accounts[a].cell]);
   }
   return cells;
 }

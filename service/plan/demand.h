@@ -73,10 +73,8 @@ AccountForecasts Lasting(const std::vector<Resources>& demand, int steps);
 void Add(const AccountForecasts& forecasts, int64_t account, double sign, double traffic,
          double state, CellForecast& cell);
 
-// What each cell will be asked for when shadow i, if it is in place, takes splits[i].
-std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecasts& forecasts,
-                                        const std::vector<Shadow>& shadows,
-                                        std::span<const double> splits);
+// What each cell will be asked for by the accounts that live there, without any shadow.
+std::vector<CellForecast> ForecastCells(const Fleet& fleet, const AccountForecasts& forecasts);
 
 using AccountsOfCells = std::vector<std::vector<int32_t>>;  // [cell], by index
 AccountsOfCells AccountsOf(const Fleet& fleet);
@@ -84,7 +82,7 @@ AccountsOfCells AccountsOf(const Fleet& fleet);
 // The cells that shadows in place change, by index: those of their accounts and their own.
 std::vector<int32_t> CellsOf(const Fleet& fleet, const std::vector<Shadow>& shadows);
 
-// What ForecastCells says of these cells, bit for bit, at the price of their accounts alone.
+// What these cells will be asked for when shadow i, if it is in place, takes splits[i].
 std::vector<CellForecast> ForecastSome(const Fleet& fleet, const AccountsOfCells& accounts_of,
                                        const AccountForecasts& forecasts,
                                        const std::vector<Shadow>& shadows,

@@ -6,7 +6,6 @@
 namespace foreshadow {
 namespace {
 
-constexpr double kGib = 1'073'741'824.0;
 constexpr double kStateUnknownBytes = kGib;  // of an account whose memory is not measured
 constexpr double kRemembered = 0.9;          // about the last 10 creations tell
 constexpr double kSurpriseMax = 4;           // times what was expected

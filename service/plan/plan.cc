@@ -28,8 +28,8 @@ Plan React(Planner p) {
   Planner now{p.in, Lasting(p.in.demand, p.forecasts.steps), p.cost, /*of_present=*/true};
   now.accounts_of = std::move(p.accounts_of);
   now.jumps = std::move(p.jumps);
-  now.room = RoomNow(p.in, now.forecasts, now.accounts_of,
-                     ForecastCells(p.in.fleet, now.forecasts, {}, {}));
+  now.room =
+      RoomNow(p.in, now.forecasts, now.accounts_of, ForecastCells(p.in.fleet, now.forecasts));
   now.plan = std::move(p.plan);
   for (const Relief& relief : now.plan.reliefs) {
     Promise(now, relief.account, relief.source, relief.target, 1);
@@ -93,7 +93,7 @@ Plan MakePlan(const PlanInput& in) {
   p.surprises = std::move(surprises);
 
   const double threshold = in.settings.risk_threshold;
-  p.plan.forecasts_without = ForecastCells(in.fleet, p.forecasts, {}, {});
+  p.plan.forecasts_without = ForecastCells(in.fleet, p.forecasts);
   p.plan.said_without =
       RiskOfCells(in.fleet, p.plan.forecasts_without, in.errors, threshold, in.now_ms, in.step_ms);
   p.plan.risks_without = p.plan.said_without;

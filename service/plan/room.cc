@@ -7,7 +7,6 @@ namespace {
 
 constexpr double kHeldHours = 1;      // a shadow stays about so long
 constexpr double kServesHours = 0.5;  // and takes traffic for about so long
-constexpr double kGib = 1'073'741'824.0;
 constexpr double kHourMs = 3'600'000;
 constexpr double kCopyCpuShare = 0.1;  // of the account's CPU, in both cells while state is copied
 

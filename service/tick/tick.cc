@@ -94,7 +94,7 @@ void Warm(const ModelList& models, const models::Stop& stop, State& state) {
     const AccountForecasts moments = MomentsOf(table, std::ssize(fleet.accounts));
     const std::vector<Resources> of_accounts = AccountDemand(then, std::ssize(fleet.accounts));
     HomeDemand demand(of_accounts);
-    JudgeCells(demand, state.fleet, ForecastCells(fleet, moments, {}, {}), then.end_ms,
+    JudgeCells(demand, state.fleet, ForecastCells(fleet, moments), then.end_ms,
                then.step_ms, state.cell_errors);
     state.forecasts.room = std::move(table.block.values);
   }

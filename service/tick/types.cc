@@ -65,7 +65,7 @@ std::string Words(const Explanation& e) {
     words += fmt::format(
         " It was expected to be ready in {:.1f} min, {:.3g} GiB of state being copied, and to save"
         " {:.3g} core-hours; its urgency is {}.",
-        e.lead_ms / 60'000, e.state_bytes / 1'073'741'824, e.gain, Name(e.urgency));
+        e.lead_ms / 60'000, e.state_bytes / kGib, e.gain, Name(e.urgency));
   }
   if (!e.model.empty()) words += fmt::format(" Forecast by {}.", e.model);
   for (const Alternative& other : e.alternatives) {

@@ -21,6 +21,7 @@ namespace foreshadow {
 using models::SignalKind;
 inline constexpr int kSignals = models::kSignalKinds;
 inline constexpr int kResources = 4;  // the first four signals; the fifth is a leading indicator
+inline constexpr double kGib = 1'073'741'824.0;
 inline constexpr int64_t kHorizonMs = 60 * 60'000;
 inline constexpr int kHorizonStepsMax = 60;  // an hour of minutes; fewer at longer intervals
 

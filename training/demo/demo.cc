@@ -13,8 +13,9 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
-#include <toml.hpp>
 
+#include "models/file/safetensors.h"
+#include "service/config/toml_text.h"
 #include "training/client/client.h"
 #include "training/client/replay.h"
 #include "training/command.h"
@@ -33,6 +34,7 @@ constexpr double kRiskThreshold = 0.1;  // written to the server's configuration
 // Its cells run out by a core or so: little is saved at a time.
 constexpr double kGainMin = 0.1;
 constexpr int64_t kInstanceMemoryBytes = 4 << 20;
+constexpr int64_t kCellsBytesMax = 1 << 20;
 
 std::atomic<bool> interrupted = false;
 
@@ -70,8 +72,10 @@ double Amount(const toml::value& cell, const char* key) {
 }
 
 absl::StatusOr<std::vector<CellSpec>> ReadCells(const std::string& path) {
+  const auto text = models::ReadWholeFile(path, kCellsBytesMax);
+  if (!text.ok()) return text.status();
   try {
-    const toml::value file = toml::parse(path);
+    const toml::value file = ParseToml(*text, path);
     std::vector<CellSpec> cells;
     for (const toml::value& cell : toml::find(file, "cell").as_array()) {
       CellSpec spec{toml::find<std::string>(cell, "id"), "", Amount(cell, "cpu_cores"),

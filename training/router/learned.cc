@@ -30,24 +30,27 @@ struct Decider {
     return DecideSplit(o, settings, policy, AimdWish(o, LearnSettings(), false), Uniform(random),
                        memory);
   }
+
+  // Another action in the place of what was decided, by one who has yet to decide.
+  void Take(const SplitObservation& o, SplitAction action, SplitDecision& decision) {
+    decision.action = action;
+    decision.split = decision.guard.split[static_cast<int>(action)];
+    Remember(o, settings.guard, memory);
+    Moved(o.split, decision.split, memory);
+  }
 };
 
 // `decider` has yet to decide at `decision`.
 Transition Try(SplitWorld world, Decider decider, SplitDecision decision, SplitAction action,
                const Trials& trials) {
-  const SplitObservation o = world.Observe();
-  decision.action = action;
+  decider.Take(world.Observe(), action, decision);
   const LoggedStep first = StepOf(decision);
   Transition t{first.features, first.allowed, first.action};
-  Remember(o, decider.settings.guard, decider.memory);
-  double split = decision.guard.split[static_cast<int>(action)];
-  Moved(o.split, split, decider.memory);
-  SplitDecision next;
+  SplitDecision next = decision;
   for (int k = 0; k < trials.steps && !world.over(); ++k) {
-    t.reward -= t.discount * world.Advance(split).cost;
+    t.reward -= t.discount * world.Advance(next.split).cost;
     t.discount *= trials.discount;
     next = decider.Decide(world.Observe());
-    split = next.split;
   }
   const LoggedStep after = StepOf(next);
   t.features_after = after.features;
@@ -87,11 +90,8 @@ LoggedEpisode PlayEpisode(const Scenario& scenario, const QPolicy* policy,
     }
     if (drawn < explore_all) {
       const auto pick = static_cast<size_t>(drawn / explore_all * static_cast<double>(open.size()));
-      decision.action = static_cast<SplitAction>(open[std::min(pick, open.size() - 1)]);
-      decision.split = decision.guard.split[static_cast<int>(decision.action)];
       decider.memory = before.memory;
-      Remember(observation, settings.guard, decider.memory);
-      Moved(observation.split, decision.split, decider.memory);
+      decider.Take(observation, SplitAction(open[std::min(pick, open.size() - 1)]), decision);
     }
     LoggedStep step = StepOf(decision);
     if (world.over()) {

@@ -12,7 +12,6 @@ namespace {
 
 constexpr int kCpu = 0;
 constexpr double kStable = 0.99;  // utilisation up to which the queue is taken as in balance
-constexpr double kGib = 1'073'741'824.0;
 
 // Of sorted values.
 double Percentile(std::vector<double>& values, double level) {

@@ -3,10 +3,12 @@
 
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "service/plan/demand.h"
 #include "service/plan/plan.h"
 #include "service/tick/types.h"
 
@@ -151,6 +153,15 @@ inline Scene RandomScene(uint64_t seed) {
   if (pick(6) == 0) scene.guard.cells["cell-0"].drain = true;
   if (pick(6) == 0) scene.guard.cells["cell-1"].mode = ModeRule::kObserve;
   return scene;
+}
+
+// Of every cell, by index.
+inline std::vector<CellForecast> ForecastAll(const Fleet& fleet, const AccountForecasts& forecasts,
+                                             const std::vector<Shadow>& shadows,
+                                             const std::vector<double>& splits) {
+  std::vector<int32_t> cells(fleet.cells.size());
+  std::iota(cells.begin(), cells.end(), 0);
+  return ForecastSome(fleet, AccountsOf(fleet), forecasts, shadows, splits, cells);
 }
 
 }  // namespace foreshadow::testing

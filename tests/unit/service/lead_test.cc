@@ -11,7 +11,6 @@ namespace {
 
 constexpr int64_t kStep = 60'000;
 constexpr double kNetwork = 125e6;  // bytes/s
-constexpr double kGib = 1'073'741'824.0;
 
 struct Creation {
   double bytes = 0;

@@ -12,6 +12,7 @@
 namespace foreshadow {
 namespace {
 
+using testing::ForecastAll;
 using testing::MakeScene;
 using testing::RailsOf;
 using testing::RandomScene;
@@ -160,7 +161,7 @@ void CheckInvariants(const Scene& scene, const Rails& rails, const Plan& plan) {
   if (reacted) return;  // by what is there now, whatever is foreseen
   const AccountForecasts moments = MomentsOf(scene.table, std::ssize(scene.fleet.accounts));
   const std::vector<double> largest(all.size(), scene.split_max);
-  const auto cells = ForecastCells(scene.fleet, moments, all, largest);
+  const auto cells = ForecastAll(scene.fleet, moments, all, largest);
   for (const int32_t target : targets) {
     EXPECT_LE(UtilisationOf(scene.fleet, target, cells[target], scene.errors).expected,
               scene.settings.target_headroom + 1e-9)

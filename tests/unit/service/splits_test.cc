@@ -11,6 +11,7 @@
 namespace foreshadow {
 namespace {
 
+using testing::ForecastAll;
 using testing::MakeScene;
 using testing::Scene;
 
@@ -107,7 +108,7 @@ TEST(Splits, AreAsGoodAsTheBestOfAll) {
     const CostModel model{scene.fleet, scene.errors, scene.settings, 1.0 / 12};
     const auto cost = [&](double x, double y) {
       const std::vector<double> splits = {x, y};
-      const auto cells = ForecastCells(scene.fleet, forecasts, scene.shadows, splits);
+      const auto cells = ForecastAll(scene.fleet, forecasts, scene.shadows, splits);
       double sum = 0;
       for (int c = 0; c < 3; ++c) sum += StepCost(model, c, cells[c], 0);
       return sum +
@@ -124,7 +125,6 @@ TEST(Splits, AreAsGoodAsTheBestOfAll) {
   }
 }
 
-// Chances that are said twice as sure as they are (logits of twice the size) are set right.
 // What shadows change is summed anew in the order in which all is summed.
 TEST(Demand, OfSomeCellsIsThatOfAllBitForBit) {
   for (uint64_t seed = 0; seed < 200; ++seed) {
@@ -132,8 +132,8 @@ TEST(Demand, OfSomeCellsIsThatOfAllBitForBit) {
     const AccountForecasts forecasts = MomentsOf(scene.table, std::ssize(scene.fleet.accounts));
     std::vector<double> splits;
     for (const Shadow& shadow : scene.shadows) splits.push_back(shadow.split);
-    const auto all = ForecastCells(scene.fleet, forecasts, scene.shadows, splits);
-    const auto without = ForecastCells(scene.fleet, forecasts, {}, {});
+    const auto all = ForecastAll(scene.fleet, forecasts, scene.shadows, splits);
+    const auto without = ForecastCells(scene.fleet, forecasts);
     const std::vector<int32_t> cells = CellsOf(scene.fleet, scene.shadows);
     const auto some =
         ForecastSome(scene.fleet, AccountsOf(scene.fleet), forecasts, scene.shadows, splits, cells);
@@ -148,6 +148,7 @@ TEST(Demand, OfSomeCellsIsThatOfAllBitForBit) {
   }
 }
 
+// Chances that are said twice as sure as they are (logits of twice the size) are set right.
 TEST(Calibration, LearnsHowFarChancesAreMeant) {
   std::mt19937_64 random(11);
   std::uniform_real_distribution<double> uniform;
