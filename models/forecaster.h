@@ -123,7 +123,13 @@ class Forecaster {
                                 QuantileBlock& out) const {
     return Forecast(history, steps, out);
   }
-  // The same for all series at once in the memory of a kernels' backend, say a GPU, where `carried`
+  // What Continue would say of this history, and `carried` is left as it was.
+  virtual absl::Status Look(const History& history, int steps, std::any& carried,
+                            QuantileBlock& out) const {
+    std::any copy = carried;
+    return Continue(history, steps, copy, out);
+  }
+  // Continue for all series at once in the memory of a kernels' backend, say a GPU, where `carried`
   // stays: for callers that have one, of models that say so. An error leaves `carried` as new.
   virtual bool continues_on_device() const { return false; }
   virtual absl::Status ContinueOn(const kernels::Ops& /*device*/, const History& /*history*/,

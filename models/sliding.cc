@@ -101,45 +101,43 @@ float MostBelow(const float* errors, size_t count, float value) {
 
 int CountOf(const float* errors, size_t count, float value) {
   const auto v = hn::Set(F(), value);
-  auto found = hn::Zero(I());
+  size_t found = 0;
   for (size_t t = 0; t < count; t += hn::Lanes(F())) {
-    const auto equal = hn::Eq(hn::LoadU(F(), errors + t), v);
-    found = hn::Sub(found, hn::BitCast(I(), hn::VecFromMask(F(), equal)));
+    found += hn::CountTrue(F(), hn::Eq(hn::LoadU(F(), errors + t), v));
   }
-  return hn::GetLane(hn::SumOfLanes(I(), found));
+  return static_cast<int>(found);
 }
 
 void SettleAll(const float* errors, size_t count, const WantedRanks& wanted, Ranks& ranks) {
-  for (uint32_t off = OffBits(ranks, wanted); off != 0; off = OffBits(ranks, wanted)) {
+  uint32_t off = OffBits(ranks, wanted);
+  // Each says what is true of the errors, whichever rank it was wanted for. Read from a copy: small
+  // writes that are read back as a vector are waited for.
+  const Ranks known = ranks;
+  for (; off != 0; off &= off - 1) {
     const int j = std::countr_zero(off);
     const int32_t k = wanted.rank[j];
     // Another one may be there already: a rank moves to its neighbour most often.
     const auto sought = hn::Set(I(), k);
     const uint32_t there = BitsOf([&](size_t i) {
-      const auto below = hn::PromoteTo(I(), hn::LoadU(H(), &ranks.below[i]));
-      const auto upto = hn::PromoteTo(I(), hn::LoadU(H(), &ranks.upto[i]));
+      const auto below = hn::PromoteTo(I(), hn::LoadU(H(), &known.below[i]));
+      const auto upto = hn::PromoteTo(I(), hn::LoadU(H(), &known.upto[i]));
       return hn::And(hn::Not(hn::Lt(sought, below)), hn::Lt(sought, upto));
     });
-    if (there != 0) {
-      const int from = std::countr_zero(there);
-      ranks.value[j] = ranks.value[from];
-      ranks.below[j] = ranks.below[from];
-      ranks.upto[j] = ranks.upto[from];
-      continue;
+    const int from = there != 0 ? std::countr_zero(there) : j;
+    float value = known.value[from];
+    int below = known.below[from];
+    int upto = known.upto[from];
+    while (k < below || k >= upto) {
+      const bool up = k >= upto;
+      value = up ? LeastAbove(errors, count, value) : MostBelow(errors, count, value);
+      const int many = CountOf(errors, count, value);
+      FORESHADOW_CHECK(many > 0);  // the counts are those of the errors
+      below = up ? upto : below - many;
+      upto = below + many;
     }
-    const bool up = k >= ranks.upto[j];
-    const float next =
-        up ? LeastAbove(errors, count, ranks.value[j]) : MostBelow(errors, count, ranks.value[j]);
-    const auto many = static_cast<int16_t>(CountOf(errors, count, next));
-    FORESHADOW_CHECK(many > 0);  // the counts are those of the errors
-    ranks.value[j] = next;
-    if (up) {
-      ranks.below[j] = ranks.upto[j];
-      ranks.upto[j] = static_cast<int16_t>(ranks.upto[j] + many);
-    } else {
-      ranks.upto[j] = ranks.below[j];
-      ranks.below[j] = static_cast<int16_t>(ranks.below[j] - many);
-    }
+    ranks.value[j] = value;
+    ranks.below[j] = static_cast<int16_t>(below);
+    ranks.upto[j] = static_cast<int16_t>(upto);
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <span>
@@ -273,10 +274,14 @@ void PutSample(const Call& call, int64_t step, float sample, float last, const P
   place.filled[at] = is_there ? sample : last;
 }
 
-// Samples by place, which the vector operations read.
+// Samples by place, which the vector operations read: of a series without a gap as they are.
 std::span<const float> Spread(const Place& place, Scratch& scratch) {
-  scratch.ring.resize(place.filled.size());
-  for (size_t at = 0; at < scratch.ring.size(); ++at) scratch.ring[at] = place.sample(at);
+  const size_t ring = place.filled.size();
+  size_t there = 0;
+  for (const uint64_t word : place.sampled) there += std::popcount(word);
+  if (there == ring) return place.filled;
+  scratch.ring.resize(ring);
+  for (size_t at = 0; at < ring; ++at) scratch.ring[at] = place.sample(at);
   return scratch.ring;
 }
 

@@ -54,6 +54,16 @@ class Lstm : public Forecaster {
     return status;
   }
 
+  absl::Status Look(const History& history, int steps, std::any& carried,
+                    QuantileBlock& out) const override {
+    absl::Status status = Check(history, steps);
+    if (!status.ok()) return status;
+    auto* state = std::any_cast<LstmState>(&carried);
+    if (state == nullptr) return Forecast(history, steps, out);
+    LookLstm(runner_, history, steps, threads_, *state, out);
+    return status;
+  }
+
   bool continues_on_device() const override { return true; }
 
   // Intervals that divide the model's own, too, and horizons in steps of its own.

@@ -14,6 +14,17 @@ namespace {
 
 using kernels::StepMajor;
 
+// What a step overwrites of a block.
+struct Overwritten {
+  int64_t phase = 0;
+  std::vector<int32_t> week;
+  std::vector<float> rows;
+  std::vector<float> day;     // one row of it
+  std::vector<float> season;  // likewise
+  std::vector<float> hidden;
+  std::vector<float> cell;
+};
+
 // What a thread needs beside the states, reused from block to block.
 struct Scratch {
   std::vector<Driver> drivers;  // [column]
@@ -26,6 +37,7 @@ struct Scratch {
   std::vector<float> quantiles;
   std::unique_ptr<std::byte[], void (*)(void*)> workspace{nullptr, nullptr};
   size_t workspace_bytes = 0;
+  Overwritten overwritten;
 };
 
 // What is the same for all blocks of a call.
@@ -34,7 +46,8 @@ struct Call {
   const History& history;
   std::span<const int32_t> contexts;  // [series]
   int steps;
-  int64_t new_steps;  // of the history, which the state has not seen
+  int64_t new_steps;   // of the history, which the state has not seen
+  bool looks = false;  // the state stays
 };
 
 // [series] row of the application's embedding; 0 = unknown, or not one that training saw.
@@ -175,6 +188,33 @@ void WriteForecasts(const LstmBlock& block, int64_t first, int64_t series, const
   }
 }
 
+void Keep(const LstmBlock& block, Overwritten& kept) {
+  const FeatureState& features = block.features;
+  const int64_t row = (features.phase + 1) % features.spec.day_steps() * features.width;
+  const auto row_of = [&](const std::vector<float>& rows, std::vector<float>& to) {
+    to.assign(rows.begin() + row, rows.begin() + row + features.width);
+  };
+  kept.phase = features.phase;
+  kept.week = features.week;
+  kept.rows = features.rows;
+  row_of(features.day, kept.day);
+  row_of(features.season, kept.season);
+  kept.hidden = block.hidden;
+  kept.cell = block.cell;
+}
+
+void PutBack(Overwritten& kept, LstmBlock& block) {
+  FeatureState& features = block.features;
+  const int64_t row = features.phase * features.width;
+  std::ranges::copy(kept.day, features.day.begin() + row);
+  std::ranges::copy(kept.season, features.season.begin() + row);
+  features.phase = kept.phase;
+  features.week.swap(kept.week);
+  features.rows.swap(kept.rows);
+  block.hidden.swap(kept.hidden);
+  block.cell.swap(kept.cell);
+}
+
 // new_steps of the call are what the block has not seen, unless it has to be warmed.
 void Follow(const Call& call, bool warm, int64_t first, LstmBlock& block, Scratch& scratch,
             QuantileBlock& out) {
@@ -188,13 +228,16 @@ void Follow(const Call& call, bool warm, int64_t first, LstmBlock& block, Scratc
   const int64_t length = history.values.steps;
   if (warm || MissesPast(call, block) || !FindDrivers(block, columns, scratch.drivers)) {
     const int64_t window = std::min<int64_t>(call.runner.card.window_steps, length);
-    columns = PickColumns(history, series, scratch);
-    block = NewBlock(call, std::move(columns));
-    Run(call, contexts, 0, window, block, scratch);
-  } else {
-    Run(call, contexts, length - call.new_steps, call.new_steps, block, scratch);
+    LstmBlock anew = NewBlock(call, PickColumns(history, series, scratch));
+    Run(call, contexts, 0, window, anew, scratch);
+    WriteForecasts(anew, first, count, scratch, out);
+    if (!call.looks) block = std::move(anew);
+    return;
   }
+  if (call.looks) Keep(block, scratch.overwritten);
+  Run(call, contexts, length - call.new_steps, call.new_steps, block, scratch);
   WriteForecasts(block, first, count, scratch, out);
+  if (call.looks) PutBack(scratch.overwritten, block);
 }
 
 void MakeWorkspace(const LstmRunner& runner, int steps, Scratch& scratch) {
@@ -202,6 +245,27 @@ void MakeWorkspace(const LstmRunner& runner, int steps, Scratch& scratch) {
   const kernels::Ops& ops = kernels::CpuOps();
   scratch.workspace_bytes = ops.lstm_step_workspace_bytes(runner.plan.model, steps);
   scratch.workspace = {static_cast<std::byte*>(ops.allocate(scratch.workspace_bytes)), ops.release};
+}
+
+// All blocks; those before `known_blocks` are whole in the state, which may be null.
+void FollowAll(const Call& call, int threads, int64_t known_blocks, LstmState* state,
+               QuantileBlock& out) {
+  out.Resize(call.history.values.series, call.steps);
+  std::vector<Scratch> scratches(static_cast<size_t>(threads));
+  ForChunks(out.series, kLstmBlockSeries, threads, [&](int64_t first, int64_t, int worker) {
+    Scratch& scratch = scratches[worker];
+    MakeWorkspace(call.runner, call.steps, scratch);
+    const int64_t index = first / kLstmBlockSeries;
+    LstmBlock passing;
+    const bool is_there = state != nullptr && index < std::ssize(state->blocks);
+    Follow(call, index >= known_blocks, first, is_there ? state->blocks[index] : passing, scratch,
+           out);
+  });
+}
+
+// Blocks of the state that hold the same series in a history of so many.
+int64_t KnownBlocks(const LstmState& state, int64_t series) {
+  return state.series == series ? std::ssize(state.blocks) : state.series / kLstmBlockSeries;
 }
 
 }  // namespace
@@ -258,30 +322,30 @@ void WriteForecast(ForecastStatus verdict, float level, float scale, const float
 
 void FollowLstm(const LstmRunner& runner, const History& history, int steps, int threads,
                 LstmState* state, QuantileBlock& out) {
-  const int64_t series = history.values.series;
   const std::vector<int32_t> contexts = ContextsOf(runner, history);
-  out.Resize(series, steps);
-  const LstmSeen seen{runner.fingerprint, history.end_ms, series};
-  const int64_t new_steps =
-      state == nullptr ? 0 : NewSteps(runner, *state, seen, history.values.steps);
-  const Call call{runner, history, contexts, steps, new_steps};
-  // Blocks before this one are whole in the state.
-  int64_t known_blocks = 0;
-  if (state != nullptr) {
-    const int64_t known = new_steps > 0 ? state->series : 0;
-    known_blocks = known == series ? std::ssize(state->blocks) : known / kLstmBlockSeries;
-    state->blocks.resize(static_cast<size_t>((series + kLstmBlockSeries - 1) / kLstmBlockSeries));
-    static_cast<LstmSeen&>(*state) = seen;
+  Call call{runner, history, contexts, steps, /*new_steps=*/0};
+  if (state == nullptr) return FollowAll(call, threads, 0, nullptr, out);
+  const int64_t series = history.values.series;
+  const LstmSeen wanted{runner.fingerprint, history.end_ms, series};
+  call.new_steps = NewSteps(runner, *state, wanted, history.values.steps);
+  const int64_t known_blocks = call.new_steps > 0 ? KnownBlocks(*state, series) : 0;
+  state->blocks.resize(static_cast<size_t>((series + kLstmBlockSeries - 1) / kLstmBlockSeries));
+  static_cast<LstmSeen&>(*state) = wanted;
+  FollowAll(call, threads, known_blocks, state, out);
+}
+
+void LookLstm(const LstmRunner& runner, const History& history, int steps, int threads,
+              LstmState& state, QuantileBlock& out) {
+  const int64_t series = history.values.series;
+  const LstmSeen wanted{runner.fingerprint, history.end_ms, series};
+  const int64_t new_steps = NewSteps(runner, state, wanted, history.values.steps);
+  if (new_steps != 1) {
+    LstmState copy = state;
+    return FollowLstm(runner, history, steps, threads, &copy, out);
   }
-  std::vector<Scratch> scratches(static_cast<size_t>(threads));
-  ForChunks(series, kLstmBlockSeries, threads, [&](int64_t first, int64_t, int worker) {
-    Scratch& scratch = scratches[worker];
-    MakeWorkspace(runner, steps, scratch);
-    const int64_t index = first / kLstmBlockSeries;
-    LstmBlock passing;
-    LstmBlock& block = state == nullptr ? passing : state->blocks[index];
-    Follow(call, index >= known_blocks, first, block, scratch, out);
-  });
+  const std::vector<int32_t> contexts = ContextsOf(runner, history);
+  const Call call{runner, history, contexts, steps, new_steps, /*looks=*/true};
+  FollowAll(call, threads, KnownBlocks(state, series), &state, out);
 }
 
 }  // namespace foreshadow::models

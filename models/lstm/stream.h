@@ -48,6 +48,11 @@ struct LstmState : LstmSeen {
 void FollowLstm(const LstmRunner& runner, const History& history, int steps, int threads,
                 LstmState* state, QuantileBlock& out);
 
+// What FollowLstm would say, and the state is as it was. Of one step what it overwrites is put
+// back, which costs less than a copy of all.
+void LookLstm(const LstmRunner& runner, const History& history, int steps, int threads,
+              LstmState& state, QuantileBlock& out);
+
 // Parts that states elsewhere (models/lstm/device.h) have in common with this.
 
 // Steps from what a state has seen to `wanted`, the end of a history of so many `steps`; 0 = the

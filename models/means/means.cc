@@ -127,8 +127,8 @@ class AtFinerSteps : public Forecaster {
     return status;
   }
 
-  // The state follows the ends of the model's intervals, by the clock. Between them a copy is shown
-  // one more, whose mean begins before the newest of these ends.
+  // The state follows the ends of the model's intervals, by the clock. Between them the model takes
+  // a look at one more, whose mean begins before the newest of these ends.
   absl::Status Continue(const History& history, int steps, std::any& carried,
                         QuantileBlock& out) const override {
     const int64_t count = StepsOfMean(history.step_ms);
@@ -152,8 +152,7 @@ class AtFinerSteps : public Forecaster {
       Means means;
       TakeMeans(history, count, std::min<int64_t>(2, history.values.steps / count), means);
       means.history.end_ms = kept.end_ms + step_ms_;
-      std::any copy = kept.state;
-      status = model_->Continue(means.history, intervals, copy, of_means);
+      status = model_->Look(means.history, intervals, kept.state, of_means);
     }
     if (!status.ok()) {
       kept = {};

@@ -7,6 +7,7 @@
 
 #include "kernels/check.h"
 #include "models/empirical.h"
+#include "models/mixture/rows.h"
 #include "models/parallel.h"
 
 namespace foreshadow::models {
@@ -113,13 +114,6 @@ inline float Exp(float x) {
   return power * std::bit_cast<float>((whole + 127) << 23);
 }
 
-// Where a step lies between two judged distances.
-struct Between {
-  int low;
-  int high;
-  float share;  // of high
-};
-
 Between Locate(int step, int steps) {
   const auto judged = JudgedSteps(steps);
   int high = 0;
@@ -135,24 +129,21 @@ struct Weighed {
   Weighed(int models, int steps)
       : answers(static_cast<size_t>(models)),
         weights(static_cast<size_t>(kJudged * kMixtureParts * models)),
-        by_level(static_cast<size_t>(kJudged * models * kQuantiles)),
+        by_level(static_cast<size_t>(kJudged * models)),
+        last_rows(static_cast<size_t>(models)),
         now(static_cast<size_t>(models * kQuantiles)),
         rows(static_cast<size_t>(models)),
         nothing(static_cast<size_t>(steps * kQuantiles)) {}
 
   std::vector<uint8_t> answers;  // [model]; the caller's
   std::vector<float> weights;    // [kJudged][kMixtureParts][model], sum to 1 over those that answer
-  std::vector<float> by_level;   // [kJudged][model][kQuantiles], the same
-  std::vector<float> now;        // [model][kQuantiles] of one step
-  std::vector<const float*> rows;  // [model] its block's row of the first step, or nothing
-  std::vector<float> nothing;      // zeros, as long as a series' rows
-  std::array<std::array<float, kQuantiles>, kJudged> factors;  // of the gaps
+  std::vector<PaddedRow> by_level;   // [kJudged][model], the same
+  std::vector<PaddedRow> last_rows;  // [model]
+  std::vector<float> now;            // [model][kQuantiles] of one step
+  std::vector<const float*> rows;    // [model] its block's row of the first step, or nothing
+  std::vector<float> nothing;        // zeros, as long as a series' rows
+  std::array<PaddedRow, kJudged> factors{};  // of the gaps
 };
-
-// out = low + share (high - low).
-void Interpolate(const float* low, const float* high, float share, std::span<float> out) {
-  for (size_t i = 0; i < out.size(); ++i) out[i] = low[i] + share * (high[i] - low[i]);
-}
 
 void Weigh(const Mixture& m, int64_t s, Weighed& w) {
   const int models = m.models;
@@ -169,9 +160,9 @@ void Weigh(const Mixture& m, int64_t s, Weighed& w) {
     const float* own_factors = is_new ? newcomer + row : series.log_factors.data();
     float* weights = w.weights.data() + d * row;
     for (int i = 0; i < row; ++i) weights[i] = own[i] + shared[i];
-    auto& factors = w.factors[d];
-    for (int q = 0; q < kQuantiles; ++q) factors[q] = own_factors[q] + shared[row + q];
-    for (float& factor : factors) factor = Exp(std::clamp(factor, -10.0f, 10.0f));
+    for (int q = 0; q < kQuantiles; ++q) {
+      w.factors[d][q] = Exp(std::clamp(own_factors[q] + shared[row + q], -10.0f, 10.0f));
+    }
     if (pooled.learned[signal] == 0) {  // the first that answers
       const auto first = std::ranges::find(w.answers, 1) - w.answers.begin();
       for (int i = 0; i < row; ++i) weights[i] = i % models == first ? 0 : kLogWeightMin;
@@ -196,7 +187,7 @@ void Weigh(const Mixture& m, int64_t s, Weighed& w) {
   }
   for (int d = 0; d < kJudged; ++d) {
     for (int k = 0; k < models; ++k) {
-      float* level = w.by_level.data() + (d * models + k) * kQuantiles;
+      PaddedRow& level = w.by_level[d * models + k];
       for (int part = 0; part < kMixtureParts; ++part) {
         const float weight = w.weights[(d * kMixtureParts + part) * models + k];
         for (int q = kPartBegin[part]; q < kPartBegin[part + 1]; ++q) level[q] = weight;
@@ -205,43 +196,11 @@ void Weigh(const Mixture& m, int64_t s, Weighed& w) {
   }
 }
 
-// The gaps about the median, stretched, in order and none of the row below zero or above `most`.
-void Stretch(const std::array<float, kQuantiles>& factors, float most,
-             std::span<float, kQuantiles> row) {
-  for (float& value : row) value = std::min(value, kMost);  // weights round to a little over 1
-  const float median = row[kMedian];
-  for (int q = 0; q < kQuantiles; ++q) row[q] = median + (row[q] - median) * factors[q];
-  row[kMedian] = median;
-  for (int q = kMedian; q-- > 0;) row[q] = std::min(row[q], row[q + 1]);
-  for (int q = kMedian + 1; q < kQuantiles; ++q) row[q] = std::max(row[q], row[q - 1]);
-  for (float& value : row) value = std::clamp(value, 0.0f, most);
-}
-
 // Beyond which nothing is said of a series.
 float MostOf(const Mixture& m, int64_t s) {
   const float highest = m.highest[s];
   const bool is_known = highest > 0 && m.series[s * kJudged].error_weight >= kCapWeightMin;
   return is_known ? std::min(kMost, kHighestTimes * highest) : kMost;
-}
-
-void MixSeries(int64_t s, float most, std::span<const Between> places, Weighed& w,
-               QuantileBlock& out) {
-  const size_t size = w.now.size();
-  for (int step = 0; step < out.steps; ++step) {
-    const Between& place = places[step];
-    Interpolate(w.by_level.data() + place.low * size, w.by_level.data() + place.high * size,
-                place.share, w.now);
-    std::array<float, kQuantiles> sum{};
-    for (size_t k = 0; k < w.rows.size(); ++k) {
-      const float* from = w.rows[k] + step * kQuantiles;
-      const float* weight = w.now.data() + k * kQuantiles;
-      for (int q = 0; q < kQuantiles; ++q) sum[q] += weight[q] * from[q];
-    }
-    std::array<float, kQuantiles> factors;
-    Interpolate(w.factors[place.low].data(), w.factors[place.high].data(), place.share, factors);
-    Stretch(factors, most, sum);
-    std::ranges::copy(sum, out.at(s, step).begin());
-  }
 }
 
 // Room for this time's forecasts at a distance, where they are to be judged; else null.
@@ -309,7 +268,8 @@ void MixRows(const Mixing& mixing, std::span<const QuantileBlock> blocks, int64_
     Weigh(m, s, w);
     const float* at_first = w.weights.data() + m.models;  // of the first distance's median
     m.leaders[s] = static_cast<uint8_t>(std::max_element(at_first, at_first + m.models) - at_first);
-    MixSeries(s, MostOf(m, s), places, w, out);
+    MixSteps({w.rows, w.by_level, w.factors, places, MostOf(m, s)}, w.last_rows,
+             out.at(s, 0).data());
     for (int d = 0; d < kJudged; ++d) {
       if (mixing.made[d] == nullptr) continue;
       Remember(m.series[s * kJudged + d], s, judged[d] - 1, w, out, *mixing.made[d]);
@@ -508,11 +468,12 @@ std::vector<double> Weights(const Mixture& m, int64_t series, int step) {
   std::ranges::fill(w.answers, 1);
   Weigh(m, series, w);
   const Between place = Locate(step, m.steps);
-  Interpolate(w.by_level.data() + place.low * std::ssize(w.now),
-              w.by_level.data() + place.high * std::ssize(w.now), place.share, w.now);
   std::vector<double> weights;
-  weights.reserve(static_cast<size_t>(m.models));
-  for (int k = 0; k < m.models; ++k) weights.push_back(w.now[k * kQuantiles + kMedian]);
+  for (int k = 0; k < m.models; ++k) {
+    const float low = w.by_level[place.low * m.models + k][kMedian];
+    const float high = w.by_level[place.high * m.models + k][kMedian];
+    weights.push_back(low + place.share * (high - low));
+  }
   return weights;
 }
 

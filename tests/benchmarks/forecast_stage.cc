@@ -59,11 +59,12 @@ void Run(int64_t accounts, int64_t step_ms, const std::string& folder) {
                             step_ms};
     const auto start = std::chrono::steady_clock::now();
     const std::clock_t processor_start = std::clock();  // of the process, all threads
-    Forecast(window, fleet, patterns, models, memory, alerts);
+    ForecastTable table = Forecast(window, fleet, patterns, models, memory, alerts);
     const std::chrono::duration<double, std::milli> taken =
         std::chrono::steady_clock::now() - start;
     const double processor =
         1e3 * static_cast<double>(std::clock() - processor_start) / CLOCKS_PER_SEC;
+    memory.room = std::move(table.block.values);  // as the tick does
     if (tick == 0) {
       fmt::print(
           "{} series, {} models; the first tick warms them in {:.0f} ms, {:.0f} ms of processor "

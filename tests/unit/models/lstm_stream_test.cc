@@ -37,6 +37,28 @@ class LstmStream : public ::testing::Test {
   LstmRunner runner_;
 };
 
+// By a step, with series that were missing and new ones; a state that is elsewhere is left alone,
+// too.
+TEST_F(LstmStream, ALookLeavesTheStateAsItWas) {
+  Make(20);
+  const World world(120, 300);
+  LstmState state;
+  Follow(world.Until(100, 290), state);
+  const std::string before = SaveLstmState(state);
+  for (const int64_t end : {101, 102, 100}) {
+    for (const int64_t series : {290, 300}) {
+      const History history = world.Until(end, series);
+      QuantileBlock looked;
+      LookLstm(runner_, history, kSteps, 2, state, looked);
+      LstmState copy = state;
+      const QuantileBlock followed = Follow(history, copy);
+      EXPECT_EQ(looked.status, followed.status);
+      EXPECT_EQ(Difference(looked, followed, 0, series), 0) << end << ' ' << series;
+      EXPECT_EQ(SaveLstmState(state), before);
+    }
+  }
+}
+
 // Torch over the window's features, from a zero state, and our steps one by one.
 TEST_F(LstmStream, ForecastsWhatTorchDoes) {
   Make(48);

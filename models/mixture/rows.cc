@@ -1,0 +1,82 @@
+#include "models/mixture/rows.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "models/mixture/rows.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+HWY_BEFORE_NAMESPACE();
+namespace foreshadow::models::HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using F = hn::CappedTag<float, kPaddedRow>;
+
+// One step. `row_of` says where a model's row begins, with kPaddedRow floats to be read there; as
+// many are written to `out`.
+template <typename RowOf>
+void MixStep(const RowsToMix& in, const Between& place, const RowOf& row_of, float* out) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const F f;
+  const size_t models = in.rows.size();
+  const PaddedRow* const low = &in.weights[place.low * models];
+  const PaddedRow* const high = &in.weights[place.high * models];
+  const auto share = hn::Set(f, place.share);
+  const auto between = [&](const PaddedRow& a, const PaddedRow& b, size_t i) {
+    const auto from = hn::LoadU(f, &a[i]);
+    return hn::Add(from, hn::Mul(share, hn::Sub(hn::LoadU(f, &b[i]), from)));
+  };
+  for (size_t i = 0; i < kQuantiles; i += hn::Lanes(f)) {
+    auto sum = hn::Zero(f);
+    for (size_t k = 0; k < models; ++k) {
+      sum = hn::Add(sum, hn::Mul(between(low[k], high[k], i), hn::LoadU(f, row_of(k) + i)));
+    }
+    // Weights round to a little over 1.
+    hn::StoreU(hn::Min(sum, hn::Set(f, kLargest)), f, out + i);
+  }
+  const auto median = hn::Set(f, out[kMedian]);
+  for (size_t i = 0; i < kQuantiles; i += hn::Lanes(f)) {
+    const auto factor = between(in.factors[place.low], in.factors[place.high], i);
+    const auto gap = hn::Mul(hn::Sub(hn::LoadU(f, out + i), median), factor);
+    const auto cut = hn::Min(hn::Max(hn::Add(median, gap), hn::Zero(f)), hn::Set(f, in.most));
+    hn::StoreU(cut, f, out + i);
+  }
+  for (int q = kMedian; q-- > 0;) out[q] = std::min(out[q], out[q + 1]);
+  for (int q = kMedian + 1; q < kQuantiles; ++q) out[q] = std::max(out[q], out[q - 1]);
+}
+
+// What a step reads and writes beyond its row is the next one's, but for the last.
+void MixAll(const RowsToMix& in, std::span<PaddedRow> last_rows, float* out) {
+  const size_t last = in.places.size() - 1;
+  for (size_t step = 0; step < last; ++step) {
+    const auto row_of = [&](size_t k) { return in.rows[k] + step * kQuantiles; };
+    MixStep(in, in.places[step], row_of, out + step * kQuantiles);
+  }
+  for (size_t k = 0; k < in.rows.size(); ++k) {
+    std::copy_n(in.rows[k] + last * kQuantiles, kQuantiles, last_rows[k].data());
+  }
+  PaddedRow mixed;
+  MixStep(
+      in, in.places[last], [&](size_t k) { return last_rows[k].data(); }, mixed.data());
+  std::copy_n(mixed.data(), kQuantiles, out + last * kQuantiles);
+}
+
+}  // namespace
+}  // namespace foreshadow::models::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace foreshadow::models {
+
+HWY_EXPORT(MixAll);
+
+void MixSteps(const RowsToMix& in, std::span<PaddedRow> last_rows, float* out) {
+  HWY_DYNAMIC_DISPATCH(MixAll)(in, last_rows, out);
+}
+
+}  // namespace foreshadow::models
+#endif  // HWY_ONCE

@@ -1,0 +1,35 @@
+// The inner loop of the mixture: of one series the models' quantiles, step by step, averaged level
+// by level, stretched about the median and put in order.
+#pragma once
+
+#include <array>
+#include <span>
+
+#include "models/forecaster.h"
+
+namespace foreshadow::models {
+
+// A row of quantiles in whole vectors; what is beyond kQuantiles is read and not used.
+inline constexpr int kPaddedRow = 16;
+using PaddedRow = std::array<float, kPaddedRow>;
+
+// Where a step lies between two judged distances.
+struct Between {
+  int low;
+  int high;
+  float share;  // of high
+};
+
+struct RowsToMix {
+  std::span<const float* const> rows;  // [model] its [step][kQuantiles]
+  std::span<const PaddedRow> weights;  // [judged distance][model]
+  std::span<const PaddedRow> factors;  // [judged distance] of the gaps about the median
+  std::span<const Between> places;     // [step]
+  float most;                          // beyond which nothing is said
+};
+
+// Fills [step][kQuantiles]; values are finite, in order, and from 0 to `most`. `last_rows` [model]
+// is scratch.
+void MixSteps(const RowsToMix& in, std::span<PaddedRow> last_rows, float* out);
+
+}  // namespace foreshadow::models
