@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include "tests/integration/running_server.h"
@@ -20,6 +21,7 @@ using ::testing::AllOf;
 using testing::ConfigText;
 using testing::CpuBatch;
 using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
 using testing::kStartMs;
 using testing::kStepMs;
 using testing::MakeAccount;
@@ -134,6 +136,24 @@ TEST(ServerMetrics, FollowsPrometheusConventions) {
       {"/bin/sh", "-c", "exec promtool check metrics < " + folder.path() + "/metrics"},
       folder.path() + "/promtool.log");
   EXPECT_EQ(promtool.Wait(), 0) << promtool.Output();
+}
+
+// The alerting rules that are shipped fire when they are to, and ask for what there is.
+TEST(ServerMetrics, AlertsAskForWhatIsServed) {
+  const TemporaryFolder folder;
+  const std::string source = FORESHADOW_SOURCE_DIR;
+  testing::Process promtool(
+      {"/usr/bin/promtool", "test", "rules", source + "/deploy/alerts_test.yml"},
+      folder.path() + "/promtool.log");
+  EXPECT_EQ(promtool.Wait(), 0) << promtool.Output();
+
+  const auto names_in = [](const std::string& text) {
+    const std::regex name("foreshadow_[a-z_]+");
+    return std::set<std::string>(std::sregex_token_iterator(text.begin(), text.end(), name), {});
+  };
+  const auto asked = names_in(testing::ReadFile(source + "/deploy/alerts.yml"));
+  EXPECT_GE(asked.size(), 14u);
+  EXPECT_THAT(names_in(testing::ReadFile(source + "/docs/metrics.md")), IsSupersetOf(asked));
 }
 
 TEST(ServerProbes, SayWhetherItLivesAndIsReady) {
