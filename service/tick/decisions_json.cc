@@ -9,7 +9,8 @@
 
 namespace foreshadow {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration, weights, information)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration::Bin, weight, said, came)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Calibration, weights, information, bins)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Migration, from, step_since_ms, drain_since_ms, measured,
                                    requests, failed, primary_requests, primary_failed,
                                    primary_p99_ms, aborted_ms, reason)
@@ -514,8 +515,8 @@ Decisions DecisionsFrom(const json& j, const Fleet& fleet, std::vector<std::stri
   d.creations = CreationsFrom(j.value("creations", json::object()), ids);
   d.origins = OriginsFrom(j.value("origins", json::object()), ids);
   if (j.contains("rails")) d.rails = RailsFrom(j.at("rails"), ids);
-  if (j.contains("calibration_15")) j.at("calibration_15").get_to(d.within_15);
-  if (j.contains("calibration_60")) j.at("calibration_60").get_to(d.within_60);
+  if (j.contains("chances_15")) j.at("chances_15").get_to(d.within_15);
+  if (j.contains("chances_60")) j.at("chances_60").get_to(d.within_60);
   d.changes = j.value("changes", std::vector<SettingChange>());
   d.epochs = EpochsFrom(j.value("epochs", json::object()), ids);
   j.at("last_tick_ms").get_to(d.last_tick_ms);
@@ -545,8 +546,8 @@ std::string DecisionsToJson(const Decisions& decisions, const Fleet& fleet) {
               {"origins", OriginsToJson(decisions.origins, fleet)},
               {"rails", ToJson(decisions.rails, fleet)},
               {"changes", decisions.changes},
-              {"calibration_15", decisions.within_15},
-              {"calibration_60", decisions.within_60},
+              {"chances_15", decisions.within_15},
+              {"chances_60", decisions.within_60},
               {"epochs", EpochsToJson(decisions.epochs, fleet)},
               {"last_tick_ms", decisions.last_tick_ms},
               {"paused", decisions.paused}}

@@ -173,12 +173,53 @@ TEST(Calibration, LearnsWhatIsUnlikelyApartFromWhatIsLikely) {
   Calibration calibration;
   for (int i = 0; i < 200'000; ++i) {
     const double said = 0.001 + 0.998 * uniform(random) * uniform(random);
-    calibration.Forget(0.99995);
+    calibration.Forget(30'000);
     calibration.Learn(said, uniform(random) < meant(said));
   }
   for (const double said : {0.01, 0.1, 0.3, 0.5, 0.7}) {
     EXPECT_NEAR(calibration.Of(said), meant(said), 0.03) << said;
   }
+}
+
+// Chances that mean nothing until they are even and all beyond: no curve of the first stage follows
+// that, and what came in each tenth does.
+TEST(Calibration, FollowsWhatNoCurveDoes) {
+  std::mt19937_64 random(13);
+  std::uniform_real_distribution<double> uniform;
+  const auto meant = [](double said) { return said < 0.35 ? 0.3 : said < 0.65 ? 0.35 : 0.4; };
+  Calibration calibration;
+  for (int i = 0; i < 200'000; ++i) {
+    const double said = uniform(random);
+    calibration.Learn(said, uniform(random) < meant(said));
+  }
+  double before = 0;
+  for (double said = 0.001; said < 1; said += 0.001) {
+    EXPECT_GE(calibration.Of(said), before) << said;
+    before = calibration.Of(said);
+  }
+  for (const double said : {0.1, 0.25, 0.5, 0.75, 0.9}) {
+    EXPECT_NEAR(calibration.Of(said), meant(said), 0.02) << said;
+  }
+}
+
+// The bins forget within days what the curve remembers for weeks.
+TEST(Calibration, TheLastDaysCountMost) {
+  std::mt19937_64 random(14);
+  std::uniform_real_distribution<double> uniform;
+  Calibration calibration;
+  const auto live = [&](int days, double share) {
+    for (int step = 0; step < 288 * days; ++step) {
+      calibration.Forget(300'000);
+      for (int cell = 0; cell < 20; ++cell) {
+        const double said = uniform(random);
+        calibration.Learn(said, uniform(random) < share * said);
+      }
+    }
+  };
+  live(30, 1);
+  EXPECT_NEAR(calibration.Of(0.8), 0.8, 0.05);
+  live(2, 0.5);
+  EXPECT_NEAR(calibration.Of(0.8), 0.4, 0.1);
 }
 
 // What was said of a cell is held against the accounts that lived in it then, moved or not.
