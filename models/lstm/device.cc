@@ -280,8 +280,7 @@ void LstmDevice::TakeInPasts(const LstmRunner& runner, const History& before, in
       places.push_back(std::ranges::lower_bound(chosen, s) - chosen.begin());
       sampled_[s] = 1;
     }
-    const LstmBlock block =
-        WarmBlock(runner, means.history, ContextsOf(runner, means.history), places, network_steps);
+    const LstmBlock block = WarmBlock(runner, means.history, places, network_steps);
     const int64_t width = block.features.width;
     for (size_t from = 0; from < some.size();) {
       size_t end = from + 1;  // of neighbours

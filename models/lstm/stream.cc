@@ -298,8 +298,8 @@ bool HasPast(const History& history, int64_t series, int64_t steps) {
 }
 
 LstmBlock WarmBlock(const LstmRunner& runner, const History& history,
-                    std::span<const int32_t> contexts, std::span<const int64_t> series,
-                    int64_t network_steps) {
+                    std::span<const int64_t> series, int64_t network_steps) {
+  const std::vector<int32_t> contexts = ContextsOf(runner, history);
   std::vector<int32_t> chosen;
   for (const int64_t s : series) chosen.push_back(contexts[s]);
   const Call call{runner, history, contexts, /*steps=*/0, /*new_steps=*/0};

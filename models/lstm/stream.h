@@ -67,10 +67,9 @@ std::vector<int32_t> ContextsOf(const LstmRunner& runner, const History& history
 bool HasPast(const History& history, int64_t series, int64_t steps);
 
 // The state of some series, in this order, from the whole history; the network runs through its
-// last `network_steps` steps. `contexts` are those of all the history's series.
+// last `network_steps` steps.
 LstmBlock WarmBlock(const LstmRunner& runner, const History& history,
-                    std::span<const int32_t> contexts, std::span<const int64_t> series,
-                    int64_t network_steps);
+                    std::span<const int64_t> series, int64_t network_steps);
 
 // The answer for a series from the network's, rows of `width` floats: of each step its quantiles.
 void WriteForecast(ForecastStatus verdict, float level, float scale, const float* scaled,

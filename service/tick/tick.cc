@@ -94,8 +94,8 @@ void Warm(const ModelList& models, const models::Stop& stop, State& state) {
     const AccountForecasts moments = MomentsOf(table, std::ssize(fleet.accounts));
     const std::vector<Resources> of_accounts = AccountDemand(then, std::ssize(fleet.accounts));
     HomeDemand demand(of_accounts);
-    JudgeCells(demand, state.fleet, ForecastCells(fleet, moments), then.end_ms,
-               then.step_ms, state.cell_errors);
+    JudgeCells(demand, state.fleet, ForecastCells(fleet, moments), then.end_ms, then.step_ms,
+               state.cell_errors);
     state.forecasts.room = std::move(table.block.values);
   }
   std::vector<std::vector<std::any>>& made = state.forecasts.carried;
