@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <span>
 #include <thread>
@@ -22,21 +23,19 @@ std::string NameOf(const router::Client& client) {
   return fmt::format("{} at {}", client.node.empty() ? "a client" : client.node, client.peer);
 }
 
-// A write is a system call, most of what it takes to tell a client: cores share them.
+// A write is a system call, most of what it takes to tell a client: cores share them, and one that
+// has other work too takes fewer.
 void WriteAll(std::span<Stream* const> streams) {
   const size_t cores = std::max<size_t>(1, std::thread::hardware_concurrency());
   const size_t tellers =
       std::clamp<size_t>(streams.size() / kStreamsATeller, 1, std::min(cores, kTellersMax));
-  const size_t each = (streams.size() + tellers - 1) / tellers;
-  const auto write = [streams, each](size_t teller) {
-    const size_t first = std::min(teller * each, streams.size());
-    for (Stream* stream : streams.subspan(first, std::min(each, streams.size() - first))) {
-      stream->Write();
-    }
+  std::atomic<size_t> next = 0;
+  const auto write = [&] {
+    for (size_t i = next++; i < streams.size(); i = next++) streams[i]->Write();
   };
   std::vector<std::jthread> others;
-  for (size_t t = 1; t < tellers; ++t) others.emplace_back(write, t);
-  write(0);
+  for (size_t t = 1; t < tellers; ++t) others.emplace_back(write);
+  write();
 }
 
 }  // namespace
