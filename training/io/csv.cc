@@ -11,6 +11,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <unordered_set>
 #include <utility>
 
@@ -20,6 +21,9 @@ namespace foreshadow::training {
 namespace {
 
 constexpr size_t kChunkBytes = 256u << 10;
+
+// Spreadsheets begin a file with it.
+constexpr std::string_view kUtf8Mark = "\xef\xbb\xbf";
 
 // More steps between the first and the last time than this is a mistake in the times, not a table.
 constexpr int64_t kWideStepsMax = 50'000'000;
@@ -46,6 +50,7 @@ struct CsvReader::Impl {
   std::array<char, kChunkBytes> chunk;
   size_t chunk_begin = 0;
   size_t chunk_end = 0;
+  bool begun = false;
   bool at_end = false;
   int64_t line = 0;  // lines fed to the parser
   size_t row_bytes = 0;
@@ -85,8 +90,10 @@ absl::Status CsvReader::Impl::Fill() {
     return absl::DataLossError(fmt::format("{}: after line {}: {}", path, line,
                                            error == Z_ERRNO ? std::strerror(errno) : message));
   }
-  chunk_begin = 0;
   chunk_end = static_cast<size_t>(size);
+  const bool is_marked = !begun && std::string_view(chunk.data(), chunk_end).starts_with(kUtf8Mark);
+  chunk_begin = is_marked ? kUtf8Mark.size() : 0;
+  begun = true;
   at_end = size == 0;
   return absl::OkStatus();
 }
@@ -180,21 +187,28 @@ absl::StatusOr<float> ParseValue(std::string_view text, const CsvPlace& place,
   return static_cast<float>(value);
 }
 
+namespace {
+
+std::optional<int64_t> ParseDate(std::string_view text) {
+  const std::string copy(text);
+  absl::Time time;
+  std::string ignored;
+  for (const char* format : {"%Y-%m-%dT%H:%M:%E*S%Ez", "%Y-%m-%d %H:%M:%E*S%Ez",
+                             "%Y-%m-%dT%H:%M:%E*S", "%Y-%m-%d %H:%M:%E*S"}) {
+    if (absl::ParseTime(format, copy, absl::UTCTimeZone(), &time, &ignored)) {
+      return absl::ToUnixMillis(time);
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 absl::StatusOr<int64_t> ParseTime(std::string_view text, const CsvPlace& place) {
   int64_t time_ms = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), time_ms);
   if (error != std::errc() || end != text.data() + text.size()) {
-    const std::string copy(text);
-    absl::Time time;
-    std::string ignored;
-    time_ms = -1;
-    for (const char* format : {"%Y-%m-%dT%H:%M:%E*S%Ez", "%Y-%m-%d %H:%M:%E*S%Ez",
-                               "%Y-%m-%dT%H:%M:%E*S", "%Y-%m-%d %H:%M:%E*S"}) {
-      if (absl::ParseTime(format, copy, absl::UTCTimeZone(), &time, &ignored)) {
-        time_ms = absl::ToUnixMillis(time);
-        break;
-      }
-    }
+    time_ms = ParseDate(text).value_or(-1);
   }
   if (time_ms < 0) {
     return BadValue(place, text,
@@ -203,18 +217,36 @@ absl::StatusOr<int64_t> ParseTime(std::string_view text, const CsvPlace& place) 
   return time_ms;
 }
 
+absl::Status CheckTimeUnit(const std::string& path, int64_t first_ms, int64_t step_ms) {
+  constexpr int64_t kYear1973S = 100'000'000;
+  constexpr int64_t kYear5138S = 100'000'000'000;
+  constexpr int64_t kStepSMax = 10'000;
+  if (first_ms < kYear1973S || first_ms >= kYear5138S || step_ms > kStepSMax) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(fmt::format(
+      "{}: its first time, {}, is read as milliseconds since 1970, and steps are {} ms; "
+      "if these are seconds, write {}000",
+      path, first_ms, step_ms, first_ms));
+}
+
 namespace {
 
-absl::Status CheckHeader(const CsvReader& reader, std::span<const std::string> names) {
+absl::Status CheckHeader(const std::string& path, int64_t line,
+                         std::span<const std::string> names) {
   if (names.empty()) {
+    return absl::InvalidArgumentError(fmt::format("{}:{}: the header names no series", path, line));
+  }
+  if (names.size() == 1 && names[0].find_first_of(";\t|") != std::string::npos) {
     return absl::InvalidArgumentError(
-        fmt::format("{}:{}: the header names no series", reader.path(), reader.line()));
+        fmt::format("{}:{}: the header {} is one column: columns are separated by commas", path,
+                    line, Quoted(names[0])));
   }
   std::unordered_set<std::string_view> seen;
   for (const std::string& name : names) {
     if (name.empty() || !seen.insert(name).second) {
-      return absl::InvalidArgumentError(fmt::format("{}:{}: header: the series name {} is {}",
-                                                    reader.path(), reader.line(), Quoted(name),
+      return absl::InvalidArgumentError(fmt::format("{}:{}: header: the series name {} is {}", path,
+                                                    line, Quoted(name),
                                                     name.empty() ? "empty" : "used twice"));
     }
   }
@@ -230,6 +262,8 @@ absl::Status SpreadOverTime(const std::string& path, std::span<const int64_t> ti
   for (size_t i = 1; i < times_ms.size(); ++i) {
     table.step_ms = std::min(table.step_ms, times_ms[i] - times_ms[i - 1]);
   }
+  absl::Status status = CheckTimeUnit(path, table.start_ms, table.step_ms);
+  if (!status.ok()) return status;
   for (size_t i = 1; i < times_ms.size(); ++i) {
     if ((times_ms[i] - table.start_ms) % table.step_ms == 0) continue;
     return absl::InvalidArgumentError(
@@ -298,16 +332,19 @@ absl::StatusOr<WideTable> ReadWideCsv(const std::string& path, const WideCsvOpti
   if (!*more) return absl::InvalidArgumentError(fmt::format("{}: empty file, no header", path));
 
   WideTable table;
-  const bool timed = reader->fields()[0] == "timestamp";
-  for (std::string_view name : reader->fields().subspan(timed ? 1 : 0)) {
-    table.names.emplace_back(name);
-  }
-  absl::Status status = CheckHeader(*reader, table.names);
+  table.names.assign(reader->fields().begin(), reader->fields().end());
+  const int64_t header_line = reader->line();
+  more = reader->Next();
+  if (!more.ok()) return more.status();
+  const bool timed =
+      table.names[0] == "timestamp" || (*more && ParseDate(reader->fields()[0]).has_value());
+  if (timed) table.names.erase(table.names.begin());
+  absl::Status status = CheckHeader(path, header_line, table.names);
   if (!status.ok()) return status;
 
   std::vector<int64_t> times_ms, lines;
-  int64_t line_before = reader->line();
-  for (more = reader->Next(); more.ok() && *more; more = reader->Next()) {
+  int64_t line_before = header_line;
+  for (; more.ok() && *more; more = reader->Next()) {
     // With a single column a missing sample and a blank line would look alike.
     if (!timed && table.names.size() == 1 && reader->line() != line_before + 1) {
       return absl::InvalidArgumentError(

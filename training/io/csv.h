@@ -24,7 +24,8 @@ struct CsvPlace {
   std::string_view column;
 };
 
-// Row after row of a file. Spaces and tabs around unquoted fields are dropped, blank lines skipped.
+// Row after row of a file. A mark of UTF-8 before the first is skipped; spaces and tabs around
+// unquoted fields are dropped, blank lines skipped.
 class CsvReader {
  public:
   // NOT_FOUND when the file cannot be opened. `delimiter` separates fields.
@@ -56,6 +57,10 @@ absl::StatusOr<float> ParseValue(std::string_view text, const CsvPlace& place, b
 // an offset. Not before 1970.
 absl::StatusOr<int64_t> ParseTime(std::string_view text, const CsvPlace& place);
 
+// INVALID_ARGUMENT where times are most likely seconds that were read as milliseconds: of 1970 to
+// 1973, and steps of at most 10 s.
+absl::Status CheckTimeUnit(const std::string& path, int64_t first_ms, int64_t step_ms);
+
 // A text as a field of CSV (RFC 4180): quoted where it must be.
 std::string CsvField(std::string_view text);
 
@@ -77,7 +82,8 @@ struct WideCsvOptions {
   bool allow_negative = true;
 };
 
-// Reads a file with a header, a column a series and, optionally, a first column `timestamp`. Times
+// Reads a file with a header, a column a series and, optionally, a first column of times: one that
+// is called `timestamp`, or whose first value is a date in ISO 8601. Times
 // ascend on a grid (its step is the smallest distance that occurs); steps without a row are
 // missing. Errors as CsvReader's and ParseValue's; also ragged rows, names empty or twice, no data
 // row.

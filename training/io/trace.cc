@@ -173,6 +173,8 @@ absl::Status SetGrid(const std::string& path, std::span<const int64_t> times_ms,
   for (size_t i = 1; i < times_ms.size(); ++i) {
     trace.step_ms = std::min(trace.step_ms, times_ms[i] - times_ms[i - 1]);
   }
+  absl::Status status = CheckTimeUnit(path, trace.start_ms, trace.step_ms);
+  if (!status.ok()) return status;
   for (int64_t time_ms : times_ms) {
     if ((time_ms - trace.start_ms) % trace.step_ms == 0) continue;
     return absl::InvalidArgumentError(

@@ -51,6 +51,34 @@ TEST_F(WideCsvTest, PutsRowsOnTheGridOfTheirTimes) {
   EXPECT_THAT(table->values, ElementsAre(1, 2, IsNan(), 4));
 }
 
+TEST_F(WideCsvTest, TakesAFirstColumnOfDatesForTimesWhateverItIsCalled) {
+  const auto table = ReadWideCsv(Put("in.csv",
+                                     "\xef\xbb\xbf"
+                                     "ds,a\n2024-02-29 00:00:00,1\n2024-02-29 00:05:00,2\n"));
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_THAT(table->names, ElementsAre("a"));
+  EXPECT_EQ(table->step_ms, 300'000);
+  const auto numbers = ReadWideCsv(Put("in.csv", "ds,a\n1,1\n2,2\n"));
+  ASSERT_TRUE(numbers.ok()) << numbers.status();
+  EXPECT_THAT(numbers->names, ElementsAre("ds", "a"));
+}
+
+TEST_F(WideCsvTest, SkipsAMarkOfUtf8) {
+  const auto table = ReadWideCsv(Put("in.csv", "\xef\xbb\xbftimestamp,a\n0,1\n60000,2\n"));
+  ASSERT_TRUE(table.ok()) << table.status();
+  EXPECT_THAT(table->names, ElementsAre("a"));
+  EXPECT_EQ(table->step_ms, 60'000);
+  EXPECT_THAT(ErrorOf("\xef\xbb\xbf"), HasSubstr("empty file"));
+}
+
+TEST_F(WideCsvTest, TellsWhatSpreadsheetsAndScriptsGetWrong) {
+  EXPECT_THAT(ErrorOf("timestamp;a\n0;1\n"), AllOf(HasSubstr(":1"), HasSubstr("by commas")));
+  EXPECT_THAT(ErrorOf("timestamp,a\n1793500000,1\n1793500300,2\n"),
+              AllOf(HasSubstr("seconds"), HasSubstr("1793500000000")));
+  EXPECT_TRUE(CheckTimeUnit("in.csv", 1'793'500'000'000, 300).ok());
+  EXPECT_TRUE(CheckTimeUnit("in.csv", 0, 300).ok());
+}
+
 TEST_F(WideCsvTest, NamesFileLineColumnValueAndWhatIsAllowed) {
   for (const char* bad :
        {"nan", "inf", "-inf", "1e39", "0x10", "1,5x", "1 2", "+1", "--1", "one"}) {
