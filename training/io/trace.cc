@@ -29,9 +29,10 @@ bool HasHeader(const CsvReader& csv) {
 absl::Status CheckHeader(const CsvReader& csv) {
   const auto fields = csv.fields();
   if (HasHeader(csv)) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      fmt::format("{}:{}: not a trace: the header is \"{}\", not \"{}\"", csv.path(), csv.line(),
-                  fmt::join(fields, ","), fmt::join(kColumns, ",")));
+  return absl::InvalidArgumentError(fmt::format(
+      "{}:{}: not a trace: the header is \"{}\", not \"{}\"; `foreshadow import --format "
+      "csv` makes one of a file with a column an account",
+      csv.path(), csv.line(), fmt::join(fields, ","), fmt::join(kColumns, ",")));
 }
 
 // Names come back to people in messages and tables, and accounts are keys on the wire.
