@@ -51,8 +51,9 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
     d.learned = d.fallback.empty();
   }
   d.rule = Nearest(d.guard, aimd_split < o.split ? aimd_split : d.guard.ready);
-  const SplitAction best =
-      d.learned ? BestAllowed(d.values, d.guard, d.rule, policy->card().margin) : d.rule;
+  const SplitAction best = d.learned ? BestAllowed(policy->GainsOver(d.rule, d.features), d.guard,
+                                                   d.rule, policy->card().margin)
+                                     : d.rule;
   d.action = best;
   if (settings.explore > 0) {
     const std::vector<int> open = Explorable(o, d.guard, settings.guard);

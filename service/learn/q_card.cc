@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "service/learn/q_policy.h"
 #include "service/learn/reward.h"
@@ -14,6 +15,7 @@ using nlohmann::ordered_json;
 constexpr const char* kFormat = "foreshadow-router";
 constexpr int kVersion = 1;
 constexpr int kHiddenMax = 1'024;
+constexpr int kNetworksMax = 16;
 constexpr double kIntervalMax = 3'600;
 
 template <typename List>
@@ -71,24 +73,26 @@ ordered_json Costs() {
 }  // namespace
 
 std::string QCardToJson(const QCard& card) {
-  const ordered_json json = {{"format", kFormat},
-                             {"version", kVersion},
-                             {"policy", card.version},
-                             {"hidden", card.hidden},
-                             {"interval_s_min", card.interval_s_min},
-                             {"interval_s_max", card.interval_s_max},
-                             {"actions", Strings(kSplitActionNames)},
-                             {"features", Strings(kSplitFeatureNames)},
-                             {"feature_min", card.feature_min},
-                             {"feature_max", card.feature_max},
-                             {"margin", card.margin},
-                             {"costs", Costs()},
-                             {"weights_sha256", card.weights_sha256},
-                             {"seed", card.seed},
-                             {"episodes", card.episodes},
-                             {"steps", card.steps},
-                             {"command", card.command},
-                             {"scores", card.scores}};
+  ordered_json json = {{"format", kFormat},
+                       {"version", kVersion},
+                       {"policy", card.version},
+                       {"hidden", card.hidden},
+                       {"interval_s_min", card.interval_s_min},
+                       {"interval_s_max", card.interval_s_max},
+                       {"actions", Strings(kSplitActionNames)},
+                       {"features", Strings(kSplitFeatureNames)},
+                       {"feature_min", card.feature_min},
+                       {"feature_max", card.feature_max},
+                       {"margin", card.margin},
+                       {"costs", Costs()},
+                       {"weights_sha256", card.weights_sha256},
+                       {"seed", card.seed},
+                       {"episodes", card.episodes},
+                       {"steps", card.steps},
+                       {"command", card.command},
+                       {"scores", card.scores}};
+  // One is not told: programs that know of one only read such cards.
+  if (card.networks > 1) json["networks"] = card.networks;
   return json.dump(2) + "\n";
 }
 
@@ -97,6 +101,7 @@ absl::StatusOr<QCard> QCardFromJson(const std::string& text) {
   if (!json.is_object()) return absl::DataLossError("not a JSON object");
   QCard card;
   double hidden = 0;
+  double networks = 1;
   const bool margin = json.contains("margin");  // an older card has none
   const absl::Status checks[] = {
       Expect(json, "format", kFormat),
@@ -104,6 +109,8 @@ absl::StatusOr<QCard> QCardFromJson(const std::string& text) {
       Expect(json, "actions", Strings(kSplitActionNames)),
       Expect(json, "features", Strings(kSplitFeatureNames)),
       ReadNumber(json, "hidden", 1, kHiddenMax, hidden),
+      json.contains("networks") ? ReadNumber(json, "networks", 1, kNetworksMax, networks)
+                                : absl::OkStatus(),
       ReadNumber(json, "interval_s_min", 0.1, kIntervalMax, card.interval_s_min),
       ReadNumber(json, "interval_s_max", 0.1, kIntervalMax, card.interval_s_max),
       ReadFeatures(json, "feature_min", card.feature_min),
@@ -113,10 +120,13 @@ absl::StatusOr<QCard> QCardFromJson(const std::string& text) {
   for (const absl::Status& check : checks) {
     if (!check.ok()) return check;
   }
-  card.hidden = static_cast<int>(hidden);
-  if (card.hidden != hidden) {
-    return absl::InvalidArgumentError(
-        fmt::format("hidden is {}: allowed are whole numbers", hidden));
+  for (const auto& [name, number, whole] : {std::tuple("hidden", hidden, &card.hidden),
+                                            std::tuple("networks", networks, &card.networks)}) {
+    *whole = static_cast<int>(number);
+    if (*whole != number) {
+      return absl::InvalidArgumentError(
+          fmt::format("{} is {}: allowed are whole numbers", name, number));
+    }
   }
   if (json.contains("weights_sha256") && json["weights_sha256"] != "") {
     Note(json, "weights_sha256", card.weights_sha256);

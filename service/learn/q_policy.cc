@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <utility>
 
 #include "models/file/hash.h"
@@ -15,6 +16,8 @@ namespace {
 using models::Tensor;
 
 constexpr double kBeyond = 0.1;  // of a feature's range: so far off is still known
+
+std::string Prefix(int networks, int n) { return networks > 1 ? fmt::format("{}.", n) : ""; }
 
 absl::StatusOr<const Tensor*> Find(const std::vector<Tensor>& tensors, const std::string& name,
                                    const std::vector<int64_t>& shape) {
@@ -54,13 +57,18 @@ absl::Status ReadLayer(const std::vector<Tensor>& tensors, const std::string& na
 absl::StatusOr<QPolicy> QPolicy::Create(QCard card, const std::vector<Tensor>& tensors) {
   QPolicy policy;
   const int64_t hidden = card.hidden;
-  const absl::Status statuses[] = {
-      ReadLayer(tensors, "first", hidden, kSplitFeatures, policy.first_, policy.first_bias_),
-      ReadLayer(tensors, "second", hidden, hidden, policy.second_, policy.second_bias_),
-      ReadLayer(tensors, "heads", 1 + kSplitActions, hidden, policy.heads_, policy.heads_bias_),
-  };
-  for (const absl::Status& status : statuses) {
-    if (!status.ok()) return status;
+  for (int n = 0; n < card.networks; ++n) {
+    const std::string of = Prefix(card.networks, n);
+    Network& network = policy.networks_.emplace_back();
+    const absl::Status statuses[] = {
+        ReadLayer(tensors, of + "first", hidden, kSplitFeatures, network.first, network.first_bias),
+        ReadLayer(tensors, of + "second", hidden, hidden, network.second, network.second_bias),
+        ReadLayer(tensors, of + "heads", 1 + kSplitActions, hidden, network.heads,
+                  network.heads_bias),
+    };
+    for (const absl::Status& status : statuses) {
+      if (!status.ok()) return status;
+    }
   }
   const std::string text = QCardToJson(card);
   policy.fingerprint_ = models::HashOf(text.data(), text.size());
@@ -72,15 +80,37 @@ absl::StatusOr<QPolicy> QPolicy::Create(QCard card, const std::vector<Tensor>& t
   return policy;
 }
 
-ActionValues QPolicy::Values(const SplitFeatures& features) const {
+ActionValues QPolicy::ValuesOf(const Network& network, const SplitFeatures& features) {
   const Eigen::Map<const Eigen::VectorXf> input(features.data(), kSplitFeatures);
-  const Eigen::VectorXf first = (first_ * input + first_bias_).cwiseMax(0.0f);
-  const Eigen::VectorXf second = (second_ * first + second_bias_).cwiseMax(0.0f);
-  const Eigen::VectorXf heads = heads_ * second + heads_bias_;
+  const Eigen::VectorXf first = (network.first * input + network.first_bias).cwiseMax(0.0f);
+  const Eigen::VectorXf second = (network.second * first + network.second_bias).cwiseMax(0.0f);
+  const Eigen::VectorXf heads = network.heads * second + network.heads_bias;
   const float mean = heads.tail(kSplitActions).mean();
   ActionValues values{};
   for (int a = 0; a < kSplitActions; ++a) values[a] = heads[0] + heads[1 + a] - mean;
   return values;
+}
+
+ActionValues QPolicy::Values(const SplitFeatures& features) const {
+  ActionValues sums{};
+  for (const Network& network : networks_) {
+    const ActionValues values = ValuesOf(network, features);
+    for (int a = 0; a < kSplitActions; ++a) sums[a] += values[a];
+  }
+  for (double& value : sums) value /= static_cast<double>(networks_.size());
+  return sums;
+}
+
+ActionValues QPolicy::GainsOver(SplitAction rule, const SplitFeatures& features) const {
+  ActionValues least;
+  least.fill(std::numeric_limits<double>::infinity());
+  for (const Network& network : networks_) {
+    const ActionValues values = ValuesOf(network, features);
+    for (int a = 0; a < kSplitActions; ++a) {
+      least[a] = std::min(least[a], values[a] - values[static_cast<int>(rule)]);
+    }
+  }
+  return least;
 }
 
 bool QPolicy::Knows(const SplitObservation& observation, const SplitFeatures& features) const {
@@ -105,6 +135,24 @@ SplitAction BestAllowed(const ActionValues& values, const GuardState& state, Spl
   const int base = static_cast<int>(rule);
   const bool keeps = state.allowed[base] && values[best] <= values[base] + margin;
   return SplitAction(keeps ? base : best);
+}
+
+std::vector<Tensor> NetworkOf(const std::vector<Tensor>& tensors, int networks, int n) {
+  const std::string prefix = Prefix(networks, n);
+  std::vector<Tensor> network;
+  for (const Tensor& tensor : tensors) {
+    if (!tensor.name.starts_with(prefix)) continue;
+    network.push_back(tensor);
+    network.back().name = tensor.name.substr(prefix.size());
+  }
+  return network;
+}
+
+void AddNetwork(std::vector<Tensor> network, int networks, int n, std::vector<Tensor>& tensors) {
+  for (Tensor& tensor : network) {
+    tensor.name = Prefix(networks, n) + tensor.name;
+    tensors.push_back(std::move(tensor));
+  }
 }
 
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {

@@ -1,4 +1,4 @@
-// A learned policy of the split: what each action is worth by a small network - two hidden layers,
+// A learned policy of the split: what each action is worth by small networks - two hidden layers,
 // then value and advantages apart (Wang et al. 2016, "Dueling network architectures") - run without
 // torch. In a folder as card.json and weights.safetensors. Immutable once loaded, any thread.
 #pragma once
@@ -21,6 +21,8 @@ using ActionValues = std::array<double, kSplitActions>;
 
 // What the weights are of, and what they may be used for.
 struct QCard {
+  int networks =
+      1;  // trained apart; from 2 on the names of their tensors begin with "0.", "1." ...
   int hidden = 64;
   std::string version;         // of the policy, named in every decision it makes
   double interval_s_min = 10;  // between decisions, that it has seen
@@ -28,9 +30,9 @@ struct QCard {
   // Of each feature, that it has seen: outside them the plain rule decides.
   SplitFeatures feature_min{};
   SplitFeatures feature_max{};
-  // By how much an action has to be worth more than what the two rules among them do, "balance" and
-  // "ready", the better of which is taken else: what the network is not sure of does not move
-  // traffic (Laroche et al. 2019, "Safe policy improvement with baseline bootstrapping").
+  // By how much an action has to be worth more than the rule's, which is taken else: what the
+  // networks are not sure of does not move traffic (Laroche et al. 2019, "Safe policy improvement
+  // with baseline bootstrapping").
   double margin = 0;
   std::string weights_sha256;  // of weights.safetensors; "" = not known: an older card
   uint64_t seed = 0;
@@ -49,21 +51,36 @@ class QPolicy {
   const QCard& card() const { return card_; }
   // Of the card and the weights: another policy under the same version is told by it.
   uint64_t fingerprint() const { return fingerprint_; }
+  // Means of the networks.
   ActionValues Values(const SplitFeatures& features) const;
+  // By how much each is worth more than the rule's action, by the network that says least: where
+  // they have seen little they disagree (Lakshminarayanan et al. 2017, "Deep ensembles").
+  ActionValues GainsOver(SplitAction rule, const SplitFeatures& features) const;
   // Within what it has seen, a tenth of the range more on both sides.
   bool Knows(const SplitObservation& observation, const SplitFeatures& features) const;
 
  private:
+  struct Network {
+    Eigen::MatrixXf first, second, heads;  // heads: value, then advantages
+    Eigen::VectorXf first_bias, second_bias, heads_bias;
+  };
+  static ActionValues ValuesOf(const Network& network, const SplitFeatures& features);
+
   QCard card_;
   uint64_t fingerprint_ = 0;
-  Eigen::MatrixXf first_, second_, heads_;  // heads: value, then advantages
-  Eigen::VectorXf first_bias_, second_bias_, heads_bias_;
+  std::vector<Network> networks_;
 };
 
 // What the rule takes, unless the best of the allowed is worth more than that by `margin` (safe
-// improvement on a policy that is known, Laroche et al. 2019).
+// improvement on a policy that is known, Laroche et al. 2019). `values`: as GainsOver has them.
 SplitAction BestAllowed(const ActionValues& values, const GuardState& state, SplitAction rule,
                         double margin);
+
+// Tensors of network `n` of several, under the names that one alone has; and the other way round.
+std::vector<models::Tensor> NetworkOf(const std::vector<models::Tensor>& tensors, int networks,
+                                      int n);
+void AddNetwork(std::vector<models::Tensor> network, int networks, int n,
+                std::vector<models::Tensor>& tensors);
 
 std::string QCardToJson(const QCard& card);
 // DATA_LOSS when it is no JSON object; INVALID_ARGUMENT naming a field that is missing, out of

@@ -23,8 +23,9 @@ constexpr double kGainLeast = 0.02;  // of what was earned: below it the fit's o
 int Choice(const QPolicy& policy, const LoggedStep& step) {
   GuardState state;
   for (int a = 0; a < kSplitActions; ++a) state.allowed[a] = step.allowed[a] != 0;
-  return static_cast<int>(BestAllowed(policy.Values(step.features), state, SplitAction(step.rule),
-                                      policy.card().margin));
+  const auto rule = SplitAction(step.rule);
+  return static_cast<int>(
+      BestAllowed(policy.GainsOver(rule, step.features), state, rule, policy.card().margin));
 }
 
 // The same episode, its choices afterwards narrowed to the policy's: a network that takes the best
@@ -217,22 +218,28 @@ absl::StatusOr<OnlineResult> LearnFromLog(std::span<const LoggedEpisode> episode
     ++result.card.episodes;
   }
   if (replay.size() == 0) return absl::InvalidArgumentError("the log has no episode to learn from");
-  auto network =
-      models::QNetwork::Create({kSplitFeatures, result.card.hidden, kSplitActions}, o.judge.seed);
-  if (!network.ok()) return network.status();
-  absl::Status status = (*network)->SetWeights(file->tensors);
-  if (!status.ok()) return status;
-  std::mt19937_64 random(o.judge.seed);
-  for (int i = 0; i < o.steps; ++i) {
-    models::QBatch batch = replay.Draw(kBatch, random);
-    batch.conservative = static_cast<float>(o.conservative);
-    const auto loss = (*network)->TrainStep(batch, o.learning_rate, 0.01, {});
-    if (!loss.ok()) return loss.status();
+  std::vector<models::Tensor> weights;
+  const int networks = result.card.networks;
+  for (int n = 0; n < networks; ++n) {
+    const uint64_t seed = o.judge.seed + static_cast<uint64_t>(n);
+    auto network =
+        models::QNetwork::Create({kSplitFeatures, result.card.hidden, kSplitActions}, seed);
+    if (!network.ok()) return network.status();
+    absl::Status status = (*network)->SetWeights(NetworkOf(file->tensors, networks, n));
+    if (!status.ok()) return status;
+    std::mt19937_64 random(seed);
+    for (int i = 0; i < o.steps; ++i) {
+      models::QBatch batch = replay.Draw(kBatch, random);
+      batch.conservative = static_cast<float>(o.conservative);
+      const auto loss = (*network)->TrainStep(batch, o.learning_rate, 0.01, {});
+      if (!loss.ok()) return loss.status();
+    }
+    AddNetwork((*network)->Weights(), networks, n, weights);
   }
   result.card.version += "+log";
   result.card.steps += o.steps;
   result.card.command = o.command;
-  const auto policy = QPolicy::Create(result.card, (*network)->Weights());
+  const auto policy = QPolicy::Create(result.card, weights);
   if (!policy.ok()) return policy.status();
   const auto estimate = EvaluateOffPolicy(apart, *policy, o.judge);
   if (!estimate.ok()) return estimate.status();
@@ -245,7 +252,7 @@ absl::StatusOr<OnlineResult> LearnFromLog(std::span<const LoggedEpisode> episode
   }
   result.card.scores["off_policy_gain"] = estimate->gain.value;
   result.card.scores["off_policy_gain_low"] = estimate->gain.low;
-  status = SaveQPolicy(o.out, result.card, (*network)->Weights());
+  const absl::Status status = SaveQPolicy(o.out, result.card, weights);
   if (!status.ok()) return status;
   return result;
 }

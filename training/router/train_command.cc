@@ -18,6 +18,7 @@ namespace {
 
 struct Arguments {
   RouterTrainOptions train;
+  std::vector<std::string> join;
   std::string log;
   std::string start;
   bool json = false;
@@ -26,12 +27,12 @@ struct Arguments {
 std::string CommandLine(const RouterTrainOptions& o) {
   return fmt::format(
       "foreshadow train router --out {} --epochs {} --episodes {} --steps {} --hidden {} --batch "
-      "{} "
-      "--learning-rate {} --n-step {} --discount {} --replay {} --interval {} --seed "
-      "{}{}{}{}{}",
+      "{} --learning-rate {} --n-step {} --discount {} --reward-scale {} --try {} --explore {} "
+      "--rules-until {} --average {} --validation {} --replay {} --interval {} --seed {}{}{}{}{}",
       o.out, o.epochs, o.episodes, o.steps, o.hidden, o.batch, o.learning_rate, o.replay.steps,
-      o.replay.discount, o.replay.capacity, fmt::join(o.intervals_s, " "), o.seed,
-      o.replay.prioritized ? " --prioritized" : "", o.dueling ? "" : " --no-dueling",
+      o.replay.discount, o.replay.reward_scale, o.try_chance, o.explore_most, o.rules_until,
+      o.average_episodes, o.validation_seeds, o.replay.capacity, fmt::join(o.intervals_s, " "),
+      o.seed, o.replay.prioritized ? " --prioritized" : "", o.dueling ? "" : " --no-dueling",
       o.double_q ? "" : " --no-double", o.balance ? "" : " --no-balance");
 }
 
@@ -71,16 +72,25 @@ absl::Status RunOnline(const Arguments& a) {
   return absl::OkStatus();
 }
 
-absl::Status Run(Arguments& a) {
-  if (!a.log.empty() || !a.start.empty()) return RunOnline(a);
+absl::StatusOr<QCard> TrainOrJoin(Arguments& a) {
+  if (!a.join.empty()) {
+    a.train.command = fmt::format("foreshadow train router --out {} --join {}", a.train.out,
+                                  fmt::join(a.join, " "));
+    return JoinRouters(a.join, a.train);
+  }
   a.train.command = CommandLine(a.train);
   ProgressBar bar("train router");
-  const auto card = TrainRouter(a.train, [&bar](const RouterProgress& p) {
+  return TrainRouter(a.train, [&bar](const RouterProgress& p) {
     bar.Show(p.epoch, p.epochs,
              fmt::format("{}loss {:.4f}  cost {:.2f}, validation {:.2f}, best {:.2f}",
                          p.resumed ? "resumed  " : "", p.loss, p.train_cost, p.validation_cost,
                          p.best_cost));
   });
+}
+
+absl::Status Run(Arguments& a) {
+  if (!a.log.empty() || !a.start.empty()) return RunOnline(a);
+  const auto card = TrainOrJoin(a);
   if (!card.ok()) return card.status();
   if (a.json) {
     const nlohmann::ordered_json json = {{"policy", a.train.out}, {"version", card->version},
@@ -91,10 +101,10 @@ absl::Status Run(Arguments& a) {
   }
   fmt::print(
       "{}: policy {} of {} episodes and {} steps; an episode of validation costs {:.2f}\n"
-      "weights.safetensors, card.json, and training.csv with each epoch, are there.\n"
+      "weights.safetensors and card.json{} are there.\n"
       "`foreshadow evaluate router --policy {}` holds it against the rules.\n",
       a.train.out, card->version, card->episodes, card->steps, card->scores.at("validation_cost"),
-      a.train.out);
+      a.join.empty() ? ", and training.csv with each epoch," : "", a.train.out);
   return absl::OkStatus();
 }
 
@@ -146,6 +156,10 @@ void AddTrainRouter(CLI::App& train) {
   command.add_option("--seed", o.seed, "The same seed gives the same policy")
       ->capture_default_str();
   command.add_flag("--fresh", o.fresh, "Start anew even where there is a checkpoint");
+  command.add_option(
+      "--join", arguments->join,
+      "Make one policy of these, trained apart: it leaves the rule only where all of\n"
+      "them see a gain");
   command.add_option("--log", arguments->log,
                      "Learn from this log of a server's decisions instead (learn.log); the result\n"
                      "is written only if the log shows that it earns more than what decided");

@@ -112,8 +112,10 @@ QCard CardOf(const RouterTrainOptions& o, const Standing& standing) {
 
 // Of a policy that knows everything: while it learns, no state is foreign to it.
 absl::StatusOr<QPolicy> PolicyOf(const RouterTrainOptions& o,
-                                 const std::vector<models::Tensor>& weights, double margin = 0) {
+                                 const std::vector<models::Tensor>& weights, double margin = 0,
+                                 int networks = 1) {
   QCard card;
+  card.networks = networks;
   card.hidden = o.hidden;
   card.margin = margin;
   card.interval_s_min = 0;
@@ -153,15 +155,17 @@ double Validate(const RouterTrainOptions& o, const QPolicy& policy) {
   return cost / episodes;
 }
 
-// The margin that is best on the episodes kept apart; the weights' own cost is of none.
-absl::StatusOr<double> BestMargin(const RouterTrainOptions& o, Standing& standing) {
+// The margin that is best on the episodes kept apart; `cost` is that of none, and then of the best.
+absl::StatusOr<double> BestMargin(const RouterTrainOptions& o,
+                                  const std::vector<models::Tensor>& weights, int networks,
+                                  double& cost) {
   double best = 0;
   for (const double margin : {0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8}) {
-    const auto policy = PolicyOf(o, standing.best, margin);
+    const auto policy = PolicyOf(o, weights, margin, networks);
     if (!policy.ok()) return policy.status();
-    const double cost = Validate(o, *policy);
-    if (cost >= standing.best_cost) continue;
-    standing.best_cost = cost;
+    const double with = Validate(o, *policy);
+    if (with >= cost) continue;
+    cost = with;
     best = margin;
   }
   return best;
@@ -355,11 +359,56 @@ absl::StatusOr<QCard> TrainRouter(const RouterTrainOptions& o,
               counts ? standing.best_cost : 0, resumed});
   }
   QCard card = CardOf(o, standing);
-  const auto margin = BestMargin(o, standing);
+  const auto margin = BestMargin(o, standing.best, 1, standing.best_cost);
   if (!margin.ok()) return margin.status();
   card.margin = *margin;
   card.scores["validation_cost"] = standing.best_cost;
   status = SaveQPolicy(o.out, card, standing.best);
+  if (!status.ok()) return status;
+  return card;
+}
+
+absl::StatusOr<QCard> JoinRouters(const std::vector<std::string>& folders,
+                                  const RouterTrainOptions& options) {
+  if (folders.size() < 2) return absl::InvalidArgumentError("one policy alone needs no joining");
+  RouterTrainOptions o = options;
+  std::vector<models::Tensor> weights;
+  QCard card;
+  for (size_t n = 0; n < folders.size(); ++n) {
+    const auto policy = LoadQPolicy(folders[n]);
+    if (!policy.ok()) return policy.status();
+    const auto file = models::ReadSafetensors(folders[n] + "/weights.safetensors");
+    if (!file.ok()) return file.status();
+    const QCard& of = policy->card();
+    if (n == 0) card = of;
+    if (of.networks != 1 || of.hidden != card.hidden) {
+      return absl::InvalidArgumentError(fmt::format(
+          "{}: {} networks of width {}: allowed is one, as wide as the first policy's, {}",
+          folders[n], of.networks, of.hidden, card.hidden));
+    }
+    AddNetwork(file->tensors, static_cast<int>(folders.size()), static_cast<int>(n), weights);
+    if (n == 0) continue;
+    card.version += "+" + of.version;
+    card.episodes += of.episodes;
+    card.steps += of.steps;
+    card.interval_s_min = std::max(card.interval_s_min, of.interval_s_min);
+    card.interval_s_max = std::min(card.interval_s_max, of.interval_s_max);
+    for (int f = 0; f < kSplitFeatures; ++f) {
+      card.feature_min[f] = std::max(card.feature_min[f], of.feature_min[f]);
+      card.feature_max[f] = std::min(card.feature_max[f], of.feature_max[f]);
+    }
+  }
+  card.networks = static_cast<int>(folders.size());
+  card.command = o.command;
+  o.hidden = card.hidden;
+  const auto plain = PolicyOf(o, weights, 0, card.networks);
+  if (!plain.ok()) return plain.status();
+  double cost = Validate(o, *plain);
+  const auto margin = BestMargin(o, weights, card.networks, cost);
+  if (!margin.ok()) return margin.status();
+  card.margin = *margin;
+  card.scores = {{"validation_cost", cost}};
+  const absl::Status status = SaveQPolicy(o.out, card, weights);
   if (!status.ok()) return status;
   return card;
 }

@@ -68,4 +68,10 @@ inline constexpr uint64_t kTrainingSeed = 1'000'000;
 absl::StatusOr<QCard> TrainRouter(const RouterTrainOptions& options,
                                   const std::function<void(const RouterProgress&)>& progress);
 
+// Makes one policy, in options.out, of several that were trained apart, networks of one width: it
+// leaves the rule where the one that says least still sees a gain, and the margin is chosen anew on
+// the episodes of validation. INVALID_ARGUMENT names the folder that does not fit.
+absl::StatusOr<QCard> JoinRouters(const std::vector<std::string>& folders,
+                                  const RouterTrainOptions& options);
+
 }  // namespace foreshadow::training::router

@@ -9,6 +9,7 @@
 
 #include "models/torch/q_network.h"
 #include "service/learn/q_policy.h"
+#include "tests/unit/service/fixed_policy.h"
 #include "tests/unit/training/io/scratch.h"
 #include "training/router/episode.h"
 #include "training/router/learned.h"
@@ -18,7 +19,8 @@ namespace foreshadow::training::router {
 namespace {
 
 using models::Tensor;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 // A problem whose values are known: every step, whatever is done, the state stays; action a earns
 // a / 10 and the best goes on for ever, so that Q(a) = a / 10 + discount * best / (1 - discount).
@@ -87,6 +89,43 @@ TEST(QPolicy, FilesThatAreWrongAreRefusedByName) {
   EXPECT_THAT(std::string(QPolicy::Create(card, weights).status().message()), HasSubstr("missing"));
 }
 
+std::vector<Tensor> TwoNetworks(SplitAction first, SplitAction second) {
+  std::vector<Tensor> weights;
+  AddNetwork(testing::FixedWeights(first), 2, 0, weights);
+  AddNetwork(testing::FixedWeights(second), 2, 1, weights);
+  return weights;
+}
+
+TEST(QPolicy, OfTwoNetworksTheOneThatSaysLeastCounts) {
+  QCard card = testing::FixedCard("two");
+  card.networks = 2;
+  const auto weights = TwoNetworks(SplitAction::kZero, SplitAction::kHold);
+  const auto policy = QPolicy::Create(card, weights);
+  ASSERT_TRUE(policy.ok()) << policy.status();
+  const auto zero = static_cast<size_t>(SplitAction::kZero);
+  const auto hold = static_cast<size_t>(SplitAction::kHold);
+  const auto halve = static_cast<size_t>(SplitAction::kHalve);
+  // Each values its own action 1 more than all others.
+  const ActionValues values = policy->Values({});
+  EXPECT_NEAR(values[zero], values[hold], 1e-6);
+  EXPECT_NEAR(values[zero] - values[halve], 0.5, 1e-6);
+  const ActionValues gains = policy->GainsOver(SplitAction::kHalve, {});
+  EXPECT_NEAR(gains[halve], 0, 1e-6);
+  EXPECT_NEAR(gains[zero], 0, 1e-6);
+  EXPECT_NEAR(gains[hold], 0, 1e-6);
+  EXPECT_NEAR(policy->GainsOver(SplitAction::kZero, {})[hold], -1, 1e-6);
+  const auto agreed = QPolicy::Create(card, TwoNetworks(SplitAction::kZero, SplitAction::kZero));
+  EXPECT_NEAR(agreed->GainsOver(SplitAction::kHalve, {})[zero], 1, 1e-6);
+
+  const auto second = NetworkOf(weights, 2, 1);
+  ASSERT_EQ(second.size(), testing::FixedWeights(SplitAction::kHold).size());
+  EXPECT_EQ(second.back().name, "heads.bias");
+  EXPECT_EQ(second.back().values, testing::FixedWeights(SplitAction::kHold).back().values);
+  card.networks = 3;
+  EXPECT_THAT(std::string(QPolicy::Create(card, weights).status().message()),
+              HasSubstr("2.first.weight is missing"));
+}
+
 TEST(QPolicy, CardsComeBackAndForeignOnesAreRefused) {
   QCard card;
   card.version = "q-1";
@@ -96,6 +135,12 @@ TEST(QPolicy, CardsComeBackAndForeignOnesAreRefused) {
   const auto back = QCardFromJson(text);
   ASSERT_TRUE(back.ok()) << back.status();
   EXPECT_EQ(QCardToJson(*back), text);
+  EXPECT_EQ(back->networks, 1);
+  card.networks = 3;
+  EXPECT_EQ(QCardFromJson(QCardToJson(card))->networks, 3);
+  card.networks = 17;
+  EXPECT_THAT(std::string(QCardFromJson(QCardToJson(card)).status().message()),
+              HasSubstr("networks is 17"));
   std::string other = text;
   other.replace(other.find("to-ceiling"), 10, "to-nothing");
   EXPECT_THAT(std::string(QCardFromJson(other).status().message()), HasSubstr("actions"));
@@ -172,6 +217,40 @@ RouterTrainOptions Tiny(const std::string& out) {
 }
 
 class RouterTraining : public ScratchTest {};
+
+TEST_F(RouterTraining, JoinsPoliciesThatWereTrainedApart) {
+  std::vector<std::string> folders;
+  for (const uint64_t seed : {1, 2}) {
+    RouterTrainOptions o = Tiny(PathOf("of-" + std::to_string(seed)));
+    o.epochs = 1;
+    o.validation_from = 0;
+    o.seed = seed;
+    ASSERT_TRUE(TrainRouter(o, [](const RouterProgress&) {}).ok());
+    folders.push_back(o.out);
+  }
+  RouterTrainOptions o = Tiny(PathOf("joined"));
+  const auto card = JoinRouters(folders, o);
+  ASSERT_TRUE(card.ok()) << card.status();
+  const auto joined = LoadQPolicy(o.out);
+  ASSERT_TRUE(joined.ok()) << joined.status();
+  EXPECT_EQ(joined->card().networks, 2);
+  EXPECT_EQ(joined->card().version, "q-1-1+q-2-1");
+  const auto one = LoadQPolicy(folders[0]);
+  const auto two = LoadQPolicy(folders[1]);
+  SplitFeatures features{};
+  features.fill(0.3f);
+  const ActionValues gains = joined->GainsOver(SplitAction::kReady, features);
+  const ActionValues of_one = one->GainsOver(SplitAction::kReady, features);
+  const ActionValues of_two = two->GainsOver(SplitAction::kReady, features);
+  for (int a = 0; a < kSplitActions; ++a) EXPECT_EQ(gains[a], std::min(of_one[a], of_two[a]));
+  for (int f = 0; f < kSplitFeatures; ++f) {
+    EXPECT_EQ(joined->card().feature_max[f],
+              std::min(one->card().feature_max[f], two->card().feature_max[f]));
+  }
+  EXPECT_THAT(std::string(JoinRouters({o.out, folders[0]}, o).status().message()),
+              AllOf(HasSubstr("joined"), HasSubstr("2 networks")));
+  EXPECT_TRUE(absl::IsInvalidArgument(JoinRouters({folders[0]}, o).status()));
+}
 
 TEST_F(RouterTraining, KilledAndResumedItMakesTheSamePolicy) {
   const std::string whole = PathOf("whole");
