@@ -41,8 +41,9 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
                               .latency_ms = memory.latency_ms,
                               .worse_share = memory.worse_share,
                               .requests = memory.requests});
+  d.rule = Nearest(d.guard, aimd_split < o.split ? aimd_split : d.guard.ready);
   if (policy != nullptr) {
-    d.values = policy->Values(d.features);
+    d.gains = policy->GainsOver(d.rule, d.features);
     if (verdict == ShadowVerdict::kStale) {
       d.fallback = "measurements are stale";
     } else if (!policy->Knows(o, d.features)) {
@@ -50,10 +51,8 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
     }
     d.learned = d.fallback.empty();
   }
-  d.rule = Nearest(d.guard, aimd_split < o.split ? aimd_split : d.guard.ready);
-  const SplitAction best = d.learned ? BestAllowed(policy->GainsOver(d.rule, d.features), d.guard,
-                                                   d.rule, policy->card().margin)
-                                     : d.rule;
+  const SplitAction best =
+      d.learned ? BestAllowed(d.gains, d.guard, d.rule, policy->card().margin) : d.rule;
   d.action = best;
   if (settings.explore > 0) {
     const std::vector<int> open = Explorable(o, d.guard, settings.guard);

@@ -22,7 +22,7 @@ struct SplitDecision {
   bool learned = false;       // by the policy; else by the rule
   bool explored = false;      // drawn, not the best
   std::string_view fallback;  // why the rule decided though there is a policy; "" = it did not
-  ActionValues values{};      // of the policy, when there is one
+  ActionValues gains{};       // over the rule's action, by the policy, when there is one
 };
 
 struct AgentSettings {

@@ -110,10 +110,13 @@ double CostOf(const SplitObservation& o, double moved) {
 std::string Why(const SplitDecision& d, const QPolicy* policy) {
   const int action = static_cast<int>(d.action);
   std::string why;
-  if (d.learned) {
-    why = fmt::format("policy {} values {} at {:.3g}, hold at {:.3g}", policy->card().version,
-                      kSplitActionNames[action], d.values[action],
-                      d.values[static_cast<int>(SplitAction::kHold)]);
+  if (d.learned && d.action == d.rule) {
+    why = fmt::format("policy {} takes {}, as the rule does: nothing else is surely worth more",
+                      policy->card().version, kSplitActionNames[action]);
+  } else if (d.learned) {
+    why = fmt::format("policy {} takes {}, worth {:.3g} more than the rule's {}",
+                      policy->card().version, kSplitActionNames[action], d.gains[action],
+                      kSplitActionNames[static_cast<int>(d.rule)]);
   } else {
     why = fmt::format("the rule's wish within the guard rails: {}", kSplitActionNames[action]);
     if (!d.fallback.empty()) why += fmt::format(" ({})", d.fallback);

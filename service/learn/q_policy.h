@@ -21,8 +21,7 @@ using ActionValues = std::array<double, kSplitActions>;
 
 // What the weights are of, and what they may be used for.
 struct QCard {
-  int networks =
-      1;  // trained apart; from 2 on the names of their tensors begin with "0.", "1." ...
+  int networks = 1;  // trained apart; of several, tensors are called "0.first.weight" ...
   int hidden = 64;
   std::string version;         // of the policy, named in every decision it makes
   double interval_s_min = 10;  // between decisions, that it has seen

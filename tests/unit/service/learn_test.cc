@@ -85,6 +85,7 @@ TEST_F(LearnStage, ThePolicyDecidesWithinTheRailsAndSaysSo) {
   EXPECT_DOUBLE_EQ(shadows[0].wanted_split, 0.4);  // twice the 20 requests/s that went well
   EXPECT_THAT(shadows[0].learned.reason, HasSubstr("test-7"));
   EXPECT_THAT(shadows[0].learned.reason, HasSubstr("to-ceiling"));
+  EXPECT_THAT(shadows[0].learned.reason, HasSubstr("worth 1 more than the rule's"));
   EXPECT_THAT(shadows[0].learned.rail, HasSubstr("shown"));
   // 6 of 4 cores are held for it: 150 of 100 requests/s.
   const auto& names = kSplitFeatureNames;
