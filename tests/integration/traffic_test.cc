@@ -161,7 +161,7 @@ TEST_F(Traffic, TheLearnedPolicyMovesTheSplitAndItsJournalIsTheSameAgain) {
     const v1::Plan plan = Tick();
     for (const v1::Action& a : plan.actions()) {
       if (a.account_id() != account || a.kind() != v1::ACTION_KIND_SET_SPLIT) continue;
-      if (a.reason().find("policy test-9 values to-ceiling") == std::string::npos) continue;
+      if (a.reason().find("policy test-9 takes to-ceiling") == std::string::npos) continue;
       if (a.split() <= shadow_.split()) continue;
       action = a.id();
       split = a.split();
