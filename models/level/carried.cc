@@ -144,7 +144,7 @@ void Begin(const Call& call, int64_t s, const Place& place, LevelState& state, S
   WriteSorted(call, s, age, scratch, out);
 }
 
-// Takes one step in; `last` of several puts the order statistics in place.
+// Takes one step in; the newest of several puts the order statistics in place.
 void Push(const Call& call, int64_t step, int64_t& last_step, const Place& place,
           Scratch& scratch) {
   const int64_t at = step % call.ring_steps;

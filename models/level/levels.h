@@ -20,6 +20,7 @@ inline constexpr int kErrorsMax = 288;  // a day of 5 min: enough for the outer 
 // carried; they are farther back by it.
 inline constexpr int kSpareSteps = 16;
 inline constexpr int kLateSteps = 12;  // samples that come so much later than their step are seen
+// Steps are counted from so many before 1970, so that none is negative.
 inline constexpr int64_t kEpochSteps = int64_t{1} << 40;
 
 // What is the same for all series of a call.
@@ -30,7 +31,7 @@ struct Call {
   int64_t silence_steps;  // a level older than these is none
   int hour_steps;
   int64_t ring_steps;  // that are carried
-  int64_t end_step;    // counted, like all steps, from kEpochSteps before 1970
+  int64_t end_step;
   std::vector<int> distances;
   std::vector<float> spread;  // [steps] as a random walk's
 
