@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <thread>
 
 #include "foreshadow/v1/workload.grpc.pb.h"
@@ -207,12 +206,14 @@ class HttpDoor {
     }
     std::this_thread::sleep_until(admission.done);
     const SteadyTime done = steady_clock::now();
-    const nlohmann::json body = {
-        {"instance_id", common_.options.id},
-        {"cell", common_.options.cell},
-        {"latency_ms", std::chrono::duration<double, std::milli>(done - now).count()},
-        {"sequence", common_.station.Finish(now, done)}};
-    response.set_content(body.dump() + "\n", "application/json");
+    // No body: an answer that leaves in one write is there whole or, when the instance is killed,
+    // not at all, and a proxy asks the other side.
+    response.set_header("x-foreshadow-instance", common_.options.id);
+    response.set_header("x-foreshadow-cell", common_.options.cell);
+    response.set_header(
+        "x-foreshadow-latency-ms",
+        fmt::format("{:.3f}", std::chrono::duration<double, std::milli>(done - now).count()));
+    response.set_header("x-foreshadow-sequence", std::to_string(common_.station.Finish(now, done)));
   }
 
   Common& common_;
