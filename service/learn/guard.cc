@@ -246,9 +246,9 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     if (!ill) state.reason = "more than the shadow is said to carry: less traffic";
   } else if (ill) {
     state.reason =
-        o.split > state.floor
-            ? "the shadow serves worse than it may, but harms few: no increase"
-            : "the shadow serves worse than it may, but its source has no room: no increase";
+        state.floor > 0 && o.split <= state.floor
+            ? "the shadow serves worse than it may, but its source has no room: no increase"
+            : "the shadow serves worse than it may, but harms few: no increase";
   } else if (verdict == ShadowVerdict::kGood) {
     state.reason = "the shadow was worse not long ago: no increase";
   }
