@@ -54,15 +54,6 @@ double Ceiling(const SplitObservation& o, const GuardSettings& settings, const G
   return ceiling;
 }
 
-// The split down to which one must fall that serves badly.
-double LeastIll(ShadowVerdict verdict, double floor, const GuardSettings& settings,
-                const GuardMemory& memory) {
-  if (verdict != ShadowVerdict::kWorse) return floor;
-  const double harms_few =
-      settings.harm_of_all / std::max(memory.worse_share, settings.harm_of_all);
-  return std::max(floor, std::min(settings.first_split, harms_few));
-}
-
 // Weights by success and latency, the way of L3 (Middleware 2024).
 double Balance(const GuardMemory& memory, double split) {
   std::array<double, 2> weight{};
@@ -231,8 +222,7 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
   state.floor = load > settings.room_load ? 1 - settings.room_load / load : 0;
   const bool overfull = o.split > state.limit + kOverfullBy;
   const bool ill = verdict == ShadowVerdict::kFailing || verdict == ShadowVerdict::kWorse;
-  const double least_ill = LeastIll(verdict, state.floor, settings, memory);
-  const bool must_fall = o.split > 0 && ((ill && o.split > least_ill + kRounding) || overfull);
+  const bool must_fall = o.split > 0 && ((ill && o.split > state.floor) || overfull);
   const bool to_zero = must_fall && state.floor == 0 && verdict == ShadowVerdict::kFailing;
   const bool first = o.split < kSplitLeast;
   const bool may_rise =
@@ -242,13 +232,10 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     state.ceiling = std::max(o.split, Ceiling(o, settings, memory, state.limit));
     state.reason = state.ceiling < settings.split_max ? "no more than the shadow has shown" : "";
   } else if (must_fall) {
-    state.ceiling = std::min(ill ? least_ill : state.limit, o.split);
+    state.ceiling = std::min(ill ? state.floor : state.limit, o.split);
     if (!ill) state.reason = "more than the shadow is said to carry: less traffic";
   } else if (ill) {
-    state.reason =
-        state.floor > 0 && o.split <= state.floor
-            ? "the shadow serves worse than it may, but its source has no room: no increase"
-            : "the shadow serves worse than it may, but harms few: no increase";
+    state.reason = "the shadow serves worse than it may, but its source has no room: no increase";
   } else if (verdict == ShadowVerdict::kGood) {
     state.reason = "the shadow was worse not long ago: no increase";
   }

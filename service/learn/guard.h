@@ -5,10 +5,8 @@
 //   stale       measurements missing, older than stale_s, or impossible: the split stays
 //   failing     the shadow surely fails a lot: the split goes to 0, or where the source has no room
 //               for all that comes back, it falls
-//   worse       the shadow surely harms more requests than it may and than the primary: it falls,
-//               to where it harms at most harm_of_all: who is cold gets warm by serving, and who
-//               has recovered shows it; at first_split at most. Neither failing nor worse binds a
-//               split that the source has no room for: the lesser evil
+//   worse       the shadow surely harms more requests than it may and than the primary: it falls.
+//               Neither holds for a split that the source has no room for: the lesser evil
 //   overfull    the split is above what the shadow is said to carry: it falls
 //   cooling     the shadow was worse not long ago: no increase, unless the primary is worse by now
 //   first       from nothing, first_split at most
@@ -47,12 +45,11 @@ struct GuardSettings {
   double first_split = 0.1;
   double split_max = 1;
   double step_max = 0.4;
-  double stale_s = 30;        // at least three intervals count as fresh, however long they are
-  double room_load = 0.95;    // of a source that could take everything back
-  double samples_min = 30;    // a failure share of 10 % then shows itself 95 times in 100
-  double harm_share = 0.05;   // of a shadow's requests that may fail or be slow
-  double harm_ratio = 1.5;    // worse than the primary: so many times its share
-  double harm_of_all = 0.01;  // of all requests, that a worse shadow may go on to harm
+  double stale_s = 30;       // at least three intervals count as fresh, however long they are
+  double room_load = 0.95;   // of a source that could take everything back
+  double samples_min = 30;   // a failure share of 10 % then shows itself 95 times in 100
+  double harm_share = 0.05;  // of a shadow's requests that may fail or be slow
+  double harm_ratio = 1.5;   // worse than the primary: so many times its share
   double failing_share = 0.1;
   double growth = 2;         // of the proven rate in one step
   double ready_share = 0.9;  // of the rate that the shadow is said to carry

@@ -152,33 +152,6 @@ TEST(Guard, AWorseShadowLosesTraffic) {
   EXPECT_EQ(Step(o, lesser_evil).verdict, ShadowVerdict::kGood);
 }
 
-// A cold shadow gets warm by what it serves: a fifth of 5 % of the requests is 1 % of all.
-TEST(Guard, AWorseShadowKeepsATrickleThatHarmsFew) {
-  SplitObservation o = Healthy(0.1);
-  o.shadow.slow = 20;  // of 100
-  GuardMemory memory;
-  EXPECT_NEAR(Best(Step(o, memory)), 0.05, 1e-9);
-  o.split = 0.05;
-  o.shadow.requests = 50;
-  o.shadow.slow = 10;
-  for (int tick = 0; tick < 5; ++tick) {
-    const GuardState state = Step(o, memory);
-    EXPECT_EQ(state.verdict, ShadowVerdict::kWorse);
-    EXPECT_NEAR(Best(state), 0.05, 1e-9) << "holds, and does not rise";
-    EXPECT_THAT(std::string(state.reason), HasSubstr("harms few"));
-    EXPECT_TRUE(state.allowed[static_cast<int>(SplitAction::kZero)]);
-  }
-  o.shadow.slow = 0;  // warm
-  int waited = 0;
-  while (Best(Step(o, memory)) <= o.split) ++waited;
-  EXPECT_EQ(waited, 2) << "30 s after it was last worse";
-  // One that is hardly worse keeps no more than the first split.
-  SplitObservation slightly = Healthy(0.2);
-  slightly.shadow.slow = 18;  // of 200
-  GuardMemory other;
-  EXPECT_NEAR(Best(Step(slightly, other)), 0.1, 1e-9);
-}
-
 TEST(Guard, StaleOrImpossibleMeasurementsFreezeTheSplit) {
   const double inf = std::numeric_limits<double>::infinity();
   std::vector<SplitObservation> cases(5, Healthy(0.4));
@@ -328,8 +301,8 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
     }
     if (verdict == ShadowVerdict::kWorse || verdict == ShadowVerdict::kFailing) {
       ASSERT_LE(next, split);
-      if (o.source_load < 0.9 && (split > 0.1 + 1e-6 || split * share > 0.01 + 1e-6)) {
-        ASSERT_LT(next, split) << "one that is worse harms more than a hundredth of all";
+      if (split > 0 && o.source_load < 0.9) {
+        ASSERT_LT(next, split);
       }
       worst = share;
       seen = harmed = 0;
