@@ -41,7 +41,9 @@ SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settin
                               .latency_ms = memory.latency_ms,
                               .worse_share = memory.worse_share,
                               .requests = memory.requests});
-  d.rule = Nearest(d.guard, aimd_split < o.split ? aimd_split : d.guard.ready);
+  // The plain rule brings traffic home, where there is room for it.
+  const bool home = aimd_split < o.split && d.guard.floor == 0;
+  d.rule = Nearest(d.guard, home ? aimd_split : d.guard.ready);
   if (policy != nullptr) {
     d.gains = policy->GainsOver(d.rule, d.features);
     if (verdict == ShadowVerdict::kStale) {

@@ -16,6 +16,9 @@ constexpr double kWorseGrowth = 1.25;
 constexpr double kSmoothSeconds = 30;  // half-life of latency and success
 constexpr double kOverfullBy = 0.02;   // above what it carries: demand that wavers moves no traffic
 constexpr double kCalmToForget = 4;    // times samples_min served well: the next cooling is short
+constexpr double kFailsLeast = 0.003;  // of a primary's requests, surely: it fails some
+constexpr double kFailsMore = 0.005;   // and so many more than twice the shadow's
+constexpr double kNearlyAll = 0.98;    // leaves enough at the primary to see it recover
 
 double Rounded(double split) { return split < kSplitLeast ? 0 : std::min(split, 1.0); }
 
@@ -54,6 +57,31 @@ double Ceiling(const SplitObservation& o, const GuardSettings& settings, const G
   return ceiling;
 }
 
+ShareInterval Harmed(const Measured& m) { return WilsonInterval(m.failed + m.slow, m.requests); }
+ShareInterval Failed(const Measured& m) { return WilsonInterval(m.failed, m.requests); }
+
+// What a source of this load has no room for, if it is to be loaded no more than `room`.
+double Beyond(double load, double room) { return load > room ? 1 - room / load : 0; }
+
+double LoadOf(const SplitObservation& o) { return std::max(o.source_load, o.source_load_next_p50); }
+
+// The largest split of an increase that relieves a full source, where surely fewer requests come to
+// harm at the shadow for it than do now at the source, those that fail counted twice; else 0.
+double LesserEvil(const SplitObservation& o, const GuardSettings& settings,
+                  const GuardMemory& memory) {
+  const double relief = Beyond(LoadOf(o), settings.relief_load);
+  if (o.source_load <= 1 || o.split >= relief) return 0;
+  double at_shadow = 2 * memory.worse_share;  // as if all of these had failed
+  if (o.shadow.requests >= settings.samples_min) {
+    at_shadow = Harmed(o.shadow).high + Failed(o.shadow).high;
+  }
+  const double at_source = Harmed(o.primary).low + Failed(o.primary).low;
+  const bool less = (relief - o.split) * at_shadow < (1 - o.split) * at_source;
+  if (at_shadow == 0 || !less) return 0;
+  const double next = o.split < kSplitLeast ? settings.first_split : o.split + settings.step_max;
+  return std::min(relief, next);
+}
+
 // Weights by success and latency, the way of L3 (Middleware 2024).
 double Balance(const GuardMemory& memory, double split) {
   std::array<double, 2> weight{};
@@ -73,11 +101,25 @@ void Smooth(const Measured& m, double interval_s, double& latency_ms, double& su
   success = keep * success + (1 - keep) * (1 - m.failed / m.requests);
 }
 
-// By what is said; what was shown where the shadow was worse bounds it as a rail.
-double ReadyShare(const SplitObservation& o) {
+bool PrimaryFailsMore(const SplitObservation& o, const GuardMemory& memory) {
+  const double at_primary = 1 - memory.success[0];
+  const double at_shadow = 1 - memory.success[1];
+  return o.shadow.requests > 0 && Failed(o.primary).low > kFailsLeast &&
+         at_primary > 2 * at_shadow + kFailsMore;
+}
+
+// By what is said; what was shown where the shadow was worse bounds it as a rail. Where both sides
+// together are too small the larger one is kept whole: shares by capacity would harm all requests.
+double ReadyShare(const SplitObservation& o, const GuardSettings& settings,
+                  const GuardMemory& memory) {
+  if (PrimaryFailsMore(o, memory)) return kNearlyAll;
   const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
   const double both_rps = source_rps + o.ready_rps;
-  return both_rps > 0 ? o.ready_rps / both_rps : o.split;
+  if (both_rps <= 0) return o.split;
+  const double demand_rps = LoadOf(o) * source_rps;
+  if (demand_rps <= both_rps) return o.ready_rps / both_rps;
+  return o.ready_rps < source_rps ? Beyond(LoadOf(o), settings.relief_load)
+                                  : settings.ready_share * o.ready_rps / demand_rps;
 }
 
 double Target(SplitAction action, double split, const GuardState& state) {
@@ -103,8 +145,6 @@ double Target(SplitAction action, double split, const GuardState& state) {
   }
   return split;
 }
-
-ShareInterval Harmed(const Measured& m) { return WilsonInterval(m.failed + m.slow, m.requests); }
 
 std::string_view ReasonOf(ShadowVerdict verdict) {
   switch (verdict) {
@@ -161,7 +201,7 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   ShareInterval primary_failed = {0, 0};
   if (o.primary.requests > 0) {
     primary = Harmed(o.primary);
-    primary_failed = WilsonInterval(o.primary.failed, o.primary.requests);
+    primary_failed = Failed(o.primary);
   }
   // What was worse then may be the lesser evil now.
   if (primary.low > settings.harm_ratio * memory.worse_share) memory.cooling_s = 0;
@@ -170,7 +210,7 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   // A shadow that turns bad shows at once in the newest interval, not only in the sum.
   const ShareInterval newest = Harmed(o.shadow);
   const ShareInterval all = WilsonInterval(memory.failed + memory.slow, memory.requests);
-  const double newest_failed = WilsonInterval(o.shadow.failed, o.shadow.requests).low;
+  const double newest_failed = Failed(o.shadow).low;
   const bool failing =
       newest_failed > settings.failing_share && newest_failed > primary_failed.high;
   const double may = std::max(settings.harm_share, settings.harm_ratio * primary.high);
@@ -218,21 +258,25 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     return state;
   }
   state.limit = ReadyLimit(o, settings);
-  const double load = std::max(o.source_load, o.source_load_next_p50);
-  state.floor = load > settings.room_load ? 1 - settings.room_load / load : 0;
+  state.floor = Beyond(LoadOf(o), settings.room_load);
   const bool overfull = o.split > state.limit + kOverfullBy;
   const bool ill = verdict == ShadowVerdict::kFailing || verdict == ShadowVerdict::kWorse;
-  const bool must_fall = o.split > 0 && ((ill && o.split > state.floor) || overfull);
+  const bool must_fall = (ill || overfull) && o.split > state.floor;
   const bool to_zero = must_fall && state.floor == 0 && verdict == ShadowVerdict::kFailing;
   const bool first = o.split < kSplitLeast;
   const bool may_rise =
       !must_fall && memory.cooling_s == 0 &&
       (verdict == ShadowVerdict::kGood || (first && verdict == ShadowVerdict::kInconclusive));
-  if (may_rise) {
-    state.ceiling = std::max(o.split, Ceiling(o, settings, memory, state.limit));
+  const double shown = may_rise ? Ceiling(o, settings, memory, state.limit) : 0;
+  const double lesser_evil = must_fall ? 0 : LesserEvil(o, settings, memory);
+  if (lesser_evil > std::max(o.split, shown)) {
+    state.ceiling = lesser_evil;
+    state.reason = "the source has no room and harms more than the shadow: to where it has room";
+  } else if (may_rise) {
+    state.ceiling = std::max(o.split, shown);
     state.reason = state.ceiling < settings.split_max ? "no more than the shadow has shown" : "";
   } else if (must_fall) {
-    state.ceiling = std::min(ill ? state.floor : state.limit, o.split);
+    state.ceiling = std::min(ill ? state.floor : std::max(state.limit, state.floor), o.split);
     if (!ill) state.reason = "more than the shadow is said to carry: less traffic";
   } else if (ill) {
     state.reason = "the shadow serves worse than it may, but its source has no room: no increase";
@@ -240,7 +284,7 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     state.reason = "the shadow was worse not long ago: no increase";
   }
   state.balance = Balance(memory, o.split);
-  state.ready = ReadyShare(o);
+  state.ready = ReadyShare(o, settings, memory);
   for (int a = 0; a < kSplitActions; ++a) {
     const auto action = static_cast<SplitAction>(a);
     double to = Target(action, o.split, state);

@@ -15,6 +15,9 @@
 //   ceiling     an increase stays within growth times the rate that the shadow has carried well,
 //               below the rate at which it was worse, until it has carried nearly that well,
 //               within the share of it that ready_rps allows, and within step_max
+//   lesser evil where the source is full and harms surely more requests than the shadow would on
+//               the way to where the source has room again, those that fail counted twice, an
+//               increase to there needs no other proof, within ready_rps, first_split and step_max
 //
 // "Surely" is at 97.5 % by the score interval of a share (Wilson 1927).
 #pragma once
@@ -33,7 +36,8 @@ enum class SplitAction : uint8_t {
   kLessTenth,  // -0.1
   kHold,
   kBalance,    // where both sides' success and smoothed latency weigh alike, at most ceiling
-  kReady,      // what the shadow carries of what both sides do, at most ceiling
+  kReady,      // what the shadow carries of what both sides do, or nearly all where the primary
+               // surely fails more requests than the shadow; at most ceiling
   kMoreTenth,  // +0.1
   kMoreFifth,  // +0.2
   kToCeiling,
@@ -47,6 +51,7 @@ struct GuardSettings {
   double step_max = 0.4;
   double stale_s = 30;       // at least three intervals count as fresh, however long they are
   double room_load = 0.95;   // of a source that could take everything back
+  double relief_load = 0.9;  // to which the lesser evil brings a full source
   double samples_min = 30;   // a failure share of 10 % then shows itself 95 times in 100
   double harm_share = 0.05;  // of a shadow's requests that may fail or be slow
   double harm_ratio = 1.5;   // worse than the primary: so many times its share
@@ -82,7 +87,7 @@ struct GuardState {
   double limit = 1;    // above it the split must fall
   double floor = 0;    // what the source has no room for
   double balance = 0;  // where both sides' success and latency weigh alike; the split if not known
-  double ready = 0;    // what the shadow carries of what both sides do; the split if not known
+  double ready = 0;    // where kReady would go without the rails; the split if not known
   std::array<double, kSplitActions> split{};  // where each action leads
   std::array<bool, kSplitActions> allowed{};  // never all false
   std::string_view reason;                    // of the tightest rail that holds; "" = none

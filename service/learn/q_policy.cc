@@ -155,7 +155,7 @@ void AddNetwork(std::vector<Tensor> network, int networks, int n, std::vector<Te
   }
 }
 
-absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {
+absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder, std::vector<Tensor>* weights) {
   constexpr int64_t kCardBytesMax = 1 << 20;
   const auto named = [&](const std::string& file, const absl::Status& status) {
     return absl::Status(status.code(),
@@ -165,10 +165,11 @@ absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder) {
   if (!text.ok()) return named("card.json", text.status());
   auto card = QCardFromJson(*text);
   if (!card.ok()) return named("card.json", card.status());
-  const auto file = models::ReadSafetensors(folder + "/weights.safetensors", card->weights_sha256);
+  auto file = models::ReadSafetensors(folder + "/weights.safetensors", card->weights_sha256);
   if (!file.ok()) return file.status();  // which names the file
   auto policy = QPolicy::Create(*std::move(card), file->tensors);
   if (!policy.ok()) return named("weights.safetensors", policy.status());
+  if (weights != nullptr) *weights = std::move(file->tensors);
   return policy;
 }
 

@@ -86,8 +86,10 @@ std::string QCardToJson(const QCard& card);
 // range, or of other features or actions than this program's.
 absl::StatusOr<QCard> QCardFromJson(const std::string& text);
 
-// Errors name the file; DATA_LOSS where the weights are not those that the card is of.
-absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder);
+// Errors name the file; DATA_LOSS where the weights are not those that the card is of. `weights`
+// takes what was read, for those who go on from there.
+absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder,
+                                    std::vector<models::Tensor>* weights = nullptr);
 // The card in the folder holds the sum of these weights, whatever `card` says.
 absl::Status SaveQPolicy(const std::string& folder, const QCard& card,
                          const std::vector<models::Tensor>& tensors);

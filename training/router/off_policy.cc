@@ -199,10 +199,9 @@ std::vector<LoggedEpisode> EpisodesOfLog(std::vector<SplitRecord> records) {
 
 absl::StatusOr<OnlineResult> LearnFromLog(std::span<const LoggedEpisode> episodes,
                                           const OnlineOptions& o) {
-  const auto start = LoadQPolicy(o.start);
+  std::vector<models::Tensor> start_weights;
+  const auto start = LoadQPolicy(o.start, &start_weights);
   if (!start.ok()) return start.status();
-  const auto file = models::ReadSafetensors(o.start + "/weights.safetensors");
-  if (!file.ok()) return file.status();
   std::vector<LoggedEpisode> apart;
   int64_t rows = 0;
   for (size_t i = 0; i < episodes.size(); ++i) {
@@ -225,7 +224,7 @@ absl::StatusOr<OnlineResult> LearnFromLog(std::span<const LoggedEpisode> episode
     auto network =
         models::QNetwork::Create({kSplitFeatures, result.card.hidden, kSplitActions}, seed);
     if (!network.ok()) return network.status();
-    absl::Status status = (*network)->SetWeights(NetworkOf(file->tensors, networks, n));
+    absl::Status status = (*network)->SetWeights(NetworkOf(start_weights, networks, n));
     if (!status.ok()) return status;
     std::mt19937_64 random(seed);
     for (int i = 0; i < o.steps; ++i) {

@@ -375,10 +375,9 @@ absl::StatusOr<QCard> JoinRouters(const std::vector<std::string>& folders,
   std::vector<models::Tensor> weights;
   QCard card;
   for (size_t n = 0; n < folders.size(); ++n) {
-    const auto policy = LoadQPolicy(folders[n]);
+    std::vector<models::Tensor> its;
+    const auto policy = LoadQPolicy(folders[n], &its);
     if (!policy.ok()) return policy.status();
-    const auto file = models::ReadSafetensors(folders[n] + "/weights.safetensors");
-    if (!file.ok()) return file.status();
     const QCard& of = policy->card();
     if (n == 0) card = of;
     if (of.networks != 1 || of.hidden != card.hidden) {
@@ -386,7 +385,7 @@ absl::StatusOr<QCard> JoinRouters(const std::vector<std::string>& folders,
           "{}: {} networks of width {}: allowed is one, as wide as the first policy's, {}",
           folders[n], of.networks, of.hidden, card.hidden));
     }
-    AddNetwork(file->tensors, static_cast<int>(folders.size()), static_cast<int>(n), weights);
+    AddNetwork(std::move(its), static_cast<int>(folders.size()), static_cast<int>(n), weights);
     if (n == 0) continue;
     card.version += "+" + of.version;
     card.episodes += of.episodes;
