@@ -33,9 +33,9 @@ struct AgentSettings {
   std::array<bool, kSplitActions> omitted{};  // as if the rails never allowed them; never kHold
 };
 
-// `policy` null: the rule within the rails - a share by what both sides are said to carry, unless
-// the plain rule (aimd.h), whose wish `aimd_split` is, would lower the split: it tells when traffic
-// comes home. `random` is uniform in 0..1.
+// `policy` null: the rule within the rails - GuardState::ready, unless the plain rule (aimd.h),
+// whose wish `aimd_split` is, would lower the split: it tells when traffic comes home to a source
+// that has room for it. `random` is uniform in 0..1.
 SplitDecision DecideSplit(const SplitObservation& observation, const AgentSettings& settings,
                           const QPolicy* policy, double aimd_split, double random,
                           GuardMemory& memory);

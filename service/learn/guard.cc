@@ -108,18 +108,19 @@ bool PrimaryFailsMore(const SplitObservation& o, const GuardMemory& memory) {
          at_primary > 2 * at_shadow + kFailsMore;
 }
 
-// By what is said; what was shown where the shadow was worse bounds it as a rail. Where both sides
-// together are too small the larger one is kept whole: shares by capacity would harm all requests.
+// By what the shadow is said to carry, or has shown to be too much for it, and no less than the
+// source has no room for. Where both together are too small the source is kept whole: shares by
+// capacity would harm all requests.
 double ReadyShare(const SplitObservation& o, const GuardSettings& settings,
-                  const GuardMemory& memory) {
+                  const GuardMemory& memory, double floor) {
   if (PrimaryFailsMore(o, memory)) return kNearlyAll;
   const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
-  const double both_rps = source_rps + o.ready_rps;
+  const double ready_rps =
+      memory.worse_rps > 0 ? std::min(o.ready_rps, kBelowWorse * memory.worse_rps) : o.ready_rps;
+  const double both_rps = source_rps + ready_rps;
   if (both_rps <= 0) return o.split;
-  const double demand_rps = LoadOf(o) * source_rps;
-  if (demand_rps <= both_rps) return o.ready_rps / both_rps;
-  return o.ready_rps < source_rps ? Beyond(LoadOf(o), settings.relief_load)
-                                  : settings.ready_share * o.ready_rps / demand_rps;
+  if (LoadOf(o) * source_rps > both_rps) return Beyond(LoadOf(o), settings.relief_load);
+  return std::max(ready_rps / both_rps, floor);
 }
 
 double Target(SplitAction action, double split, const GuardState& state) {
@@ -284,7 +285,7 @@ GuardState Allow(const SplitObservation& o, const GuardSettings& settings,
     state.reason = "the shadow was worse not long ago: no increase";
   }
   state.balance = Balance(memory, o.split);
-  state.ready = ReadyShare(o, settings, memory);
+  state.ready = ReadyShare(o, settings, memory, state.floor);
   for (int a = 0; a < kSplitActions; ++a) {
     const auto action = static_cast<SplitAction>(a);
     double to = Target(action, o.split, state);

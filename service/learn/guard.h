@@ -36,8 +36,9 @@ enum class SplitAction : uint8_t {
   kLessTenth,  // -0.1
   kHold,
   kBalance,    // where both sides' success and smoothed latency weigh alike, at most ceiling
-  kReady,      // what the shadow carries of what both sides do, or nearly all where the primary
-               // surely fails more requests than the shadow; at most ceiling
+  kReady,      // what the shadow carries of what both sides do, by what is said and was shown; what
+               // the source has no room for where both are too small; nearly all where the primary
+               // surely fails more requests than the shadow. At most ceiling
   kMoreTenth,  // +0.1
   kMoreFifth,  // +0.2
   kToCeiling,

@@ -116,6 +116,9 @@ TEST_F(LearnStage, WithoutAPolicySharesAreByCapacityWithinTheRails) {
   now_ms += settings.hold_ms;
   Step();
   EXPECT_DOUBLE_EQ(shadows[0].wanted_split, 0.3);
+  demand[0].without[0] = 12;  // of 10: no room for what would come home
+  Step();
+  EXPECT_NEAR(shadows[0].wanted_split, 150 / (150 + 100 / 1.2), 1e-9);
 }
 
 TEST_F(LearnStage, MeasurementsThatCeaseFreezeTheSplit) {
