@@ -1,13 +1,14 @@
 // The guard rails of the split, outside every policy: which changes are allowed now, and why the
 // others are not. A policy picks among what is left; whatever it is, traffic goes only where it has
-// been shown to be served. Pure, any thread; the caller keeps one GuardMemory per shadow.
+// been shown to be served, or harmed less. Pure, any thread; the caller keeps one GuardMemory per
+// shadow.
 //
 //   stale       measurements missing, older than stale_s, or impossible: the split stays
 //   failing     the shadow surely fails a lot: the split goes to 0, or where the source has no room
 //               for all that comes back, it falls
-//   worse       the shadow surely harms more requests than it may and than the primary: it falls.
-//               Neither holds for a split that the source has no room for: the lesser evil
-//   overfull    the split is above what the shadow is said to carry: it falls
+//   worse       the shadow surely harms more requests than it may and than the primary: it falls
+//   overfull    the split is above what the shadow is said to carry: it falls. None of these three
+//               binds what the source has no room for
 //   cooling     the shadow was worse not long ago: no increase, unless the primary is worse by now
 //   first       from nothing, first_split at most
 //   few         fewer than samples_min requests at the shadow since the split rose: no increase
@@ -15,9 +16,9 @@
 //   ceiling     an increase stays within growth times the rate that the shadow has carried well,
 //               below the rate at which it was worse, until it has carried nearly that well,
 //               within the share of it that ready_rps allows, and within step_max
-//   lesser evil where the source is full and harms surely more requests than the shadow would on
-//               the way to where the source has room again, those that fail counted twice, an
-//               increase to there needs no other proof, within ready_rps, first_split and step_max
+//   lesser evil where the source is full and surely harms more requests than the shadow would on
+//               the way to where the source has room, those that fail counted twice, an increase to
+//               there needs no other proof; first_split and step_max hold
 //
 // "Surely" is at 97.5 % by the score interval of a share (Wilson 1927).
 #pragma once
