@@ -46,7 +46,7 @@ class Haproxy : public ::testing::Test {
   stats socket {}/socket mode 600 level admin
 defaults
   mode http
-  timeout connect 1s
+  timeout connect 100ms
   timeout client 10s
   timeout server 10s
   retries 3
