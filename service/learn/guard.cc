@@ -26,6 +26,11 @@ bool IsStale(const SplitObservation& o, const GuardSettings& settings) {
   return !o.measured || !Plausible(o) || o.age_s > std::max(settings.stale_s, 3 * o.interval_s);
 }
 
+// What the source carries of this account's traffic when it is full; 0 = not known.
+double SourceRps(const SplitObservation& o) {
+  return o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+}
+
 // Share of the demand that the shadow may take by what it is said to carry. When both sides
 // together cannot carry the demand, the harm is least when each has what its capacity is of it.
 double ReadyLimit(const SplitObservation& o, const GuardSettings& settings) {
@@ -33,7 +38,7 @@ double ReadyLimit(const SplitObservation& o, const GuardSettings& settings) {
       o.demand_rps *
       std::max(1.0, o.source_load > 0 ? o.source_load_next_p50 / o.source_load : 1.0);
   if (demand_rps <= 0) return settings.split_max;
-  const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+  const double source_rps = SourceRps(o);
   const double ready_rps = o.ready_rps;
   const double of_both = source_rps > 0 ? ready_rps / (ready_rps + source_rps) : 0;
   const bool too_much = demand_rps > settings.ready_share * (ready_rps + source_rps);
@@ -114,7 +119,7 @@ bool PrimaryFailsMore(const SplitObservation& o, const GuardMemory& memory) {
 double ReadyShare(const SplitObservation& o, const GuardSettings& settings,
                   const GuardMemory& memory, double floor) {
   if (PrimaryFailsMore(o, memory)) return kNearlyAll;
-  const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+  const double source_rps = SourceRps(o);
   const double ready_rps =
       memory.worse_rps > 0 ? std::min(o.ready_rps, kBelowWorse * memory.worse_rps) : o.ready_rps;
   const double both_rps = source_rps + ready_rps;
