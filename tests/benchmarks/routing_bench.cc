@@ -109,23 +109,14 @@ int64_t RealNs() {
   return now.tv_sec * 1'000'000'000 + now.tv_nsec;
 }
 
-// Of this thread: on cores that others use too, what it would take alone.
-double WorkedMs() {
-  timespec used{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
-  return static_cast<double>(used.tv_sec) * 1e3 + static_cast<double>(used.tv_nsec) / 1e6;
-}
-
 void LightOnes(LightClients& clients, xds::XdsRouter& server) {
   clients.Connect(server.port());
   clients.ArrivalsNs(1);
   Sleep(500);
-  std::vector<double> last_ms, every_ms, worked_ms;
+  std::vector<double> last_ms, every_ms;
   for (int round = 1; round <= kChanges; ++round) {
-    const double worked_before_ms = WorkedMs();
     const int64_t start_ns = RealNs();
     server.Update({{MakeRoute("hot", round / 100.0)}, {}, true});
-    worked_ms.push_back(WorkedMs() - worked_before_ms);
     double last = 0;
     for (const int64_t arrived_ns : clients.ArrivalsNs(1 + round)) {
       every_ms.push_back(static_cast<double>(arrived_ns - start_ns) / 1e6);
@@ -137,7 +128,6 @@ void LightOnes(LightClients& clients, xds::XdsRouter& server) {
   std::printf("light clients, in a process of their own\n");
   Print("change to each client", every_ms);
   Print("change to the last client", last_ms);
-  Print("work of the thread that tells all", worked_ms);
 }
 
 int Clients(int count) {
