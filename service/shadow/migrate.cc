@@ -18,9 +18,9 @@ constexpr double kStaleSeconds = 30;
 
 enum class StepVerdict : uint8_t { kGood, kUndecided, kFailing };
 
-double NextStep(double split, double step) {
-  const double steps = std::floor(split / step + kRounding) + 1;
-  return std::min(1.0, steps * step);
+double Raised(double split, double step, int64_t steps) {
+  const double before = std::floor(split / step + kRounding);
+  return std::min(1.0, (before + static_cast<double>(steps)) * step);
 }
 
 void BeginStep(double split, int64_t now_ms, Shadow& shadow) {
@@ -98,7 +98,7 @@ void BeginMigration(const MigrateSettings& settings, int64_t now_ms, Shadow& sha
   shadow.migration = {};
   shadow.migration.from = shadow.split;
   shadow.migration.aborted_ms = aborted_ms;
-  BeginStep(NextStep(shadow.split, settings.step), now_ms, shadow);
+  BeginStep(Raised(shadow.split, settings.step, 1), now_ms, shadow);
 }
 
 MigrationDecision Migrate(const MigrationView& in, Shadow& shadow) {
@@ -121,10 +121,14 @@ MigrationDecision Migrate(const MigrationView& in, Shadow& shadow) {
   }
   if (held_ms < in.settings.step_hold_ms || held_ms == 0) return {};
   if (shadow.split < 1) {
-    BeginStep(NextStep(shadow.split, in.settings.step), in.now_ms, shadow);
+    // Where nothing is measured time alone counts: a long tick is worth several steps.
+    const int64_t hold_ms = in.settings.step_hold_ms;
+    const int64_t steps = m.measured || hold_ms == 0 ? 1 : held_ms / hold_ms;
+    BeginStep(Raised(shadow.split, in.settings.step, steps), in.now_ms, shadow);
     return {};
   }
-  if (m.drain_since_ms == 0) m.drain_since_ms = in.now_ms;
+  // The split in force was set by the tick before at the latest: nobody asks the primary since.
+  if (m.drain_since_ms == 0) m.drain_since_ms = in.now_ms - in.step_ms;
   return {Drained(in, m) ? MigrationTurn::kHandOver : MigrationTurn::kGoOn, ""};
 }
 

@@ -31,7 +31,7 @@ struct AnalyzeSettings {
 struct PlanSettings {
   double risk_threshold = 0.4;   // act when overload is at least this probable
   double risk_target = 0.05;     // relieve until it is at most this probable
-  double target_risk_max = 0.3;  // a cell as likely to run out takes no new shadow
+  double target_risk_max = 0.4;  // a cell as likely to run out takes no new shadow
   double target_headroom = 2;    // share of a target's capacity that it is expected to use
   // Prices, in core-hours of a shadow.
   double unserved_cost = 100;    // a core-hour of demand that is not served

@@ -29,10 +29,12 @@ inline constexpr double kCoresPerGib = 1 / 7.5;
 inline constexpr double kMemoryBytesUnknown = 1'241 * 1'048'576.0;
 inline constexpr double kServiceMs = 50;  // a request's, for the latency model
 inline constexpr int64_t kPingPongMs = 60 * 60'000;
-inline constexpr int64_t kForkAfterMs =
-    60 * 60'000;                            // a shadow's fork runs that much longer than it
-inline constexpr int kEpisodeGapSteps = 2;  // shorter calms do not end an episode
-inline constexpr double kNearlyFull = 0.9;  // OM90
+// A shadow's fork runs that much longer than the shadow.
+inline constexpr int64_t kForkAfterMs = 60 * 60'000;
+// An account that left for good counts so long as what keeps its old cell from an overload.
+inline constexpr int64_t kPreventedMs = 60 * 60'000;
+inline constexpr int kEpisodeGapSteps = 2;              // shorter calms do not end an episode
+inline constexpr double kNearlyFull = 0.9;              // OM90
 inline constexpr double kForeseeableDeviations = 1.28;  // above the last hour's mean
 
 // What a server of two cores draws at 0, 10 .. 100 % of its CPU: HP ProLiant ML110 G5 by SPECpower,

@@ -93,6 +93,7 @@ Ledger::Ledger(const Demand& demand, const WorldOptions& options, int64_t first_
       cells_(options.cells.size()),
       step_hours_(static_cast<double>(demand.step_ms) / 3'600'000),
       home_(static_cast<size_t>(demand.steps) * cells_),
+      left_(static_cast<size_t>(demand.count())),
       account_demand_(static_cast<size_t>(demand.count())),
       account_unserved_(static_cast<size_t>(demand.count())),
       traffic_(static_cast<size_t>(demand.count())),
@@ -130,22 +131,30 @@ void Ledger::FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
   }
 }
 
-double Ledger::LoadOf(int64_t step, int32_t cell, const std::vector<int32_t>& homes) const {
+bool Ledger::Belongs(int64_t step, int64_t account, int32_t cell) const {
+  const Left& left = left_[account];
+  return homes_[account] == cell ||
+         (left.cell == cell && step - left.step < kPreventedMs / demand_.step_ms);
+}
+
+double Ledger::LoadOf(int64_t step, const std::vector<int64_t>& accounts) const {
   double load = 0;
-  for (size_t a = 0; a < homes.size(); ++a) {
-    if (homes[a] == cell) load += demand_.at(step, static_cast<int64_t>(a), kCpu);
-  }
+  for (const int64_t a : accounts) load += demand_.at(step, a, kCpu);
   return load;
 }
 
-bool Ledger::Foreseeable(int64_t onset, int32_t cell, const std::vector<int32_t>& homes) const {
+bool Ledger::Foreseeable(int64_t onset, int32_t cell) const {
   const double capacity = options_.cells[cell].capacity[kCpu];
   const int64_t hour = std::max<int64_t>(1, kHorizonMs / demand_.step_ms);
   const int64_t ahead = std::max<int64_t>(1, 15 * 60'000 / demand_.step_ms);
   const int64_t day = 24 * hour;
+  std::vector<int64_t> accounts;
+  for (int64_t a = 0; a < demand_.count(); ++a) {
+    if (Belongs(onset, a, cell)) accounts.push_back(a);
+  }
   std::vector<double> loads;  // from two hours before
   for (int64_t t = std::max<int64_t>(0, onset - 2 * hour); t < onset; ++t) {
-    loads.push_back(LoadOf(t, cell, homes));
+    loads.push_back(LoadOf(t, accounts));
   }
   for (int64_t origin = onset - hour; origin <= onset - ahead; ++origin) {
     if (origin - hour + 1 < std::max<int64_t>(0, onset - 2 * hour)) continue;
@@ -159,7 +168,7 @@ bool Ledger::Foreseeable(int64_t onset, int32_t cell, const std::vector<int32_t>
     if (mean + kForeseeableDeviations * deviation > capacity) return true;
   }
   for (int64_t t = onset - day; t < onset - day + hour - ahead; ++t) {
-    if (t >= 0 && LoadOf(t, cell, homes) > capacity) return true;
+    if (t >= 0 && LoadOf(t, accounts) > capacity) return true;
   }
   return false;
 }
@@ -169,12 +178,17 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
   FollowTraffic(step, shadows, homes);
   homes_ = homes;
   for (int64_t a = 0; a < demand_.count(); ++a) {
-    home_[step * cells_ + homes[a]] += demand_.at(step, a, kCpu);
+    const double demand = demand_.at(step, a, kCpu);
+    home_[step * cells_ + homes[a]] += demand;
+    const int32_t before = left_[a].cell;
+    if (before >= 0 && before != homes[a] && Belongs(step, a, before)) {
+      home_[step * cells_ + before] += demand;
+    }
   }
   if (!scored(step)) return;
   for (size_t c = 0; c < cells_; ++c) {
     const auto id = static_cast<int32_t>(c);
-    if (Over(step, id) && !Over(step - 1, id) && Foreseeable(step, id, homes)) {
+    if (Over(step, id) && !Over(step - 1, id) && Foreseeable(step, id)) {
       foreseeable_.emplace(step, id);
     }
   }
@@ -311,6 +325,12 @@ void Ledger::Note(int64_t step, const TickReport& report) {
   forks_ = std::move(forks);
   if (step + 1 == demand_.steps) {
     for (auto& [id, fork] : forks_) judge(fork, step);
+  }
+  // One that has become the primary is readier than any shadow.
+  for (size_t a = 0; a < left_.size(); ++a) {
+    if (report.fleet->accounts[a].cell != homes_[a]) left_[a] = {homes_[a], step};
+    const int32_t before = left_[a].cell;
+    if (before >= 0 && Belongs(step, static_cast<int64_t>(a), before)) ready[before] = true;
   }
   for (size_t c = 0; c < cells_; ++c) {
     if (ready[c] && ready_since_[c] < 0) ready_since_[c] = step;

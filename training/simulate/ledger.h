@@ -30,7 +30,8 @@ struct Reliability {
   double base_rate() const;
 };
 
-// An overload of a cell had no traffic been moved from where accounts live.
+// An overload of a cell had no traffic been moved from where accounts live, and had none of those
+// that left it in the last hour, as shadows that became primaries.
 struct Episode {
   int32_t cell = 0;
   int64_t onset_step = 0;
@@ -93,6 +94,10 @@ class Ledger {
     int64_t to_step = 0;                             // when it went
     std::vector<std::pair<int32_t, double>> shares;  // account, share of its CPU
   };
+  struct Left {
+    int32_t cell = -1;
+    int64_t step = 0;
+  };
   struct Traffic {
     double split = 0;
     int64_t moved_step = -1;
@@ -102,8 +107,10 @@ class Ledger {
   bool Over(int64_t step, int32_t cell) const;
   void FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
                      const std::vector<int32_t>& homes);
-  double LoadOf(int64_t step, int32_t cell, const std::vector<int32_t>& homes) const;
-  bool Foreseeable(int64_t onset, int32_t cell, const std::vector<int32_t>& homes) const;
+  // It lives there, or left for good within the hour before `step`, the newest.
+  bool Belongs(int64_t step, int64_t account, int32_t cell) const;
+  double LoadOf(int64_t step, const std::vector<int64_t>& accounts) const;
+  bool Foreseeable(int64_t onset, int32_t cell) const;
   void HoldAgainstTheFuture(int64_t step, const TickReport& report);
   void FindEpisodes();
   bool ForkOverloads(const Fork& fork) const;
@@ -114,8 +121,9 @@ class Ledger {
   size_t cells_;
   double step_hours_;
   Metrics metrics_;
-  std::vector<double> home_;    // CPU of the accounts that live there. [step][cell]
+  std::vector<double> home_;    // CPU of the accounts that belong there. [step][cell]
   std::vector<int32_t> homes_;  // [account] in the newest step
+  std::vector<Left> left_;      // [account] the newest home that it left for good
   std::set<std::pair<int64_t, int32_t>> foreseeable_;  // onset and cell
   std::vector<double> account_demand_;                 // core-hours
   std::vector<double> account_unserved_;

@@ -434,6 +434,7 @@ TEST_F(Lifecycle, AnUrgentShadowIsCreatedRunning) {
 // Served for a quarter of an hour and better off there: all traffic, then the roles are swapped,
 // and the primary that was is retired in the cell where it is.
 TEST_F(Lifecycle, PromotionSwapsTheRoles) {
+  migrate.drain_ms = 2 * kStep;
   Share();
   Danger(5);
   Tick();
