@@ -131,10 +131,9 @@ void Ledger::FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
   }
 }
 
-bool Ledger::Belongs(int64_t step, int64_t account, int32_t cell) const {
+int32_t Ledger::LeftLately(int64_t step, int64_t account) const {
   const Left& left = left_[account];
-  return homes_[account] == cell ||
-         (left.cell == cell && step - left.step < kPreventedMs / demand_.step_ms);
+  return step - left.step < kPreventedMs / demand_.step_ms ? left.cell : -1;
 }
 
 double Ledger::LoadOf(int64_t step, const std::vector<int64_t>& accounts) const {
@@ -150,7 +149,7 @@ bool Ledger::Foreseeable(int64_t onset, int32_t cell) const {
   const int64_t day = 24 * hour;
   std::vector<int64_t> accounts;
   for (int64_t a = 0; a < demand_.count(); ++a) {
-    if (Belongs(onset, a, cell)) accounts.push_back(a);
+    if (homes_[a] == cell || LeftLately(onset, a) == cell) accounts.push_back(a);
   }
   std::vector<double> loads;  // from two hours before
   for (int64_t t = std::max<int64_t>(0, onset - 2 * hour); t < onset; ++t) {
@@ -180,10 +179,8 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
   for (int64_t a = 0; a < demand_.count(); ++a) {
     const double demand = demand_.at(step, a, kCpu);
     home_[step * cells_ + homes[a]] += demand;
-    const int32_t before = left_[a].cell;
-    if (before >= 0 && before != homes[a] && Belongs(step, a, before)) {
-      home_[step * cells_ + before] += demand;
-    }
+    const int32_t before = LeftLately(step, a);
+    if (before >= 0 && before != homes[a]) home_[step * cells_ + before] += demand;
   }
   if (!scored(step)) return;
   for (size_t c = 0; c < cells_; ++c) {
@@ -329,8 +326,8 @@ void Ledger::Note(int64_t step, const TickReport& report) {
   // One that has become the primary is readier than any shadow.
   for (size_t a = 0; a < left_.size(); ++a) {
     if (report.fleet->accounts[a].cell != homes_[a]) left_[a] = {homes_[a], step};
-    const int32_t before = left_[a].cell;
-    if (before >= 0 && Belongs(step, static_cast<int64_t>(a), before)) ready[before] = true;
+    const int32_t before = LeftLately(step, static_cast<int64_t>(a));
+    if (before >= 0) ready[before] = true;
   }
   for (size_t c = 0; c < cells_; ++c) {
     if (ready[c] && ready_since_[c] < 0) ready_since_[c] = step;

@@ -30,8 +30,8 @@ struct Reliability {
   double base_rate() const;
 };
 
-// An overload of a cell had no traffic been moved from where accounts live, and had none of those
-// that left it in the last hour, as shadows that became primaries.
+// An overload of a cell had no traffic been moved from where accounts live, and had nobody left it
+// for good in the last hour.
 struct Episode {
   int32_t cell = 0;
   int64_t onset_step = 0;
@@ -107,8 +107,8 @@ class Ledger {
   bool Over(int64_t step, int32_t cell) const;
   void FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
                      const std::vector<int32_t>& homes);
-  // It lives there, or left for good within the hour before `step`, the newest.
-  bool Belongs(int64_t step, int64_t account, int32_t cell) const;
+  // The cell that it left for good within the hour before `step`; -1 = none.
+  int32_t LeftLately(int64_t step, int64_t account) const;
   double LoadOf(int64_t step, const std::vector<int64_t>& accounts) const;
   bool Foreseeable(int64_t onset, int32_t cell) const;
   void HoldAgainstTheFuture(int64_t step, const TickReport& report);
@@ -121,7 +121,7 @@ class Ledger {
   size_t cells_;
   double step_hours_;
   Metrics metrics_;
-  std::vector<double> home_;    // CPU of the accounts that belong there. [step][cell]
+  std::vector<double> home_;    // CPU of who lives there or left lately. [step][cell]
   std::vector<int32_t> homes_;  // [account] in the newest step
   std::vector<Left> left_;      // [account] the newest home that it left for good
   std::set<std::pair<int64_t, int32_t>> foreseeable_;  // onset and cell
