@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <span>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "service/router/check.h"
@@ -33,30 +33,10 @@ void HurryThisThread() {
   sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
 }
 
-// A write is a system call, most of what it takes to tell a client: cores share them, and one that
-// has other work too takes fewer. Where there are many, the last is told before the answers of the
-// first are looked at.
-void WriteAll(std::span<Stream* const> streams) {
-  const size_t cores = std::max<size_t>(1, std::thread::hardware_concurrency());
-  const size_t tellers = std::min({streams.size() / kStreamsATeller, cores, kTellersMax});
-  std::atomic<size_t> next = 0;
-  const auto write = [&] {
-    for (size_t i = next++; i < streams.size(); i = next++) streams[i]->Write();
-  };
-  if (tellers <= 1) return write();
-  std::vector<std::jthread> threads;
-  for (size_t t = 0; t < tellers; ++t) {
-    threads.emplace_back([&] {
-      HurryThisThread();
-      write();
-    });
-  }
-}
-
 }  // namespace
 
 void Hub::Update(const router::RouteUpdate& update) {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   router::RouteUpdate good = {{}, update.removed, update.complete};
   for (const router::Route& route : update.changed) {
     if (const absl::Status status = router::CheckRoute(route); !status.ok()) {
@@ -67,14 +47,32 @@ void Hub::Update(const router::RouteUpdate& update) {
     refused_routes_.erase(route.account);
     good.changed.push_back(route);
   }
-  const Changed changed = snapshot_.Update(good);
-  std::vector<Stream*> told;
-  for (Stream* stream : streams_) {
-    stream->subscriber.Mark(changed, snapshot_);
-    if (Next(*stream)) told.push_back(stream);
+  Tell(snapshot_.Update(good));
+}
+
+// A write is a system call, most of what it takes to tell a client: cores share them, and one that
+// has other work too takes fewer. Where there are many, the last is told before the answers of the
+// first are looked at. The lock is held for all tellers.
+void Hub::Tell(const Changed& changed) {
+  const int64_t now_ms = NowMs();
+  std::atomic<size_t> next = 0;
+  const auto tell = [&] {
+    Encodings encodings;
+    for (size_t i = next++; i < streams_.size(); i = next++) {
+      streams_[i]->subscriber.Mark(changed, snapshot_);
+      Pump(*streams_[i], now_ms, encodings);
+    }
+  };
+  const size_t cores = std::max<size_t>(1, std::thread::hardware_concurrency());
+  const size_t tellers = std::min({streams_.size() / kStreamsATeller, cores, kTellersMax});
+  if (tellers <= 1) return tell();
+  std::vector<std::jthread> threads;
+  for (size_t t = 0; t < tellers; ++t) {
+    threads.emplace_back([&] {
+      HurryThisThread();
+      tell();
+    });
   }
-  lock.unlock();
-  WriteAll(told);
 }
 
 void Hub::Add(Stream* stream, const std::string& peer) {
@@ -90,7 +88,7 @@ void Hub::Remove(Stream* stream) {
   router::Client client = View(*stream, now_ms);
   client.connected = false;
   client.since_ms = now_ms;
-  streams_.remove(stream);
+  std::erase(streams_, stream);
   if (!client.node.empty()) gone_.push_back(std::move(client));
   ForgetGone(now_ms);
 }
@@ -108,7 +106,7 @@ void Hub::Take(Stream& stream, const Request& request, const std::string& node,
                  request.refused);
   }
   stream.subscriber.Take(request, snapshot_);
-  Pump(stream);
+  Pump(stream, NowMs(), encodings_);
 }
 
 bool Hub::Written(Stream& stream, bool ok) {
@@ -116,7 +114,7 @@ bool Hub::Written(Stream& stream, bool ok) {
   stream.writing = false;
   if (stream.ended) return true;
   stream.broken = !ok;
-  Pump(stream);
+  Pump(stream, NowMs(), encodings_);
   return false;
 }
 
@@ -127,17 +125,18 @@ bool Hub::End(Stream& stream) {
 }
 
 // One answer at a time: what changes while a slow client is being told is in the next one.
-bool Hub::Next(Stream& stream) {
-  if (stream.writing || stream.broken || stream.ended) return false;
-  const auto response = stream.subscriber.Next(snapshot_, NowMs());
-  if (!response.has_value()) return false;
+void Hub::Pump(Stream& stream, int64_t now_ms, Encodings& encodings) {
+  if (stream.writing || stream.broken || stream.ended) return;
+  auto response = stream.subscriber.Next(snapshot_, now_ms);
+  if (!response.has_value()) return;
+  Encoding& last = encodings[stream.delta];
+  if (last.response != response) {
+    last.bytes = stream.Encode(*response);
+    last.response = std::move(response);
+  }
+  stream.bytes = last.bytes;
   stream.writing = true;
-  stream.Keep(*response);
-  return true;
-}
-
-void Hub::Pump(Stream& stream) {
-  if (Next(stream)) stream.Write();
+  stream.Write();
 }
 
 router::Client Hub::View(const Stream& stream, int64_t now_ms) const {

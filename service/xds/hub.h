@@ -1,12 +1,15 @@
 // What all streams of the control plane share: the snapshot and who follows it. Thread-safe; one
-// lock, held for a microsecond a stream: an update is written to the sockets without it.
+// lock, held by an update until all who follow are told: what clients answer meanwhile waits for
+// it, so that gRPC's threads do not contend with those that tell.
 #pragma once
 
+#include <grpcpp/support/byte_buffer.h>
+
+#include <array>
 #include <cstdint>
 #include <deque>
-#include <list>
-#include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -24,7 +27,7 @@ inline constexpr int64_t kGoneShownMs = 10 * 60'000;
 // Longer than that without its word on the newest routes, and an alert names it.
 inline constexpr int64_t kBehindMs = 5'000;
 
-// Threads that write an update, and streams that are worth one: starting it costs as much as
+// Threads that tell of an update, and streams that are worth one: starting it costs as much as
 // telling a few.
 inline constexpr size_t kTellersMax = 8;
 inline constexpr size_t kStreamsATeller = 64;
@@ -32,19 +35,28 @@ inline constexpr size_t kStreamsATeller = 64;
 // One client's connection.
 class Stream {
  public:
-  explicit Stream(bool delta) : subscriber(delta) {}
+  explicit Stream(bool is_delta) : delta(is_delta), subscriber(is_delta) {}
   virtual ~Stream() = default;
-  // Keeps what is to be written; under the hub's lock.
-  virtual void Keep(const Response& response) = 0;
-  // Begins to write what is kept. Until the write has ended the stream is there, lock or not.
+  // The same for all streams of one kind, delta or state of the world.
+  virtual grpc::ByteBuffer Encode(const Response& response) const = 0;
+  // Begins to write `bytes`; does not wait for it, nor call the hub.
   virtual void Write() = 0;
 
+  const bool delta;
   Subscriber subscriber;
+  grpc::ByteBuffer bytes;  // of the newest answer
   router::Client client;
   bool writing = false;
   bool broken = false;  // a write has failed
   bool ended = false;   // the client is done
 };
+
+// An answer as its bytes, which all clients in a row that are told the same share.
+struct Encoding {
+  std::optional<Response> response;
+  grpc::ByteBuffer bytes;
+};
+using Encodings = std::array<Encoding, 2>;  // the newest: state of the world, delta
 
 class Hub {
  public:
@@ -68,15 +80,15 @@ class Hub {
   bool End(Stream& stream);
 
  private:
-  // True: something is kept, and is to be written.
-  bool Next(Stream& stream);
-  void Pump(Stream& stream);
+  void Tell(const Changed& changed);
+  void Pump(Stream& stream, int64_t now_ms, Encodings& encodings);
   router::Client View(const Stream& stream, int64_t now_ms) const;
   void ForgetGone(int64_t now_ms);
 
   mutable std::mutex mutex_;
   Snapshot snapshot_;
-  std::list<Stream*> streams_;
+  Encodings encodings_;
+  std::vector<Stream*> streams_;
   std::deque<router::Client> gone_;  // oldest first
   std::unordered_map<std::string, std::string>
       refused_routes_;  // by account: why it stays as it was

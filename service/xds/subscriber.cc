@@ -101,6 +101,7 @@ bool Subscriber::Wants(const OfType& of, Type type, const std::string& name,
 
 void Subscriber::Mark(const Changed& changed, const Snapshot& snapshot) {
   for (int t = 0; t < kTypes; ++t) {
+    if (changed[t].empty()) continue;
     OfType& of = types_[t];
     if (!of.asked) continue;
     // A gRPC client follows one name, and a failed cell changes thousands.

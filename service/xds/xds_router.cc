@@ -92,42 +92,26 @@ void ToProto(const Response& response, discovery::DeltaDiscoveryResponse& messag
   for (const std::string& name : response.removed) message.add_removed_resources(name);
 }
 
-// Encodes an answer once for all clients in a row that are told the same. Under the hub's lock.
-template <typename Message>
-class Encoder {
- public:
-  // Shares its bytes with all copies.
-  const grpc::ByteBuffer& Encode(const Response& response) {
-    if (last_ == response) return bytes_;
-    message_.Clear();
-    ToProto(response, message_);
-    bool own_buffer = false;
-    bytes_.Clear();  // what others still send of it stays
-    grpc::SerializationTraits<Message>::Serialize(message_, &bytes_, &own_buffer);
-    last_ = response;
-    return bytes_;
-  }
-
- private:
-  std::optional<Response> last_;
-  Message message_;
-  grpc::ByteBuffer bytes_;
-};
-
 using RawReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 // Deletes itself when the call is over.
 template <typename Req, typename Resp>
 class AdsStream : public Stream, public RawReactor {
  public:
-  AdsStream(Hub& hub, bool delta, Encoder<Resp>& encoder, const std::string& peer)
-      : Stream(delta), hub_(hub), encoder_(encoder) {
+  AdsStream(Hub& hub, bool is_delta, const std::string& peer) : Stream(is_delta), hub_(hub) {
     hub_.Add(this, peer);
     StartRead(&request_bytes_);
   }
 
-  void Keep(const Response& response) override { response_bytes_ = encoder_.Encode(response); }
-  void Write() override { StartWrite(&response_bytes_); }
+  grpc::ByteBuffer Encode(const Response& response) const override {
+    Resp message;
+    ToProto(response, message);
+    grpc::ByteBuffer encoded;
+    bool own_buffer = false;
+    grpc::SerializationTraits<Resp>::Serialize(message, &encoded, &own_buffer);
+    return encoded;
+  }
+  void Write() override { StartWrite(&bytes); }
 
   void OnReadDone(bool ok) override {
     ok = ok && grpc::SerializationTraits<Req>::Deserialize(&request_bytes_, &request_).ok();
@@ -155,10 +139,8 @@ class AdsStream : public Stream, public RawReactor {
 
  private:
   Hub& hub_;
-  Encoder<Resp>& encoder_;
   Req request_;
   grpc::ByteBuffer request_bytes_;
-  grpc::ByteBuffer response_bytes_;
 };
 
 using Ads = discovery::AggregatedDiscoveryService;
@@ -170,18 +152,16 @@ class AdsService : public Ads::WithRawCallbackMethod_StreamAggregatedResources<
 
   RawReactor* StreamAggregatedResources(grpc::CallbackServerContext* context) override {
     return new AdsStream<discovery::DiscoveryRequest, discovery::DiscoveryResponse>(
-        hub_, false, whole_, context->peer());
+        hub_, false, context->peer());
   }
 
   RawReactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
     return new AdsStream<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>(
-        hub_, true, delta_, context->peer());
+        hub_, true, context->peer());
   }
 
  private:
   Hub& hub_;
-  Encoder<discovery::DiscoveryResponse> whole_;
-  Encoder<discovery::DeltaDiscoveryResponse> delta_;
 };
 
 std::string RunName() {

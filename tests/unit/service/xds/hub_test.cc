@@ -14,12 +14,21 @@ namespace {
 
 class FakeStream : public Stream {
  public:
-  FakeStream() : Stream(/*delta=*/false) {}
-  void Keep(const Response& response) override { nonce = response.nonce; }
+  explicit FakeStream(bool is_delta = false) : Stream(is_delta) {}
+  grpc::ByteBuffer Encode(const Response& response) const override {
+    ++encoded_count;
+    const grpc::Slice slice((delta ? "delta " : "whole ") + response.nonce);
+    return {&slice, 1};
+  }
   void Write() override { ++writes; }
+  std::string Told() const {
+    grpc::Slice slice;
+    EXPECT_TRUE(bytes.TrySingleSlice(&slice).ok());
+    return {reinterpret_cast<const char*>(slice.begin()), slice.size()};
+  }
 
-  std::string nonce;
   std::atomic<int> writes = 0;
+  mutable std::atomic<int> encoded_count = 0;
 };
 
 class HubTest : public ::testing::Test {
@@ -30,9 +39,9 @@ class HubTest : public ::testing::Test {
   }
 
   // Each follows the account's endpoints and has taken the first answer.
-  void Connect(int count) {
+  void Connect(int count, bool delta = false) {
     for (int i = 0; i < count; ++i) {
-      streams_.push_back(std::make_unique<FakeStream>());
+      streams_.push_back(std::make_unique<FakeStream>(delta));
       FakeStream& stream = *streams_.back();
       hub_.Add(&stream, "peer");
       hub_.Take(stream, {Type::kEndpoints, "", "", {"grpc hot"}, {}, {}}, "node", "agent");
@@ -52,11 +61,25 @@ TEST_F(HubTest, TellsFewAndManyOnceEach) {
     hub_.Update(All({MakeRoute("hot", 1.0 / count)}));
     for (const auto& stream : streams_) {
       EXPECT_EQ(stream->writes, 1);
-      EXPECT_EQ(stream->nonce, streams_[0]->nonce);
+      EXPECT_EQ(stream->Told(), streams_[0]->Told());
       hub_.Written(*stream, true);
     }
     EXPECT_EQ(sched_getscheduler(0), SCHED_OTHER) << "the caller goes on as it was";
   }
+}
+
+TEST_F(HubTest, AnAnswerIsEncodedOnceATellerAndKind) {
+  Connect(500, /*delta=*/false);
+  Connect(500, /*delta=*/true);
+  for (const auto& stream : streams_) stream->encoded_count = 0;
+  hub_.Update(All({MakeRoute("hot", 0.5)}));
+  size_t encoded_count = 0;
+  for (const auto& stream : streams_) {
+    encoded_count += stream->encoded_count;
+    EXPECT_EQ(stream->Told().substr(0, 6), stream->delta ? "delta " : "whole ");
+  }
+  EXPECT_GE(encoded_count, 2U);
+  EXPECT_LE(encoded_count, 2 * kTellersMax);
 }
 
 TEST_F(HubTest, WhatChangesWhileOneIsToldIsInItsNextAnswer) {
@@ -66,13 +89,13 @@ TEST_F(HubTest, WhatChangesWhileOneIsToldIsInItsNextAnswer) {
   for (const auto& stream : streams_) {
     if (stream.get() != &slow) hub_.Written(*stream, true);
   }
-  const std::string before = slow.nonce;
+  const std::string before = slow.Told();
   hub_.Update(All({MakeRoute("hot", 0.2)}));
   hub_.Update(All({MakeRoute("hot", 0.3)}));
-  EXPECT_EQ(slow.nonce, before);
+  EXPECT_EQ(slow.Told(), before);
   hub_.Written(slow, true);
   EXPECT_EQ(slow.writes, 3) << "the first answer, 0.1, and then 0.3 alone";
-  EXPECT_NE(slow.nonce, before);
+  EXPECT_NE(slow.Told(), before);
 }
 
 TEST_F(HubTest, NothingIsWrittenToOneThatIsBrokenOrDone) {
