@@ -77,7 +77,7 @@ bool SlideCounts(float leaves, float comes, const WantedRanks& wanted, Ranks& ra
   return OffBits(ranks, wanted) == 0;
 }
 
-float LeastAbove(const float* errors, size_t count, float value) {
+HWY_INLINE float LeastAbove(const float* errors, size_t count, float value) {
   const auto v = hn::Set(F(), value);
   const auto none = hn::Set(F(), kInfiniteFloat);
   auto least = none;
@@ -88,7 +88,7 @@ float LeastAbove(const float* errors, size_t count, float value) {
   return hn::GetLane(hn::MinOfLanes(F(), least));
 }
 
-float MostBelow(const float* errors, size_t count, float value) {
+HWY_INLINE float MostBelow(const float* errors, size_t count, float value) {
   const auto v = hn::Set(F(), value);
   const auto none = hn::Set(F(), -kInfiniteFloat);
   auto most = none;
@@ -99,13 +99,38 @@ float MostBelow(const float* errors, size_t count, float value) {
   return hn::GetLane(hn::MaxOfLanes(F(), most));
 }
 
-int CountOf(const float* errors, size_t count, float value) {
-  const auto v = hn::Set(F(), value);
+template <typename Condition>
+HWY_INLINE int CountWhere(const float* errors, size_t count, Condition condition) {
   size_t found = 0;
   for (size_t t = 0; t < count; t += hn::Lanes(F())) {
-    found += hn::CountTrue(F(), hn::Eq(hn::LoadU(F(), errors + t), v));
+    found += hn::CountTrue(F(), condition(hn::LoadU(F(), errors + t)));
   }
   return static_cast<int>(found);
+}
+
+HWY_INLINE int CountOf(const float* errors, size_t count, float value) {
+  const auto v = hn::Set(F(), value);
+  return CountWhere(errors, count, [v](auto e) { return hn::Eq(e, v); });
+}
+
+// A value among the errors, or beside them, how many are below it and how many up to it.
+struct Found {
+  float value;
+  int below;
+  int upto;
+};
+
+// From there to the one of rank k.
+HWY_INLINE Found Seek(const float* errors, size_t count, int k, Found at) {
+  while (k < at.below || k >= at.upto) {
+    const bool up = k >= at.upto;
+    at.value = up ? LeastAbove(errors, count, at.value) : MostBelow(errors, count, at.value);
+    const int many = CountOf(errors, count, at.value);
+    FORESHADOW_CHECK(many > 0);  // the counts are those of the errors
+    at.below = up ? at.upto : at.below - many;
+    at.upto = at.below + many;
+  }
+  return at;
 }
 
 void SettleAll(const float* errors, size_t count, const WantedRanks& wanted, Ranks& ranks) {
@@ -124,21 +149,21 @@ void SettleAll(const float* errors, size_t count, const WantedRanks& wanted, Ran
       return hn::And(hn::Not(hn::Lt(sought, below)), hn::Lt(sought, upto));
     });
     const int from = there != 0 ? std::countr_zero(there) : j;
-    float value = known.value[from];
-    int below = known.below[from];
-    int upto = known.upto[from];
-    while (k < below || k >= upto) {
-      const bool up = k >= upto;
-      value = up ? LeastAbove(errors, count, value) : MostBelow(errors, count, value);
-      const int many = CountOf(errors, count, value);
-      FORESHADOW_CHECK(many > 0);  // the counts are those of the errors
-      below = up ? upto : below - many;
-      upto = below + many;
-    }
-    ranks.value[j] = value;
-    ranks.below[j] = static_cast<int16_t>(below);
-    ranks.upto[j] = static_cast<int16_t>(upto);
+    const Found found =
+        Seek(errors, count, k, {known.value[from], known.below[from], known.upto[from]});
+    ranks.value[j] = found.value;
+    ranks.below[j] = static_cast<int16_t>(found.below);
+    ranks.upto[j] = static_cast<int16_t>(found.upto);
   }
+}
+
+float SeekMedian(float guess, const float* values, size_t count, int there) {
+  const auto v = hn::Set(F(), guess);
+  const int below = CountWhere(values, count, [v](auto e) { return hn::Lt(e, v); });
+  const Found low =
+      Seek(values, count, (there - 1) / 2, {guess, below, below + CountOf(values, count, guess)});
+  if (there % 2 == 1) return low.value + 0.0f;
+  return Middle(low.value, Seek(values, count, there / 2, low).value);
 }
 
 void Subtract(const float* a, const float* b, int64_t count, float* out) {
@@ -201,6 +226,7 @@ namespace {
 
 HWY_EXPORT(SlideCounts);
 HWY_EXPORT(SettleAll);
+HWY_EXPORT(SeekMedian);
 HWY_EXPORT(Subtract);
 HWY_EXPORT(Interpolate);
 HWY_EXPORT(WriteLine);
@@ -265,7 +291,7 @@ Ranks RanksOf(std::span<const float> sorted) {
   const WantedRanks& wanted = Wanted(ranks.count);
   for (int i = 0; i < kRanks; ++i) {
     const float value = sorted[wanted.rank[i]];
-    const auto [first, end] = std::ranges::equal_range(sorted, value);
+    const auto [first, end] = std::equal_range(sorted.begin(), sorted.end(), value);
     ranks.value[i] = value;
     ranks.below[i] = static_cast<int16_t>(first - sorted.begin());
     ranks.upto[i] = static_cast<int16_t>(end - sorted.begin());
@@ -284,6 +310,11 @@ void Settle(std::span<const float> errors, Ranks& ranks) {
   if (ranks.count == 0) return;
   FORESHADOW_CHECK(errors.size() % kErrorLanes == 0);
   HWY_DYNAMIC_DISPATCH(SettleAll)(errors.data(), errors.size(), Wanted(ranks.count), ranks);
+}
+
+float MedianNear(float guess, std::span<const float> values, int count) {
+  FORESHADOW_CHECK(count > 0 && values.size() % kErrorLanes == 0);
+  return HWY_DYNAMIC_DISPATCH(SeekMedian)(guess, values.data(), values.size(), count);
 }
 
 void ErrorsOfRing(std::span<const float> samples, std::span<const float> levels, int64_t newest,

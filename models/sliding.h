@@ -39,6 +39,14 @@ bool Slide(float leaves, float comes, Ranks& ranks);
 // kErrorLanes.
 void Settle(std::span<const float> errors, Ranks& ranks);
 
+// Between two values; zero is the positive one, whichever of the two they were.
+inline float Middle(float low, float high) { return 0.5f * low + 0.5f * high + 0.0f; }
+
+// The median of values of which `count` are there (NaN = not), their number a multiple of
+// kErrorLanes. It is sought from `guess`, a number, on, from value to value: the nearer, the
+// sooner.
+float MedianNear(float guess, std::span<const float> values, int count);
+
 // Errors samples[t] - levels[t - lag] of the `count` steps up to `newest`, in rings of the same
 // length, padded with NaN to whole groups. What overflows is cut to the largest float.
 void ErrorsOfRing(std::span<const float> samples, std::span<const float> levels, int64_t newest,

@@ -144,6 +144,22 @@ void Begin(const Call& call, int64_t s, const Place& place, LevelState& state, S
   WriteSorted(call, s, age, scratch, out);
 }
 
+// Of the hour up to `at` in the ring of samples, one of which is there. A median is sought from the
+// one before.
+float LevelOfHour(const Call& call, std::span<const float> samples, int64_t at, float before,
+                  Scratch& scratch) {
+  const auto hour = static_cast<int64_t>(call.hour_steps);
+  std::vector<float>& recent = scratch.recent;
+  recent.resize(static_cast<size_t>((hour + kErrorLanes - 1) / kErrorLanes * kErrorLanes));
+  const int64_t newer = std::min(hour, at + 1);
+  size_t count = KeepThere(samples.last(hour - newer), recent.data());
+  count += KeepThere(samples.subspan(at + 1 - newer, newer), recent.data() + count);
+  if (call.kind == LevelKind::kLastHourMean) return Mean(std::span(recent).first(count));
+  std::fill(recent.begin() + static_cast<int64_t>(count), recent.end(), kNone);
+  const float guess = std::isnan(before) ? recent[0] : before;
+  return MedianNear(guess, recent, static_cast<int>(count));
+}
+
 // Takes one step in; the newest of several puts the order statistics in place.
 void Push(const Call& call, int64_t step, int64_t& last_step, const Place& place,
           Scratch& scratch) {
@@ -151,25 +167,26 @@ void Push(const Call& call, int64_t step, int64_t& last_step, const Place& place
   const auto ago = [&](int64_t steps) {
     return at >= steps ? at - steps : at - steps + call.ring_steps;
   };
-  const float sample = place.sample(at);
+  const std::span<const float> samples = Spread(place, scratch);
+  const float sample = samples[at];
   if (!std::isnan(sample)) last_step = step;
-  const auto sample_ago = [&](int64_t steps) { return place.sample(ago(steps)); };
   const int64_t age = step - last_step;
   if (call.kind != LevelKind::kLastValue) {
-    if (age > 0 && age >= call.hour_steps && age <= call.silence_steps) {
-      place.levels[at] = place.levels[ago(1)];  // the last sample, which is not carried for ever
+    const float before = place.levels[ago(1)];
+    if (age > call.silence_steps) {
+      place.levels[at] = kNone;
+    } else if (age >= call.hour_steps) {
+      place.levels[at] = before;  // the last sample, which is not carried for ever
     } else {
-      place.levels[at] = LevelOf(call, age, sample_ago, scratch);
+      place.levels[at] = LevelOfHour(call, samples, at, before, scratch);
     }
   }
-  std::span<const float> samples;
   for (size_t d = 0; d < call.distances.size(); ++d) {
     const int distance = call.distances[d];
     const int64_t count = call.ErrorsAt(distance);
-    const float leaves = Cut(sample_ago(count) - place.levels[ago(count + distance)]);
+    const float leaves = Cut(samples[ago(count)] - place.levels[ago(count + distance)]);
     const float comes = Cut(sample - place.levels[ago(distance)]);
     if (Slide(leaves, comes, place.ranks[d]) || step < call.end_step) continue;
-    if (samples.empty()) samples = Spread(place, scratch);
     ErrorsOfRing(samples, place.levels, step, distance, count, scratch.errors);
     Settle(scratch.errors, place.ranks[d]);
   }

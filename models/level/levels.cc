@@ -11,9 +11,6 @@ namespace {
 constexpr int64_t kHourMs = 3'600'000;
 constexpr int64_t kSilenceMs = 24 * kHourMs;  // a series silent for longer is taken as gone
 
-// Zero is the positive one, whichever of the two came first.
-float Middle(float low, float high) { return 0.5f * low + 0.5f * high + 0.0f; }
-
 float MedianOfSorted(std::span<const float> values) {
   const size_t middle = values.size() / 2;
   if (values.size() % 2 == 1) return values[middle] + 0.0f;
@@ -47,7 +44,7 @@ void SlideSorted(float leaves, float comes, std::vector<float>& sorted) {
   }
 }
 
-// Levels of the steps from `first` on, each from the samples up to it, as LevelOf has them.
+// Levels of the steps from `first` on, each from the samples up to it.
 void FillLevels(const Call& call, int64_t first, Scratch& scratch) {
   const std::vector<float>& samples = scratch.samples;
   const auto length = std::ssize(samples);
@@ -73,8 +70,10 @@ void FillLevels(const Call& call, int64_t first, Scratch& scratch) {
     } else if (gap < begin) {
       scratch.levels[t] = Mean(std::span(samples).subspan(begin, t - begin + 1));
     } else {
-      const auto sample_ago = [&](int64_t ago) { return ago > t ? kNone : samples[t - ago]; };
-      scratch.levels[t] = LevelOf(call, age, sample_ago, scratch);
+      scratch.recent.resize(static_cast<size_t>(hour));
+      const size_t count =
+          KeepThere(std::span(samples).subspan(begin, t - begin + 1), scratch.recent.data());
+      scratch.levels[t] = Mean(std::span(scratch.recent).first(count));
     }
   }
 }
@@ -103,13 +102,6 @@ Call CallOf(LevelKind kind, const History& history, int steps) {
   return call;
 }
 
-float Median(std::span<float> values) {
-  const auto middle = values.begin() + std::ssize(values) / 2;
-  std::nth_element(values.begin(), middle, values.end());
-  if (values.size() % 2 == 1) return *middle + 0.0f;
-  return Middle(*std::max_element(values.begin(), middle), *middle);
-}
-
 // In four sums, which need not wait for each other.
 float Mean(std::span<const float> values) {
   std::array<double, 4> sums{};
@@ -120,6 +112,15 @@ float Mean(std::span<const float> values) {
   for (; i < values.size(); ++i) sums[0] += values[i];
   const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
   return static_cast<float>(sum / static_cast<double>(values.size()));
+}
+
+size_t KeepThere(std::span<const float> samples, float* there) {
+  size_t count = 0;
+  for (const float sample : samples) {
+    there[count] = sample;
+    count += std::isnan(sample) ? 0 : 1;
+  }
+  return count;
 }
 
 int64_t TakeSamples(const Call& call, int64_t s, Scratch& scratch) {

@@ -59,24 +59,9 @@ struct Scratch {
 Call CallOf(LevelKind kind, const History& history, int steps);
 
 float Mean(std::span<const float> values);
-float Median(std::span<float> values);  // in whatever order it leaves them
 
-// The level of the newest of the steps whose samples sample_ago(steps ago) gives: that of its hour,
-// or, where the hour is empty, the last sample.
-template <typename SampleAgo>
-float LevelOf(const Call& call, int64_t age, const SampleAgo& sample_ago, Scratch& scratch) {
-  if (age > call.silence_steps) return kNone;
-  if (call.kind == LevelKind::kLastValue || age >= call.hour_steps) return sample_ago(age);
-  scratch.recent.resize(static_cast<size_t>(call.hour_steps));
-  size_t count = 0;
-  for (int64_t ago = call.hour_steps - 1; ago >= 0; --ago) {
-    const float sample = sample_ago(ago);
-    scratch.recent[count] = sample;
-    count += std::isnan(sample) ? 0 : 1;
-  }
-  const std::span<float> recent = std::span(scratch.recent).first(count);
-  return call.kind == LevelKind::kLastHourMean ? Mean(recent) : Median(recent);
-}
+// Copies the samples that are there, and returns how many.
+size_t KeepThere(std::span<const float> samples, float* there);
 
 // The newest part of the history into scratch.samples; returns how old its newest sample is,
 // kNever's age if it has none.

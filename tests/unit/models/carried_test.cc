@@ -284,10 +284,35 @@ TEST(Ranks, FollowWhatASortSays) {
       ASSERT_EQ(OffsetsOf(ranks, 2), OffsetsOf(sorted, 2)) << t;
       if (sorted.empty()) continue;
       for (int i = 0; i < kRanks; ++i) {
-        const auto [first, end] = std::ranges::equal_range(sorted, ranks.value[i]);
+        const auto [first, end] = std::equal_range(sorted.begin(), sorted.end(), ranks.value[i]);
         ASSERT_EQ(ranks.below[i], first - sorted.begin());
         ASSERT_EQ(ranks.upto[i], end - sorted.begin());
       }
+    }
+  }
+}
+
+TEST(MedianNear, IsTheMedianFromWhereverItIsSought) {
+  Draw random(6);
+  for (int round = 0; round < 5'000; ++round) {
+    const bool has_ties = Chance(random, 0.5);
+    const auto value = [&] {
+      const float drawn = Normal(random, 0, 3);
+      return has_ties ? std::floor(drawn) : drawn;
+    };
+    const int most = std::uniform_int_distribution(1, 60)(random);
+    std::vector<float> values(64, kMissing);
+    std::vector<float> sorted;
+    for (int i = 0; i < most; ++i) {
+      if (!sorted.empty() && Chance(random, 0.1)) continue;
+      sorted.push_back(values[i] = value());
+    }
+    std::ranges::sort(sorted);
+    const size_t middle = sorted.size() / 2;
+    const float median =
+        sorted.size() % 2 == 1 ? sorted[middle] : 0.5f * sorted[middle - 1] + 0.5f * sorted[middle];
+    for (const float guess : {value(), median, sorted.front() - 1, sorted.back() + 1}) {
+      ASSERT_EQ(MedianNear(guess, values, static_cast<int>(sorted.size())), median);
     }
   }
 }
