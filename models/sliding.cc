@@ -83,7 +83,7 @@ HWY_INLINE float LeastAbove(const float* errors, size_t count, float value) {
   auto least = none;
   for (size_t t = 0; t < count; t += hn::Lanes(F())) {
     const auto e = hn::LoadU(F(), errors + t);
-    least = hn::Min(least, hn::IfThenElse(hn::Gt(e, v), e, none));
+    least = hn::IfThenElse(hn::Gt(e, v), hn::Min(least, e), least);
   }
   return hn::GetLane(hn::MinOfLanes(F(), least));
 }
@@ -94,7 +94,7 @@ HWY_INLINE float MostBelow(const float* errors, size_t count, float value) {
   auto most = none;
   for (size_t t = 0; t < count; t += hn::Lanes(F())) {
     const auto e = hn::LoadU(F(), errors + t);
-    most = hn::Max(most, hn::IfThenElse(hn::Lt(e, v), e, none));
+    most = hn::IfThenElse(hn::Lt(e, v), hn::Max(most, e), most);
   }
   return hn::GetLane(hn::MaxOfLanes(F(), most));
 }

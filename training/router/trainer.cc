@@ -397,6 +397,13 @@ absl::StatusOr<QCard> JoinRouters(const std::vector<std::string>& folders,
       card.feature_max[f] = std::min(card.feature_max[f], of.feature_max[f]);
     }
   }
+  for (const double interval_s : o.intervals_s) {
+    if (interval_s >= card.interval_s_min && interval_s <= card.interval_s_max) continue;
+    return absl::InvalidArgumentError(fmt::format(
+        "interval is {} s: allowed is what all of these policies learned at, at least {} and at "
+        "most {}",
+        interval_s, card.interval_s_min, card.interval_s_max));
+  }
   card.networks = static_cast<int>(folders.size());
   card.command = o.command;
   o.hidden = card.hidden;

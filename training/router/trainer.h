@@ -70,7 +70,8 @@ absl::StatusOr<QCard> TrainRouter(const RouterTrainOptions& options,
 
 // Makes one policy, in options.out, of several that were trained apart, networks of one width: it
 // leaves the rule where the one that says least still sees a gain, and the margin is chosen anew on
-// the episodes of validation. INVALID_ARGUMENT names the folder that does not fit.
+// the episodes of validation, at options.intervals_s. INVALID_ARGUMENT names the folder that does
+// not fit, or an interval that not all have learned at.
 absl::StatusOr<QCard> JoinRouters(const std::vector<std::string>& folders,
                                   const RouterTrainOptions& options);
 

@@ -250,6 +250,9 @@ TEST_F(RouterTraining, JoinsPoliciesThatWereTrainedApart) {
   EXPECT_THAT(std::string(JoinRouters({o.out, folders[0]}, o).status().message()),
               AllOf(HasSubstr("joined"), HasSubstr("2 networks")));
   EXPECT_TRUE(absl::IsInvalidArgument(JoinRouters({folders[0]}, o).status()));
+  o.intervals_s = {5};
+  EXPECT_THAT(std::string(JoinRouters(folders, o).status().message()),
+              HasSubstr("interval is 5 s: allowed is"));
 }
 
 TEST_F(RouterTraining, KilledAndResumedItMakesTheSamePolicy) {
