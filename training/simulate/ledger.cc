@@ -192,18 +192,22 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
   std::vector<Resources> cell(cells_);
   std::vector<double> split(traffic_.size(), 0);
   std::vector<int32_t> target(traffic_.size(), -1);
-  double lost = 0;  // traffic that is sent where nothing runs
+  double lost = 0;  // core-hours that are sent where nothing runs
   for (const Shadow& shadow : shadows) {
     if (target[shadow.account] >= 0) ++metrics_.broken;  // two shadows of an account
     if (!(shadow.split >= 0 && shadow.split <= 1)) ++metrics_.broken;
     target[shadow.account] = shadow.target;
     if (shadow.split == 0) continue;
+    const double traffic = shadow.split * demand_.at(step, shadow.account, kCpu) * step_hours_;
     const auto it = world.instances().find(shadow.instance_id);
     if (it == world.instances().end() || !it->second.running) {
       ++metrics_.broken;
-      lost += shadow.split * demand_.at(step, shadow.account, kCpu);
+      lost += traffic;
     }
     split[shadow.account] = shadow.split;
+    // Once it is the primary, what it serves is no shadow's, though the engine hears of it later.
+    const bool is_primary = it != world.instances().end() && it->second.target == it->second.source;
+    if (!is_primary) metrics_.shadow_core_hours += traffic;
   }
   for (int64_t a = 0; a < demand_.count(); ++a) {
     for (int r = 0; r < kResources; ++r) {
@@ -230,7 +234,7 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
     cell[i.target][kCpu] += extra;
     copied_core_hours_ += extra * step_hours_;
   }
-  metrics_.unserved[kCpu] += lost * step_hours_;
+  metrics_.unserved[kCpu] += lost;
   const double minutes = step_hours_ * 60;
   std::vector<double> served(cells_, 1);
   for (size_t c = 0; c < cells_; ++c) {
@@ -280,7 +284,6 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
     account_demand_[a] += demand * step_hours_;
     account_unserved_[a] += demand * unserved * step_hours_;
     metrics_.account_overload_minutes += on_overloaded * minutes;
-    metrics_.shadow_core_hours += split[a] * demand * step_hours_;
   }
 }
 

@@ -59,6 +59,30 @@ TEST(Ledger, CountsWhatIsNotServed) {
   EXPECT_FALSE(m.episodes[0].covered);
 }
 
+// Two cores for a step at a shadow: its own until its cell has made it the primary.
+TEST(Ledger, WhatAPrimaryServesIsNoShadows) {
+  const Demand demand = MakeDemand(FlatTrace({2}, 1), {});
+  WorldOptions options;
+  options.cells = {CellOf("cell", 4), CellOf("other", 4)};
+  options.cell_of = {0};
+  Shadow shadow;
+  shadow.instance_id = "shadow";
+  shadow.account = 0;
+  shadow.source = 0;
+  shadow.target = 1;
+  shadow.state = ShadowState::kPromoting;
+  shadow.split = 1;
+  const auto shadow_core_hours = [&](bool is_primary) {
+    SimWorld world(options, demand);
+    world.Put("shadow",
+              {.source = 0, .target = is_primary ? 0 : 1, .exists = true, .running = true});
+    Ledger ledger(demand, options, 0);
+    ledger.Settle(0, {shadow}, {0}, world);
+    return ledger.Finish().shadow_core_hours;
+  };
+  EXPECT_NEAR(shadow_core_hours(false) - shadow_core_hours(true), 2.0 / 12, 1e-9);
+}
+
 TEST(Ledger, PowerIsInterpolated) {
   EXPECT_NEAR(Watts(0, 2), 93.7, 1e-9);
   EXPECT_NEAR(Watts(1, 2), 116, 1e-9);
