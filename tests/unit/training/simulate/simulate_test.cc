@@ -29,7 +29,7 @@ Trace FlatTrace(std::vector<double> cpu, int64_t steps) {
 
 Cell CellOf(const std::string& id, double cores) { return {id, "zone", CellState::kUp, {cores}}; }
 
-absl::StatusOr<std::vector<WorldResult>> Study(const Trace& trace, StudyOptions options) {
+absl::StatusOr<std::vector<WorldResult>> Study(const Trace& trace, const StudyOptions& options) {
   return RunStudy(MakeDemand(trace, {}), options, [](int64_t, int64_t, const std::string&) {});
 }
 
@@ -176,7 +176,8 @@ TEST(Study, EachAblationDecidesOtherwise) {
   Trace trace = MakeRegime(Regime::kCrowds, 40, 240, 7);
   for (int64_t t = 0; t < trace.steps; ++t) {
     for (int64_t a = 0; a < 40; ++a) {
-      const double angle = 2 * M_PI * static_cast<double>(t + a / 10 * 6) / 24;
+      const int64_t phase = a / 10 * 6;  // of ten accounts together
+      const double angle = 2 * M_PI * static_cast<double>(t + phase) / 24;
       trace.values[t * trace.series() + a * kSignals] *= static_cast<float>(1 + 0.6 * sin(angle));
     }
   }
