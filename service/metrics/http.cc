@@ -89,9 +89,10 @@ class CppHttpServer : public HttpServer {
     const int threads = kThreads + (posts.empty() ? 0 : kPostThreads);
     server.new_task_queue = [threads] { return new httplib::ThreadPool(threads); };
     // The library's own choice, SO_REUSEPORT, would let two servers share a port.
-    server.set_socket_options([](socket_t socket) {
+    server.set_socket_options([this](socket_t socket) {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+      socket_ = socket;
     });
     server.set_read_timeout(kTimeoutSeconds);
     server.set_write_timeout(kTimeoutSeconds);
@@ -181,6 +182,8 @@ class CppHttpServer : public HttpServer {
                       "address not of this machine?",
                       listen));
     }
+    // The library lets five connections wait; of a burst, others would wait a second to try again.
+    ::listen(socket_, SOMAXCONN);
     thread_ = std::thread([this] { server_->listen_after_bind(); });
     return absl::OkStatus();
   }
@@ -219,6 +222,7 @@ class CppHttpServer : public HttpServer {
   std::unique_ptr<security::Access> access_;  // null = everybody may do everything
   std::unique_ptr<security::Handshake> handshake_;
   std::unique_ptr<httplib::Server> server_;
+  socket_t socket_ = INVALID_SOCKET;
   std::thread thread_;
   int port_ = 0;
 };

@@ -44,8 +44,12 @@ class Haproxy : public ::testing::Test {
     std::ofstream(folder_ + "/haproxy.cfg") << fmt::format(
         R"(global
   stats socket {}/socket mode 600 level admin
+  log stdout format raw local0
 defaults
   mode http
+  log global
+  option httplog
+  option dontlog-normal
   timeout connect 100ms
   timeout client 10s
   timeout server 10s
@@ -145,8 +149,8 @@ TEST_F(Haproxy, AChangedSplitAndAKilledPrimaryLoseNoRequest) {
     Sleep(500);
     Set(1);  // what the control plane does about it
   });
-  EXPECT_EQ(said.find("Non-2xx"), std::string::npos) << said;
-  EXPECT_EQ(said.find("Socket errors"), std::string::npos) << said;
+  EXPECT_EQ(said.find("Non-2xx"), std::string::npos) << said << proxy_->Output();
+  EXPECT_EQ(said.find("Socket errors"), std::string::npos) << said << proxy_->Output();
   EXPECT_GT(Served(*shadow_), 1'000u);
   std::printf("%s", said.c_str());
 }

@@ -160,6 +160,10 @@ class HttpDoor {
     const auto call = [this](const httplib::Request& request, httplib::Response& response) {
       Call(request, response);
     };
+    server_.set_socket_options([this](socket_t socket) {
+      httplib::default_socket_options(socket);
+      socket_ = socket;
+    });
     server_.Get("/call", call);
     server_.Post("/call", call);
     server_.Post("/faults", [this](const httplib::Request& request, httplib::Response& response) {
@@ -178,6 +182,9 @@ class HttpDoor {
       return absl::UnavailableError(
           fmt::format("{}:{} cannot be bound", common_.options.host, common_.options.http_port));
     }
+    // The library lets five connections wait; when all traffic comes here at once, others would
+    // wait a second to try again.
+    ::listen(socket_, SOMAXCONN);
     thread_ = std::thread([this] { server_.listen_after_bind(); });
     return absl::OkStatus();
   }
@@ -218,6 +225,7 @@ class HttpDoor {
 
   Common& common_;
   httplib::Server server_;
+  socket_t socket_ = INVALID_SOCKET;
   std::thread thread_;
 };
 
