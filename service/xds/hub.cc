@@ -129,7 +129,7 @@ void Hub::Pump(Stream& stream, int64_t now_ms, Encodings& encodings) {
   if (stream.writing || stream.broken || stream.ended) return;
   auto response = stream.subscriber.Next(snapshot_, now_ms);
   if (!response.has_value()) return;
-  Encoding& last = encodings[stream.delta];
+  Encoding& last = encodings[stream.subscriber.delta()];
   if (last.response != response) {
     last.bytes = stream.Encode(*response);
     last.response = std::move(response);

@@ -35,14 +35,13 @@ inline constexpr size_t kStreamsATeller = 64;
 // One client's connection.
 class Stream {
  public:
-  explicit Stream(bool is_delta) : delta(is_delta), subscriber(is_delta) {}
+  explicit Stream(bool delta) : subscriber(delta) {}
   virtual ~Stream() = default;
   // The same for all streams of one kind, delta or state of the world.
   virtual grpc::ByteBuffer Encode(const Response& response) const = 0;
   // Begins to write `bytes`; does not wait for it, nor call the hub.
   virtual void Write() = 0;
 
-  const bool delta;
   Subscriber subscriber;
   grpc::ByteBuffer bytes;  // of the newest answer
   router::Client client;

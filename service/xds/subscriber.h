@@ -44,6 +44,7 @@ struct Response {
 class Subscriber {
  public:
   explicit Subscriber(bool delta) : delta_(delta) {}
+  bool delta() const { return delta_; }
 
   void Take(const Request& request, const Snapshot& snapshot);
   // That these changed; those it does not follow are passed over.

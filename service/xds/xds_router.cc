@@ -98,7 +98,7 @@ using RawReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
 template <typename Req, typename Resp>
 class AdsStream : public Stream, public RawReactor {
  public:
-  AdsStream(Hub& hub, bool is_delta, const std::string& peer) : Stream(is_delta), hub_(hub) {
+  AdsStream(Hub& hub, bool delta, const std::string& peer) : Stream(delta), hub_(hub) {
     hub_.Add(this, peer);
     StartRead(&request_bytes_);
   }

@@ -200,13 +200,14 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
     if (shadow.split == 0) continue;
     const double traffic = shadow.split * demand_.at(step, shadow.account, kCpu) * step_hours_;
     const auto it = world.instances().find(shadow.instance_id);
-    if (it == world.instances().end() || !it->second.running) {
+    const bool is_there = it != world.instances().end();
+    if (!is_there || !it->second.running) {
       ++metrics_.broken;
       lost += traffic;
     }
     split[shadow.account] = shadow.split;
     // Once it is the primary, what it serves is no shadow's, though the engine hears of it later.
-    const bool is_primary = it != world.instances().end() && it->second.target == it->second.source;
+    const bool is_primary = is_there && it->second.target == it->second.source;
     if (!is_primary) metrics_.shadow_core_hours += traffic;
   }
   for (int64_t a = 0; a < demand_.count(); ++a) {

@@ -30,7 +30,8 @@ struct WorldOptions {
 struct SimInstance {
   int32_t account = 0;
   int32_t source = 0;
-  int32_t target = 0;
+  int32_t target = 0;   // where its memory is held; the source once it is the primary: its
+                        // predecessor's, there, is then the second
   bool exists = false;  // created; before, its state is being copied
   bool running = false;
   int64_t copy_begin_ms = 0;

@@ -14,10 +14,10 @@ namespace {
 
 class FakeStream : public Stream {
  public:
-  explicit FakeStream(bool is_delta = false) : Stream(is_delta) {}
+  explicit FakeStream(bool delta = false) : Stream(delta) {}
   grpc::ByteBuffer Encode(const Response& response) const override {
     ++encoded_count;
-    const grpc::Slice slice((delta ? "delta " : "whole ") + response.nonce);
+    const grpc::Slice slice((subscriber.delta() ? "delta " : "whole ") + response.nonce);
     return {&slice, 1};
   }
   void Write() override { ++writes; }
@@ -77,7 +77,7 @@ TEST_F(HubTest, AnAnswerIsEncodedOnceATellerAndKind) {
   size_t encoded_count = 0;
   for (const auto& stream : streams_) {
     encoded_count += stream->encoded_count;
-    EXPECT_EQ(stream->Told().substr(0, 6), stream->delta ? "delta " : "whole ");
+    EXPECT_EQ(stream->Told().substr(0, 6), stream->subscriber.delta() ? "delta " : "whole ");
   }
   EXPECT_GE(encoded_count, 2U);
   EXPECT_LE(encoded_count, 2 * kTellersMax);
