@@ -371,9 +371,9 @@ struct LstmStepArgs {
 // -----------------------------------
 
 inline constexpr int64_t kLstmTile = 64;  // series are described in whole tiles
-inline constexpr int kLstmFeatures = 35;
-inline constexpr int kLstmCandidates = 9;
-inline constexpr int kLstmSpreads = 4;
+inline constexpr int kLstmFeatures = 41;
+inline constexpr int kLstmCandidates = 10;
+inline constexpr int kLstmSpreads = 7;
 
 // What is kept of the past of series that take their steps together. Columns behind the last
 // series, up to a whole tile, never get a sample.

@@ -46,6 +46,12 @@ enum PastRow : int {
   kDayCount,
   kTodaySum,
   kTodayCount,
+  kHourAgoErrorSum,
+  kHourAgoErrorWeight,
+  kYesterdayErrorSum,
+  kYesterdayErrorWeight,
+  kSeasonErrorSum,
+  kSeasonErrorWeight,
   kYesterdayNow,
   kSeasonNow,
   kPastRows
@@ -105,6 +111,12 @@ FORESHADOW_TILE int64_t PhaseRow(const LstmPast& v, int ahead) {
   return row < 0 ? row + v.day_steps : row;
 }
 
+// Row of the newest time that lies whole hours before the one `ahead` steps after the newest.
+FORESHADOW_TILE int64_t HourAgoRow(const LstmPast& v, int ahead) {
+  const int hour_steps = v.day_steps / 24;
+  return PhaseRow(v, (ahead - 1) % hour_steps + 1 - hour_steps);
+}
+
 // Takes in the samples of one tile.
 template <int kTile>
 FORESHADOW_TILE void AdvanceTile(const LstmAdvanceArgs& args, int64_t first) {
@@ -114,6 +126,7 @@ FORESHADOW_TILE void AdvanceTile(const LstmAdvanceArgs& args, int64_t first) {
   const auto row = [&](int field) { return rows + field * v.width; };
   float* const day = v.day + v.phase * v.width + first;
   float* const season = v.season + v.phase * v.width + first;
+  const float* const hour_ago = v.day + HourAgoRow(v, 0) * v.width + first;
   float* const level_sum = row(kLevelSum);
   float* const level_weight = row(kLevelWeight);
   float* const day_sum = row(kDaySum);
@@ -192,6 +205,19 @@ FORESHADOW_TILE void AdvanceTile(const LstmAdvanceArgs& args, int64_t first) {
     season[i] = there && days >= 1 ? learned : before;
     row(kSeasonNow)[i] = before;
     row(kYesterdayNow)[i] = yesterday;
+
+    // How far off the plain guesses lie that look back an hour or days. A sum's weight is the row
+    // behind it.
+    const auto judge = [&](int sum_row, float error) {
+      const bool judged = there && !Missing(error);
+      const float kept = judged ? kScaleDecay : 1.0f;
+      const float distance = error < 0 ? -error : error;
+      row(sum_row)[i] = kept * row(sum_row)[i] + (judged ? distance : 0.0f);
+      row(sum_row + 1)[i] = kept * row(sum_row + 1)[i] + (judged ? 1.0f : 0.0f);
+    };
+    judge(kHourAgoErrorSum, value - hour_ago[i]);
+    judge(kYesterdayErrorSum, value - yesterday);
+    judge(kSeasonErrorSum, adds - before);
     day[i] = there ? value : std::numeric_limits<float>::quiet_NaN();
   }
 }
@@ -341,6 +367,7 @@ FORESHADOW_TILE void WriteCandidates(const LstmPast& v, const Summary<kTile>& al
   const int64_t at = PhaseRow(v, ahead) * v.width + first;
   const float* const day = v.day + at;
   const float* const season = v.season + at;
+  const float* const hour_ago = v.day + HourAgoRow(v, ahead) * v.width + first;
   const float* const last = v.rows + kLast * v.width + first;
   FORESHADOW_LANES
   for (int i = 0; i < kTile; ++i) {
@@ -361,6 +388,7 @@ FORESHADOW_TILE void WriteCandidates(const LstmPast& v, const Summary<kTile>& al
     put(6, hour_moved);
     put(7, last_moved);
     put(8, drift);
+    put(9, Otherwise(hour_ago[i], hour.median[i]));
   }
 }
 
@@ -387,6 +415,10 @@ FORESHADOW_TILE void DescribeTile(const LstmDescribeArgs& args, int64_t first) {
     const float spread = weight > 0 ? sum / weight : 0.0f;
     return LogOf(MaxOf(spread * all.inverse[i], kSpreadShareMin));
   };
+  const auto error_share = [&](int sum_row, int i) {
+    const float weight = row(sum_row + 1)[i];
+    return weight > 0 ? log_share(row(sum_row)[i], weight, i) : 0.0f;  // not known: the deviation
+  };
   if (args.spreads != nullptr) {
     float* const spread = args.spreads + to;
     FORESHADOW_LANES
@@ -395,6 +427,9 @@ FORESHADOW_TILE void DescribeTile(const LstmDescribeArgs& args, int64_t first) {
       spread[1 * stride + i] = log_share(hour.spread[i], 1, i);
       spread[2 * stride + i] = log_share(row(kShortStepSum)[i], row(kShortStepWeight)[i], i);
       spread[3 * stride + i] = log_share(row(kLongStepSum)[i], row(kLongStepWeight)[i], i);
+      spread[4 * stride + i] = error_share(kHourAgoErrorSum, i);
+      spread[5 * stride + i] = error_share(kYesterdayErrorSum, i);
+      spread[6 * stride + i] = error_share(kSeasonErrorSum, i);
     }
   }
   if (args.candidates != nullptr) {
@@ -475,6 +510,15 @@ FORESHADOW_TILE void DescribeTile(const LstmDescribeArgs& args, int64_t first) {
     for (int k = 0; k < 3; ++k) put(30 + k, i, DriverAt(v, driver, kDriverAhead[k]));
     put(33, i, driver.series < 0 ? 0.0f : driver.correlation);
     put(34, i, AsinhOf(all.slope[i] * all.inverse[i]));
+    put(35, i, 0.25f * error_share(kHourAgoErrorSum, i));
+    put(36, i, 0.25f * error_share(kYesterdayErrorSum, i));
+    put(37, i, 0.25f * error_share(kSeasonErrorSum, i));
+  }
+  constexpr int kHourAgoAhead[] = {1, 3, 6};
+  for (int k = 0; k < 3; ++k) {
+    const float* const ago = v.day + HourAgoRow(v, kHourAgoAhead[k]) * v.width + first;
+    FORESHADOW_LANES
+    for (int i = 0; i < kTile; ++i) put(38 + k, i, scaled(Otherwise(ago[i], hour.median[i]), i));
   }
 }
 

@@ -23,31 +23,68 @@ namespace foreshadow::models {
 
 // Names are kept in a model's card: a model trained on another list is refused.
 inline constexpr auto kFeatureNames = std::to_array<std::string_view>({
-    "value",       "age",          "difference",    "hour_mean",          "hour_median",
-    "hour_spread", "hour_max",     "hour_min",      "yesterday_1",        "yesterday_3",
-    "yesterday_6", "yesterday_12", "season_1",      "season_6",           "season_12",
-    "trend",       "remainder",    "has_yesterday", "has_season",         "since_yesterday",
-    "level_share", "tail",         "peak",          "short_level",        "short_step",
-    "long_step",   "day_sin",      "day_cos",       "week_sin",           "week_cos",
-    "driver_1",    "driver_3",     "driver_12",     "driver_correlation", "slope",
+    "value",
+    "age",
+    "difference",
+    "hour_mean",
+    "hour_median",
+    "hour_spread",
+    "hour_max",
+    "hour_min",
+    "yesterday_1",
+    "yesterday_3",
+    "yesterday_6",
+    "yesterday_12",
+    "season_1",
+    "season_6",
+    "season_12",
+    "trend",
+    "remainder",
+    "has_yesterday",
+    "has_season",
+    "since_yesterday",
+    "level_share",
+    "tail",
+    "peak",
+    "short_level",
+    "short_step",
+    "long_step",
+    "day_sin",
+    "day_cos",
+    "week_sin",
+    "week_cos",
+    "driver_1",
+    "driver_3",
+    "driver_12",
+    "driver_correlation",
+    "slope",
+    "hour_ago_error",
+    "yesterday_error",
+    "season_error",
+    "hour_ago_1",
+    "hour_ago_3",
+    "hour_ago_6",
 });
 inline constexpr int kFeatures = kernels::kLstmFeatures;
 static_assert(std::size(kFeatureNames) == kFeatures);
 
 // The median of each step is a mixture of these, plus what the network adds. "season" is trend plus
 // season, "hour_season" and "last_season" the last hour's mean and the last value moved as the
-// season moves, "drift" the last value and a damped trend (Gardner and McKenzie 1985).
+// season moves, "drift" the last value and a damped trend (Gardner and McKenzie 1985), "hour_ago"
+// the newest sample that lies whole hours before.
 inline constexpr auto kCandidateNames =
     std::to_array<std::string_view>({"last_value", "hour_mean", "hour_median", "level", "yesterday",
-                                     "season", "hour_season", "last_season", "drift"});
+                                     "season", "hour_season", "last_season", "drift", "hour_ago"});
 inline constexpr int kCandidates = kernels::kLstmCandidates;
 static_assert(std::size(kCandidateNames) == kCandidates);
 
 // What the network measures its own offset and gaps in, so that a series that rests is forecast as
-// resting: the deviation itself, the last hour's, and the mean step of late and of the day. Given
-// as logarithms of their ratio to the deviation.
+// resting: the deviation itself, the last hour's, the mean step of late and of the day, and how far
+// off it was, on the mean, to guess a sample from the hour, the day and the season before. Given as
+// logarithms of their ratio to the deviation.
 inline constexpr auto kSpreadNames =
-    std::to_array<std::string_view>({"deviation", "hour_spread", "short_step", "long_step"});
+    std::to_array<std::string_view>({"deviation", "hour_spread", "short_step", "long_step",
+                                     "hour_ago_error", "yesterday_error", "season_error"});
 inline constexpr int kSpreads = kernels::kLstmSpreads;
 static_assert(std::size(kSpreadNames) == kSpreads);
 

@@ -24,7 +24,7 @@
 namespace foreshadow::models {
 
 struct MixtureSettings {
-  float first_start = 2;       // log weight that the first model, the best by rank, begins with
+  float first_start = 3;       // log weight that the first model, the best by rank, begins with
   float own_rate = 0.6f;       // of a series' log weights, per mean error; over sqrt(distance)
   float pool_rate = 1;         // of a signal's likewise, and over the sqrt of the times learned
   float gap_rate = 0.03f;      // of a series' log factors, per sample

@@ -73,10 +73,12 @@ absl::StatusOr<std::vector<std::string>> CommandsOf(const Route& route) {
   for (const Server& server : servers) {
     if (!server.reached) continue;
     add(server, fmt::format("addr {} port {}", server.address->host, server.address->http_port));
-    add(server, "state ready");
   }
   if (servers[0].weight < servers[1].weight) std::swap(servers[0], servers[1]);
-  for (const Server& server : servers) add(server, fmt::format("weight {}", server.weight));
+  for (const Server& server : servers) {
+    add(server, fmt::format("weight {}", server.weight));
+    if (server.reached) add(server, "state ready");
+  }
   for (const Server& server : servers) {
     if (!server.reached) add(server, "state maint");
   }

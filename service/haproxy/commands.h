@@ -17,9 +17,10 @@ namespace foreshadow::haproxy {
 
 inline constexpr int kWeightsSum = 256;  // the largest weight that a server may have
 
-// In an order in which no moment has a backend without a server: addresses first, then what takes
-// more, then what takes less. INVALID_ARGUMENT: a route that cannot be, or an account whose id is
-// no name of a backend.
+// In an order in which no moment has a backend without a server, nor, where HAProxy was started
+// anew, one at the weight of its file: addresses first, then what takes more, then what takes less,
+// each ready once its weight is told. INVALID_ARGUMENT: a route that cannot be, or an account whose
+// id is no name of a backend.
 absl::StatusOr<std::vector<std::string>> CommandsOf(const router::Route& route);
 
 // What is wrong with an answer to one of them; OK when it was carried out.

@@ -214,10 +214,11 @@ TEST_F(Xds, PythonClientTakesItsRoutesOverTls) {
     const std::string output = caller.Output();
     return nlohmann::json::parse(output.substr(output.find("{\"counts")));
   };
-  const nlohmann::json reader = call("reader", "200", "20");
+  // While one side's connection is still being made the other takes all.
+  const nlohmann::json reader = call("reader", "2000", "20");
   EXPECT_TRUE(reader["errors"].empty()) << reader;
-  EXPECT_GT(reader["counts"].value(account_ + "-shadow", 0), 50) << reader;
-  EXPECT_GT(reader["counts"].value(account_ + "-primary", 0), 50) << reader;
+  EXPECT_GT(reader["counts"].value(account_ + "-shadow", 0), 500) << reader;
+  EXPECT_GT(reader["counts"].value(account_ + "-primary", 0), 500) << reader;
   const nlohmann::json forged = call("forged", "8", "3");
   EXPECT_EQ(forged["counts"], nlohmann::json({{"failed", 8}})) << "signed by somebody else";
 }

@@ -98,6 +98,16 @@ class Reference {
   Series spreads;
 
  private:
+  // Mean distance of late between the samples and `guess(step)` where there are both, as a share
+  // of the scale in logarithms; 0 where there are never both.
+  template <class Guess>
+  double ErrorShare(Guess guess) const {
+    Series errors;
+    for (int64_t t = 0; t < std::ssize(series_); ++t) errors.push_back(std::fabs(At(t) - guess(t)));
+    errors = Present(errors);
+    return errors.empty() ? 0 : std::log(std::max(Decayed(errors, kDay) / scale, 1e-4));
+  }
+
   double At(int64_t step) const {
     return step >= 0 && step < std::ssize(series_) ? series_[step] : kMissing;
   }
@@ -169,7 +179,25 @@ class Reference {
     const auto share = [&](double x) { return std::log(std::max(x / scale, 1e-4)); };
     named["short_step"] = 0.25 * share(short_step);
     named["long_step"] = 0.25 * share(long_step);
-    spreads = {0, share(spread), share(short_step), share(long_step)};
+    const auto hour_ago = [&](int ahead) {
+      int64_t step = now + ahead - 12;
+      while (step > now) step -= 12;
+      return std::isnan(At(step)) ? median : At(step);
+    };
+    for (const int h : {1, 3, 6}) named["hour_ago_" + std::to_string(h)] = Scaled(hour_ago(h));
+    const double hour_ago_error = ErrorShare([&](int64_t t) { return At(t - 12); });
+    const double yesterday_error = ErrorShare([&](int64_t t) { return At(t - kDay); });
+    const double season_error = ErrorShare([&](int64_t t) { return Trend(t) + Season(t, t - 1); });
+    named["hour_ago_error"] = 0.25 * hour_ago_error;
+    named["yesterday_error"] = 0.25 * yesterday_error;
+    named["season_error"] = 0.25 * season_error;
+    spreads = {0,
+               share(spread),
+               share(short_step),
+               share(long_step),
+               hour_ago_error,
+               yesterday_error,
+               season_error};
     double damped_steps = 0;
     for (int h = 1; h <= 12; ++h) {
       damped_steps += std::pow(0.9, h);
@@ -180,7 +208,7 @@ class Reference {
       candidates.push_back({});
       for (const double x :
            {last, mean, median, level, yesterday(h), decomposed, std::isnan(moved) ? mean : moved,
-            std::isnan(from_last) ? last : from_last, last + damped_steps * slope}) {
+            std::isnan(from_last) ? last : from_last, last + damped_steps * slope, hour_ago(h)}) {
         candidates.back().push_back((x - level) / scale);
       }
     }

@@ -22,13 +22,13 @@ router::Route RouteAt(double split) {
 TEST(HaproxyCommands, WhoTakesMoreIsToldFirst) {
   EXPECT_THAT(
       *CommandsOf(RouteAt(0.25)),
-      ElementsAre(
-          "set server acme/primary addr 10.0.0.1 port 81", "set server acme/primary state ready",
-          "set server acme/shadow addr 10.0.0.2 port 82", "set server acme/shadow state ready",
-          "set server acme/primary weight 192", "set server acme/shadow weight 64"));
+      ElementsAre("set server acme/primary addr 10.0.0.1 port 81",
+                  "set server acme/shadow addr 10.0.0.2 port 82",
+                  "set server acme/primary weight 192", "set server acme/primary state ready",
+                  "set server acme/shadow weight 64", "set server acme/shadow state ready"));
   const auto commands = *CommandsOf(RouteAt(1));
-  EXPECT_EQ(commands[4], "set server acme/shadow weight 256");
-  EXPECT_EQ(commands[5], "set server acme/primary weight 0");
+  EXPECT_EQ(commands[2], "set server acme/shadow weight 256");
+  EXPECT_EQ(commands[4], "set server acme/primary weight 0");
 }
 
 TEST(HaproxyCommands, ASideThatDoesNotServeHttpIsOutOfService) {
@@ -37,7 +37,7 @@ TEST(HaproxyCommands, ASideThatDoesNotServeHttpIsOutOfService) {
   EXPECT_THAT(
       *CommandsOf(route),
       ElementsAre("set server acme/primary addr 10.0.0.1 port 81",
-                  "set server acme/primary state ready", "set server acme/primary weight 256",
+                  "set server acme/primary weight 256", "set server acme/primary state ready",
                   "set server acme/shadow weight 0", "set server acme/shadow state maint"));
   route.primary.address.http_port = 0;
   EXPECT_THAT(std::string(CommandsOf(route).status().message()), HasSubstr("serves HTTP"));
