@@ -291,7 +291,7 @@ TEST(Forecast, TheModelWithLessLossWeighsMost) {
   // first of what tick 2 made. Four resources each, over a scale of 1.
   EXPECT_EQ(scores.scored_count, 3u * kResources);
   EXPECT_NEAR(scores.scaled_error_sum, kResources * (2 * 8.0 + second - 1), 1e-4);
-  for (int tick = 4; tick <= 10; ++tick) {
+  for (int tick = 4; tick <= 12; ++tick) {
     table = Forecast(ConstantWindow(values, 1, tick * 300'000), Fleet{}, patterns, models, memory,
                      alerts);
   }
