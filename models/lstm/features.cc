@@ -32,7 +32,7 @@ kernels::LstmPast PastOf(const FeatureState& state) {
 std::vector<float> MakeClock(const FeatureSpec& spec) {
   const int week_steps = 7 * spec.day_steps();
   std::vector<float> clock;
-  clock.reserve(static_cast<size_t>(4 * week_steps));
+  clock.reserve(4 * static_cast<size_t>(week_steps));
   for (int step = 0; step < week_steps; ++step) {
     const double day = 2 * std::numbers::pi * step / spec.day_steps();
     for (const double angle : {day, day / 7}) {

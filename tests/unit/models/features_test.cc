@@ -302,6 +302,7 @@ FORESHADOW_ON_BACKENDS(Features);
 
 TEST_P(Features, AreWhatTheirDefinitionsSay) {
   std::vector<Series> all;
+  all.reserve(70);
   for (int s = 0; s < 70; ++s) all.push_back(MakeSeries(3 * kDay + 40, s, s % 3 * 0.2));
   for (int64_t t = 0; t < 2 * kDay; ++t) all[1][t] = kMissing;  // a young account
   std::fill(all[2].end() - 9, all[2].end(), kMissing);          // silent of late
@@ -334,8 +335,8 @@ TEST_P(Features, TellTheTimeOfEachSeries) {
   const std::vector<int64_t> start = {kStartMs, kStartMs + 5 * kStepMs, kStartMs - 86'400'000};
   const Described described(ops(), all, {}, start);
   for (int64_t s = 0; s < 3; ++s) {
-    const auto into_day = static_cast<double>((start[s] + 40 * kStepMs) % 86'400'000 / kStepMs);
-    const double angle = 2 * std::numbers::pi * into_day / kDay;
+    const int64_t into_day = (start[s] + 40 * kStepMs) % 86'400'000 / kStepMs;
+    const double angle = 2 * std::numbers::pi * static_cast<double>(into_day) / kDay;
     EXPECT_NEAR(described.feature("day_sin", s), std::sin(angle), 1e-5);
     EXPECT_NEAR(described.feature("day_cos", s), std::cos(angle), 1e-5);
   }

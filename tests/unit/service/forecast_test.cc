@@ -139,10 +139,11 @@ struct Tenants {
     std::normal_distribution<float> noise(0, 1);
     for (int64_t i = 0; i < std::ssize(values); ++i) {
       const int64_t s = i % series;
+      const int64_t step = i / series;
       const bool is_missing = s % 7 == 0 || (s % 5 == 1 && random() % 9 == 0);
-      values[i] = is_missing
-                      ? std::nanf("")
-                      : static_cast<float>(s) + 5 * std::sin(i / series / 20.0f) + noise(random);
+      values[i] = is_missing ? std::nanf("")
+                             : static_cast<float>(s) + 5 * std::sin(static_cast<float>(step) / 20) +
+                                   noise(random);
     }
     for (int64_t a = 0; a < accounts; ++a) {
       fleet.accounts.push_back({std::to_string(a), 0, a % 3 == 0 ? "web" : "batch", 0, false});
