@@ -285,9 +285,9 @@ struct Verdict {
 
   Verdict(float actual, const float* row) {
     for (int q = 0; q < kQuantiles; ++q) {
-      slope[q] = (actual < row[q] ? 1.0f : 0.0f) - kQuantileLevels[q];
-      // A series at rest says nothing about its levels.
-      wider[q] = actual == row[q] ? 0 : q < kMedian ? slope[q] : q > kMedian ? -slope[q] : 0;
+      // A series at rest says nothing about its levels, and no model would have been better.
+      slope[q] = actual == row[q] ? 0 : (actual < row[q] ? 1.0f : 0.0f) - kQuantileLevels[q];
+      wider[q] = q < kMedian ? slope[q] : q > kMedian ? -slope[q] : 0;
     }
   }
 };

@@ -1,7 +1,7 @@
-// The model "auto": for each series, the quantiles of all models averaged level by level, and the
-// gaps about the median stretched so that each level holds what it says. It learns from every
-// sample that comes; what it has learned is the caller's Mixture, which one thread at a time may
-// use.
+// The model "auto": for each series, the quantiles of all models averaged level by level, those of
+// a model far from the one that weighs most held to its 80 % interval, and the gaps about the
+// median stretched so that each level holds what it says. It learns from every sample that comes;
+// what it has learned is the caller's Mixture, which one thread at a time may use.
 //
 // Weights: exponentiated gradient on the pinball loss of the mixture itself (Kivinen and Warmuth
 // 1997; the gradient of Gaillard, Stoltz and van Erven 2014, section 2.1, lets models that are good

@@ -16,24 +16,49 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 using F = hn::CappedTag<float, kPaddedRow>;
 
-// One step. `row_of` says where a model's row begins, with kPaddedRow floats to be read there; as
-// many are written to `out`.
+constexpr float kLargest = std::numeric_limits<float>::max();
+// The levels of the leader's 80 % interval.
+constexpr int kLeastLevel = 1;
+constexpr int kMostLevel = 5;
+static_assert(kQuantileLevels[kLeastLevel] == 0.1f && kQuantileLevels[kMostLevel] == 0.9f);
+
+// The model that weighs most in the median.
+size_t Leader(std::span<const PaddedRow> low, std::span<const PaddedRow> high, float share) {
+  size_t leader = 0;
+  float most = -1;
+  for (size_t k = 0; k < low.size(); ++k) {
+    const float weight = low[k][kMedian] + share * (high[k][kMedian] - low[k][kMedian]);
+    if (weight > most) most = weight, leader = k;
+  }
+  return leader;
+}
+
+// One step: the median of no model counts as outside the 80 % interval of the one that weighs most,
+// nor does an upper level count as below it or a lower one as above. `row_of` says where a model's
+// row begins, with kPaddedRow floats to be read there; as many are written to `out`.
 template <typename RowOf>
 void MixStep(const RowsToMix& in, const Between& place, const RowOf& row_of, float* out) {
-  constexpr float kLargest = std::numeric_limits<float>::max();
   const F f;
   const size_t models = in.rows.size();
-  const PaddedRow* const low = &in.weights[place.low * models];
-  const PaddedRow* const high = &in.weights[place.high * models];
+  const auto low = in.weights.subspan(place.low * models, models);
+  const auto high = in.weights.subspan(place.high * models, models);
   const auto share = hn::Set(f, place.share);
   const auto between = [&](const PaddedRow& a, const PaddedRow& b, size_t i) {
     const auto from = hn::LoadU(f, &a[i]);
     return hn::Add(from, hn::Mul(share, hn::Sub(hn::LoadU(f, &b[i]), from)));
   };
+  const float* leader = row_of(Leader(low, high, place.share));
+  const auto least = hn::Set(f, leader[kLeastLevel]);
+  const auto most = hn::Set(f, leader[kMostLevel]);
   for (size_t i = 0; i < kQuantiles; i += hn::Lanes(f)) {
+    const auto level = hn::Iota(f, static_cast<float>(i));
+    const auto median_level = hn::Set(f, kMedian);
+    const auto from = hn::IfThenElse(hn::Ge(level, median_level), least, hn::Set(f, -kLargest));
+    const auto to = hn::IfThenElse(hn::Le(level, median_level), most, hn::Set(f, kLargest));
     auto sum = hn::Zero(f);
     for (size_t k = 0; k < models; ++k) {
-      sum = hn::Add(sum, hn::Mul(between(low[k], high[k], i), hn::LoadU(f, row_of(k) + i)));
+      const auto row = hn::Min(hn::Max(hn::LoadU(f, row_of(k) + i), from), to);
+      sum = hn::Add(sum, hn::Mul(between(low[k], high[k], i), row));
     }
     // Weights round to a little over 1.
     hn::StoreU(hn::Min(sum, hn::Set(f, kLargest)), f, out + i);

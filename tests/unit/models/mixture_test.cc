@@ -10,6 +10,8 @@
 #include <limits>
 #include <random>
 
+#include "models/mixture/rows.h"
+
 namespace foreshadow::models {
 namespace {
 
@@ -109,6 +111,36 @@ TEST(Mixture, FollowsTheBetterModel) {
   const QuantileBlock out = Learn(mixture, {Says(50, 1), Says(10, 1)}, 10, 60);
   EXPECT_NEAR(out.at(0, 0)[kMedian], 10, 0.5);
   EXPECT_NEAR(out.at(0, kSteps - 1)[kMedian], 10, 0.5);
+}
+
+TEST(Mixture, HoldsModelsToTheIntervalOfTheOneThatWeighsMost) {
+  // One step; the second model weighs most and says 8 to 12 with 80 %.
+  const QuantileBlock far = Says(100, 1, 1), leader = Says(10, 1, 1);
+  const auto all = [](float value) {
+    PaddedRow row;
+    row.fill(value);
+    return row;
+  };
+  const std::vector rows = {far.at(0, 0).data(), leader.at(0, 0).data()};
+  const std::vector weights = {all(0.2f), all(0.8f)};
+  const std::vector factors = {all(1)};
+  const std::vector places = {Between{0, 0, 0}};
+  std::vector<PaddedRow> scratch(2);
+  std::array<float, kQuantiles> out;
+  MixSteps({rows, weights, factors, places, 1'000}, scratch, out.data());
+  for (int q = 0; q < kQuantiles; ++q) {
+    const float said = far.at(0, 0)[q];
+    const float counts = q <= kMedian ? 12 : said;  // an upper level may be as far up as it is
+    EXPECT_NEAR(out[q], 0.2f * counts + 0.8f * leader.at(0, 0)[q], 1e-4) << q;
+  }
+}
+
+TEST(Mixture, HoldsNothingAgainstAModelThatWasRight) {
+  // A series at rest, and a model that says so to the last digit: its median cannot be bettered.
+  Mixture mixture;
+  Learn(mixture, {Says(0, 0), Says(50, 0)}, 0, 60);
+  const double first = std::exp(mixture.settings.first_start);
+  EXPECT_GE(Weights(mixture, 0, 1)[0], first / (first + 1));
 }
 
 TEST(Mixture, LendsASeriesWithoutAPastWhatItsSignalKnows) {
