@@ -1,5 +1,5 @@
 // The model "auto": for each series, the quantiles of all models averaged level by level, those of
-// a model far from the one that weighs most held to its 80 % interval, and the gaps about the
+// a model far from the one that weighs most held to its 90 % interval, and the gaps about the
 // median stretched so that each level holds what it says. It learns from every sample that comes;
 // what it has learned is the caller's Mixture, which one thread at a time may use.
 //

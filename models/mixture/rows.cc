@@ -17,10 +17,10 @@ namespace hn = hwy::HWY_NAMESPACE;
 using F = hn::CappedTag<float, kPaddedRow>;
 
 constexpr float kLargest = std::numeric_limits<float>::max();
-// The levels of the leader's 80 % interval.
-constexpr int kLeastLevel = 1;
-constexpr int kMostLevel = 5;
-static_assert(kQuantileLevels[kLeastLevel] == 0.1f && kQuantileLevels[kMostLevel] == 0.9f);
+// The levels of the leader's 90 % interval.
+constexpr int kLeastLevel = 0;
+constexpr int kMostLevel = 6;
+static_assert(kQuantileLevels[kLeastLevel] == 0.05f && kQuantileLevels[kMostLevel] == 0.95f);
 
 // The model that weighs most in the median.
 size_t Leader(std::span<const PaddedRow> low, std::span<const PaddedRow> high, float share) {
@@ -33,7 +33,7 @@ size_t Leader(std::span<const PaddedRow> low, std::span<const PaddedRow> high, f
   return leader;
 }
 
-// One step: the median of no model counts as outside the 80 % interval of the one that weighs most,
+// One step: the median of no model counts as outside the 90 % interval of the one that weighs most,
 // nor does an upper level count as below it or a lower one as above. `row_of` says where a model's
 // row begins, with kPaddedRow floats to be read there; as many are written to `out`.
 template <typename RowOf>
