@@ -109,13 +109,9 @@ struct Rows {
 HWY_INLINE void Sum(const float* HWY_RESTRICT weights, int64_t group_floats, const Rows& first,
                     const Rows& second, V (&sums)[kRows][kVectors]) {
   const D d;
-  for (int r = 0; r < kRows; ++r) {
-    const float bias = weights[r / kLstmGroupRows * group_floats + r % kLstmGroupRows];
-    for (int v = 0; v < kVectors; ++v) sums[r][v] = hn::Set(d, bias);
-  }
-  for (const Rows* inputs : {&first, &second}) {
-    const float* HWY_RESTRICT input = inputs->rows;
-    for (int64_t k = 0; k < inputs->count; ++k, input += kTile) {
+  V now[kRows][kVectors];  // its address is not taken, so that it stays in registers
+  const auto add = [&](const float* HWY_RESTRICT input, int64_t count) HWY_ATTR {
+    for (int64_t k = 0; k < count; ++k, input += kTile) {
       weights += kLstmGroupRows;
       const V x0 = hn::Load(d, input);
       const V x1 = hn::Load(d, input + kLanes);
@@ -123,11 +119,20 @@ HWY_INLINE void Sum(const float* HWY_RESTRICT weights, int64_t group_floats, con
       for (int r = 0; r < kRows; ++r) {
         const V weight =
             hn::Set(d, weights[r / kLstmGroupRows * group_floats + r % kLstmGroupRows]);
-        sums[r][0] = hn::MulAdd(weight, x0, sums[r][0]);
-        sums[r][1] = hn::MulAdd(weight, x1, sums[r][1]);
-        sums[r][2] = hn::MulAdd(weight, x2, sums[r][2]);
+        now[r][0] = hn::MulAdd(weight, x0, now[r][0]);
+        now[r][1] = hn::MulAdd(weight, x1, now[r][1]);
+        now[r][2] = hn::MulAdd(weight, x2, now[r][2]);
       }
     }
+  };
+  for (int r = 0; r < kRows; ++r) {
+    const float bias = weights[r / kLstmGroupRows * group_floats + r % kLstmGroupRows];
+    for (int v = 0; v < kVectors; ++v) now[r][v] = hn::Set(d, bias);
+  }
+  add(first.rows, first.count);
+  add(second.rows, second.count);
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sums[r][v] = now[r][v];
   }
 }
 
