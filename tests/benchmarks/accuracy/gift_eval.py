@@ -202,7 +202,7 @@ def main():
     parser.add_argument("--foreshadow", help="the program; without it, the baselines alone")
     parser.add_argument("--model-folder", help="of our trained models; default: the program's own")
     parser.add_argument("--models", default="auto", help="names, with commas between")
-    parser.add_argument("--origins", type=int, default=4,
+    parser.add_argument("--origins", type=int, default=16,
                         help="forecasts a window that `auto` learns from, a divisor of 48")
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("build/accuracy"))
     parser.add_argument("--json", type=pathlib.Path, help="all figures, into this file")
