@@ -177,6 +177,38 @@ class Traces(unittest.TestCase):
         self.assertTrue(math.isnan(test.series["worldcup98", "network"][1]))  # two of five minutes
         self.assertAlmostEqual(test.series["worldcup98-bytes", "network"][2], 12, 5)
 
+    def test_what_is_foreign_ends_with_a_whole_day_and_keeps_its_times_of_day(self):
+        def write(name, header, rows):
+            path = self.data / f"{name}.csv.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with gzip.open(path, "wt") as file:
+                file.write("\n".join([header] + rows) + "\n")
+
+        days = 2 * make_traces.DAY
+        write("datacentre/azure2019_300s", "timestamp,cpu_usage,assigned_mem",
+              [f"{t},{t},{2 * t}" for t in range(days)])
+        write("datacentre/google2019_300s", "avg_cpu,avg_mem", [f"{t},1" for t in range(days + 7)])
+        write("bizitobs/l2c_300s", "timestamp,step,create_order", [f"-,{t},{t}" for t in range(days)])
+        # From 23:50 on a day, for ten minutes and two days and an hour.
+        write("nab/realKnownCause/some_cpu", "timestamp,value",
+              [f"2014-02-{14 + (286 + t) // 288:02} {(286 + t) % 288 // 12:02}:"
+               f"{(286 + t) % 12 * 5:02}:00,{t}" for t in range(days + 14)])
+        write("nab/realTweets/hourly", "timestamp,value",
+              [f"2014-02-{14 + t // 24:02} {t % 24:02}:00:00,{t}" for t in range(48)])
+        tests = make_traces.make_traces(self.data, self.out, ["datacentre", "bizitobs", "nab"])
+        self.assertEqual({test["test_steps"] for test in tests.values()}, {5 * make_traces.DAY})
+        centre = points_module.read_trace(self.out / "test" / "datacentre.csv.gz")
+        self.assertEqual(centre.steps, days)
+        self.assertEqual(centre.series["google2019", "cpu"][-1], days - 1)
+        self.assertEqual(centre.start_ms % points_module.DAY_MS, 0)
+        services = points_module.read_trace(self.out / "test" / "services.csv.gz")
+        self.assertEqual(list(services.series), [("some_cpu", "cpu")])  # the other is not at 300 s
+        self.assertEqual(services.steps, 3 * make_traces.DAY)
+        values = services.series["some_cpu", "cpu"]
+        self.assertTrue(math.isnan(values[285]))
+        self.assertEqual(values[286], 0)
+        self.assertEqual(values[-1], days + 1)
+
 
 class Program(unittest.TestCase):
     def test_the_program_scores_as_we_do(self):

@@ -2,12 +2,12 @@
 """Turns the public traces into the long traces that `foreshadow` reads, split into what models may
 learn from and what they are scored on.
 
-    make_traces.py DATA OUT [--sets bitbrains,planetlab,google2011,requests,aggregates]
+    make_traces.py DATA OUT [--sets bitbrains,planetlab,...]
 
-DATA has bitbrains/2013-07, planetlab, google2011 and requests: matrices (a row a machine, a column a
-step of 300 s) and counts a minute. Writes OUT/train/*.csv.gz, OUT/test/*.csv.gz and OUT/split.json,
-which names each test's trace and how many of its last steps are scored. This is the one place where
-the split is made:
+DATA has bitbrains/2013-07, planetlab and google2011, matrices (a row a machine, a column a step of
+300 s), requests, counts a minute, and datacentre, bizitobs and nab, a row a time. Writes
+OUT/train/*.csv.gz, OUT/test/*.csv.gz and OUT/split.json, which names each test's trace and how many of
+its last steps are scored. This is the one place where the split is made:
 
   bitbrains  train: machines whose row in cpu_pct is not a multiple of 5, steps before the last 1,440
              (5 days, which hold the demo's replay). test bitbrains-unseen: the other machines,
@@ -16,7 +16,8 @@ the split is made:
   google2011 train: rows that are not a multiple of 5. test: the others, second half of the day.
   requests   train: the first three quarters of each series. test: the last quarter. OUT/minutes
              has them by the minute.
-  aggregates train only: datacentre (Azure, Google), bizitobs' orders, nab.
+  datacentre, bizitobs, nab  test only, the last 5 days: whole data centres (Azure, Google), the orders
+             of a business, and what the Numenta Anomaly Benchmark has at 300 s.
 
 Signals: cpu is percent as published; memory in bytes; network in bytes/s, received and sent; disk
 writes in KB/s stand in for the mutation rate. Requests, bytes and messages a second are under
@@ -33,12 +34,13 @@ import json
 import pathlib
 
 STEP_MS = 300_000
-AGGREGATES_START_MS = 1_577_923_200_000  # 2020-01-02T00:00Z: their dates differ or are not told
+FOREIGN_START_MS = 1_577_923_200_000  # 2020-01-02T00:00Z: their dates differ or are not told
 DAY = 288  # steps
 UNSEEN_EVERY = 5
 BITBRAINS_START_MS = 1_372_629_600_000  # 2013-06-30T22:00Z: midnight in Amsterdam
 BITBRAINS_TEST_STEPS = 4 * DAY
 BITBRAINS_UNLEARNED_STEPS = 5 * DAY
+FOREIGN_TEST_STEPS = 5 * DAY
 GOOGLE_START_MS = 1_304_294_400_000  # 2011-05-02T00:00Z: its month; the day is not told
 TWITTER_START_MS = 1_627_776_000_000  # 2021-08-01T00:00Z: likewise
 HALF_DAY_STEPS = DAY // 2
@@ -46,7 +48,7 @@ REQUESTS_TEST_SHARE = 4  # one in so many steps, the last
 MINUTES_MIN = 3  # of a step's five, to count as a sample
 
 SIGNALS = ("cpu", "memory", "network", "storage", "mutation_rate")
-SETS = ("bitbrains", "planetlab", "google2011", "requests", "aggregates")
+SETS = ("bitbrains", "planetlab", "google2011", "requests", "datacentre", "bizitobs", "nab")
 
 
 def unseen(row):
@@ -203,45 +205,56 @@ def requests(data, out):
     return tests
 
 
-def aggregates(data, out):
-    """Whole data centres and services, to learn from only: sums are smoother than their parts."""
-    def read(path):
-        with gzip.open(data / path, "rt", newline="") as file:
-            return list(csv.DictReader(file))
+# --- What nothing is learned from ---------------------------------------------------------------------
 
-    def trace(name, start_ms, accounts):
-        steps = max(len(fields) for signals in accounts.values() for fields in signals.values())
-        for signals in accounts.values():
-            for fields in signals.values():
-                fields += [""] * (steps - len(fields))
-        write_trace(out / "train" / f"{name}.csv.gz", start_ms, accounts, range(steps))
+def read_rows(path):
+    with gzip.open(path, "rt", newline="") as file:
+        return list(csv.DictReader(file))
 
-    azure = read("datacentre/azure2019_300s.csv.gz")
-    google = read("datacentre/google2019_300s.csv.gz")
-    trace("datacentre", AGGREGATES_START_MS, {
-        "azure2019": {"cpu": [r["cpu_usage"] for r in azure],
-                      "memory": [r["assigned_mem"] for r in azure]},
-        "google2019": {"cpu": [r["avg_cpu"] for r in google],
-                       "memory": [r["avg_mem"] for r in google]}})
-    orders = read("bizitobs/l2c_300s.csv.gz")
-    trace("orders", AGGREGATES_START_MS, {
-        column: {"network": [r[column] for r in orders]}
-        for column in orders[0] if column not in ("timestamp", "step")})
-    services = {}
+
+def foreign(out, name, series):
+    """series: {(account, signal): (number of the first step, fields)}. All end with their last whole day
+    and keep their times of day."""
+    ends = {key: (first + len(fields)) // DAY * DAY for key, (first, fields) in series.items()}
+    days = max(ends[key] // DAY - first // DAY for key, (first, _) in series.items())
+    accounts = {}
+    for (account, signal), (first, fields) in series.items():
+        known = fields[:ends[account, signal] - first]
+        accounts.setdefault(account, {})[signal] = [""] * (days * DAY - len(known)) + known
+    write_trace(out / "test" / f"{name}.csv.gz", FOREIGN_START_MS, accounts, range(days * DAY))
+    return {name: FOREIGN_TEST_STEPS}
+
+
+def datacentre(data, out):
+    azure = read_rows(data / "datacentre" / "azure2019_300s.csv.gz")
+    google = read_rows(data / "datacentre" / "google2019_300s.csv.gz")
+    return foreign(out, "datacentre", {
+        ("azure2019", "cpu"): (0, [row["cpu_usage"] for row in azure]),
+        ("azure2019", "memory"): (0, [row["assigned_mem"] for row in azure]),
+        ("google2019", "cpu"): (0, [row["avg_cpu"] for row in google]),
+        ("google2019", "memory"): (0, [row["avg_mem"] for row in google])})
+
+
+def bizitobs(data, out):
+    rows = read_rows(data / "bizitobs" / "l2c_300s.csv.gz")
+    return foreign(out, "orders", {(column, "network"): (0, [row[column] for row in rows])
+                                   for column in rows[0] if column not in ("timestamp", "step")})
+
+
+def nab(data, out):
+    series = {}
     for path in sorted((data / "nab").glob("*/*.csv.gz")):
-        rows = read(path.relative_to(data))
         at = {}  # the sample of each step, the latest where there are two
-        for row in rows:
-            time = datetime.datetime.fromisoformat(row["timestamp"])
+        for row in read_rows(path):
+            time = datetime.datetime.fromisoformat(row["timestamp"] + "+00:00")
             at[int(time.timestamp()) * 1000 // STEP_MS] = row["value"]
-        if len(at) < len(rows) // 2:
+        first, last = min(at), max(at)
+        if len(at) < (last - first) // 2:
             continue  # not at 300 s
-        first = min(at)
-        kind = "cpu" if "cpu" in path.name else "network"
-        services[path.name.split(".")[0]] = {kind: [at.get(t, "")
-                                                    for t in range(first, max(at) + 1)]}
-    trace("services", AGGREGATES_START_MS, services)
-    return {}
+        signal = "cpu" if "cpu" in path.name else "network"
+        series[path.name.split(".")[0], signal] = (
+            first, [at.get(t, "") for t in range(first, last + 1)])
+    return foreign(out, "services", series)
 
 
 def make_traces(data, out, sets=SETS):

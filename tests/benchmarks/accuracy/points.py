@@ -27,6 +27,9 @@ SAMPLES = {
     "worldcup98": (0, 21),
     "nasa_http": (0, 15),
     "twitter_sample": (0, 15),
+    "datacentre": (0, 93),
+    "orders": (0, 93),
+    "services": (0, 93),
 }
 
 
