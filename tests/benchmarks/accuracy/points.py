@@ -18,7 +18,7 @@ SEED = 5
 SAMPLES_MIN_SHARE = 0.5
 
 # How many series a signal (0 = all), and how many steps from one origin to the next, such that they
-# meet many times of day. The peers take about forty minutes of processor time for them.
+# meet many times of day. The peers take about fifty minutes of processor time for them.
 SAMPLES = {
     "bitbrains-unseen": (36, 132),
     "bitbrains-seen": (24, 198),
