@@ -266,9 +266,14 @@ void MixRows(const Mixing& mixing, std::span<const QuantileBlock> blocks, int64_
     }
     out.status[s] = w.answers[0] != 0 ? ForecastStatus::kOk : ForecastStatus::kFellBack;
     Weigh(m, s, w);
-    const float* at_first = w.weights.data() + m.models;  // of the first distance's median
-    m.leaders[s] = static_cast<uint8_t>(std::max_element(at_first, at_first + m.models) - at_first);
-    MixSteps({w.rows, w.by_level, w.factors, places, MostOf(m, s)}, w.last_rows,
+    std::array<uint8_t, kJudged> leaders;
+    for (int d = 0; d < kJudged; ++d) {
+      const auto median =
+          std::span(w.weights).subspan((d * kMixtureParts + 1) * m.models, m.models);
+      leaders[d] = static_cast<uint8_t>(std::ranges::max_element(median) - median.begin());
+    }
+    m.leaders[s] = leaders[0];
+    MixSteps({w.rows, w.by_level, leaders, w.factors, places, MostOf(m, s)}, w.last_rows,
              out.at(s, 0).data());
     for (int d = 0; d < kJudged; ++d) {
       if (mixing.made[d] == nullptr) continue;

@@ -22,8 +22,8 @@ constexpr int kLeastLevel = 0;
 constexpr int kMostLevel = 6;
 static_assert(kQuantileLevels[kLeastLevel] == 0.05f && kQuantileLevels[kMostLevel] == 0.95f);
 
-// The model that weighs most in the median.
-size_t Leader(std::span<const PaddedRow> low, std::span<const PaddedRow> high, float share) {
+// The model that weighs most in the median between two judged distances.
+size_t LeaderBetween(std::span<const PaddedRow> low, std::span<const PaddedRow> high, float share) {
   size_t leader = 0;
   float most = -1;
   for (size_t k = 0; k < low.size(); ++k) {
@@ -47,7 +47,10 @@ void MixStep(const RowsToMix& in, const Between& place, const RowOf& row_of, flo
     const auto from = hn::LoadU(f, &a[i]);
     return hn::Add(from, hn::Mul(share, hn::Sub(hn::LoadU(f, &b[i]), from)));
   };
-  const float* leader = row_of(Leader(low, high, place.share));
+  // One that leads at both ends leads at all steps between them.
+  size_t leading = in.leaders[place.low];
+  if (leading != in.leaders[place.high]) leading = LeaderBetween(low, high, place.share);
+  const float* leader = row_of(leading);
   const auto least = hn::Set(f, leader[kLeastLevel]);
   const auto most = hn::Set(f, leader[kMostLevel]);
   for (size_t i = 0; i < kQuantiles; i += hn::Lanes(f)) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <span>
 
 #include "models/forecaster.h"
@@ -23,6 +24,7 @@ struct Between {
 struct RowsToMix {
   std::span<const float* const> rows;  // [model] its [step][kQuantiles]
   std::span<const PaddedRow> weights;  // [judged distance][model]
+  std::span<const uint8_t> leaders;    // [judged distance] the model that weighs most in the median
   std::span<const PaddedRow> factors;  // [judged distance] of the gaps about the median
   std::span<const Between> places;     // [step]
   float most;                          // beyond which nothing is said

@@ -123,11 +123,12 @@ TEST(Mixture, HoldsModelsToTheIntervalOfTheOneThatWeighsMost) {
   };
   const std::vector rows = {far.at(0, 0).data(), leader.at(0, 0).data()};
   const std::vector weights = {all(0.2f), all(0.8f)};
+  const std::vector<uint8_t> leaders = {1};
   const std::vector factors = {all(1)};
   const std::vector places = {Between{0, 0, 0}};
   std::vector<PaddedRow> scratch(2);
   std::array<float, kQuantiles> out;
-  MixSteps({rows, weights, factors, places, 1'000}, scratch, out.data());
+  MixSteps({rows, weights, leaders, factors, places, 1'000}, scratch, out.data());
   for (int q = 0; q < kQuantiles; ++q) {
     const float said = far.at(0, 0)[q];
     const float counts = q <= kMedian ? 13 : said;  // an upper level may be as far up as it is
