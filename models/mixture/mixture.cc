@@ -90,7 +90,7 @@ void Fit(Mixture& m, const History& history, int models, int steps) {
     pooled.newcomer.resize(
         std::max(pooled.newcomer.size(), static_cast<size_t>(pools) * static_cast<size_t>(size)));
     if (!pooled.of_signal.empty()) continue;
-    pooled.of_signal.resize(static_cast<size_t>(kSignalKinds * size));
+    pooled.of_signal.resize(static_cast<size_t>(kSignalKinds) * static_cast<size_t>(size));
     for (int signal = 0; signal < kSignalKinds; ++signal) {
       for (int part = 0; part < kMixtureParts; ++part) {
         pooled.of_signal[signal * size + part * models] = m.settings.first_start;

@@ -16,7 +16,6 @@ namespace foreshadow::models {
 namespace {
 
 using testing::Each;
-using testing::ElementsAre;
 
 constexpr float kMissing = std::numeric_limits<float>::quiet_NaN();
 constexpr int64_t kStepMs = 300'000;
