@@ -126,13 +126,16 @@ class Traces(unittest.TestCase):
     def tearDown(self):
         self.folder.cleanup()
 
-    def matrix(self, name, rows):
+    def table(self, name, header, rows):
         path = self.data / f"{name}.csv.gz"
         path.parent.mkdir(parents=True, exist_ok=True)
         with gzip.open(path, "wt") as file:
-            file.write("vm," + ",".join(f"t{t}" for t in range(len(rows[0][1]))) + "\n")
-            for vm, values in rows:
-                file.write(f"{vm}," + ",".join("" if v is None else str(v) for v in values) + "\n")
+            file.write("\n".join([header] + rows) + "\n")
+
+    def matrix(self, name, rows):
+        self.table(name, "vm," + ",".join(f"t{t}" for t in range(len(rows[0][1]))),
+                   [f"{vm}," + ",".join("" if v is None else str(v) for v in values)
+                    for vm, values in rows])
 
     def test_bitbrains_keeps_machines_and_days_from_training(self):
         steps = make_traces.BITBRAINS_UNLEARNED_STEPS + 10
@@ -158,17 +161,12 @@ class Traces(unittest.TestCase):
         self.assertEqual(train.series["vm-5", "mutation_rate"][3], 5003)
 
     def test_the_last_quarter_of_requests_is_kept(self):
-        path = self.data / "requests"
-        path.mkdir(parents=True)
         minutes = [f"1998-05-01T00:{m:02}:00Z,{m},{60 * m}" for m in range(40) if m not in (5, 6, 7)]
-        for name, header in (("worldcup98", "timestamp,requests,bytes"),
-                             ("nasa_http", "timestamp,requests")):
-            with gzip.open(path / f"{name}.csv.gz", "wt") as file:
-                cut = None if name == "worldcup98" else -1
-                rows = [row if cut is None else row.rsplit(",", 1)[0] for row in minutes]
-                file.write("\n".join([header] + rows) + "\n")
-        with gzip.open(path / "twitter_sample.csv.gz", "wt") as file:
-            file.write("day,minute,messages\n" + "".join(f"0,{m},60\n" for m in range(40)))
+        self.table("requests/worldcup98", "timestamp,requests,bytes", minutes)
+        self.table("requests/nasa_http", "timestamp,requests",
+                   [row.rsplit(",", 1)[0] for row in minutes])
+        self.table("requests/twitter_sample", "day,minute,messages",
+                   [f"0,{m},60" for m in range(40)])
         make_traces.make_traces(self.data, self.out, ["requests"])
         train = points_module.read_trace(self.out / "train" / "worldcup98.csv.gz")
         test = points_module.read_trace(self.out / "test" / "worldcup98.csv.gz")
@@ -178,23 +176,18 @@ class Traces(unittest.TestCase):
         self.assertAlmostEqual(test.series["worldcup98-bytes", "network"][2], 12, 5)
 
     def test_what_is_foreign_ends_with_a_whole_day_and_keeps_its_times_of_day(self):
-        def write(name, header, rows):
-            path = self.data / f"{name}.csv.gz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with gzip.open(path, "wt") as file:
-                file.write("\n".join([header] + rows) + "\n")
-
         days = 2 * make_traces.DAY
-        write("datacentre/azure2019_300s", "timestamp,cpu_usage,assigned_mem",
-              [f"{t},{t},{2 * t}" for t in range(days)])
-        write("datacentre/google2019_300s", "avg_cpu,avg_mem", [f"{t},1" for t in range(days + 7)])
-        write("bizitobs/l2c_300s", "timestamp,step,create_order", [f"-,{t},{t}" for t in range(days)])
+        self.table("datacentre/azure2019_300s", "timestamp,cpu_usage,assigned_mem",
+                   [f"{t},{t},{2 * t}" for t in range(days)])
+        self.table("datacentre/google2019_300s", "avg_cpu,avg_mem", [f"{t},1" for t in range(days + 7)])
+        self.table("bizitobs/l2c_300s", "timestamp,step,create_order",
+                   [f"-,{t},{t}" for t in range(days)])
         # From 23:50 on a day, for ten minutes and two days and an hour.
-        write("nab/realKnownCause/some_cpu", "timestamp,value",
-              [f"2014-02-{14 + (286 + t) // 288:02} {(286 + t) % 288 // 12:02}:"
-               f"{(286 + t) % 12 * 5:02}:00,{t}" for t in range(days + 14)])
-        write("nab/realTweets/hourly", "timestamp,value",
-              [f"2014-02-{14 + t // 24:02} {t % 24:02}:00:00,{t}" for t in range(48)])
+        self.table("nab/realKnownCause/some_cpu", "timestamp,value",
+                   [f"2014-02-{14 + (286 + t) // 288:02} {(286 + t) % 288 // 12:02}:"
+                    f"{(286 + t) % 12 * 5:02}:00,{t}" for t in range(days + 14)])
+        self.table("nab/realTweets/hourly", "timestamp,value",
+                   [f"2014-02-{14 + t // 24:02} {t % 24:02}:00:00,{t}" for t in range(48)])
         tests = make_traces.make_traces(self.data, self.out, ["datacentre", "bizitobs", "nab"])
         self.assertEqual({test["test_steps"] for test in tests.values()}, {5 * make_traces.DAY})
         centre = points_module.read_trace(self.out / "test" / "datacentre.csv.gz")

@@ -64,6 +64,12 @@ def read_matrix(path):
         return {row[0]: row[1:] for row in rows}
 
 
+def read_rows(path):
+    """{column: field} of each row."""
+    with gzip.open(path, "rt", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def scaled(field, factor):
     return f"{float(field) * factor:.7g}" if field else ""
 
@@ -171,8 +177,7 @@ def five_minutes(samples, start_ms):
 
 def requests(data, out):
     def rows(name):
-        with gzip.open(data / "requests" / f"{name}.csv.gz", "rt", newline="") as file:
-            yield from csv.DictReader(file)
+        return read_rows(data / "requests" / f"{name}.csv.gz")
 
     def stamp_ms(text):
         time = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -206,11 +211,6 @@ def requests(data, out):
 
 
 # --- What nothing is learned from ---------------------------------------------------------------------
-
-def read_rows(path):
-    with gzip.open(path, "rt", newline="") as file:
-        return list(csv.DictReader(file))
-
 
 def foreign(out, name, series):
     """series: {(account, signal): (number of the first step, fields)}. All end with their last whole day
