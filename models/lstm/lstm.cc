@@ -130,14 +130,21 @@ absl::StatusOr<LstmCard> LoadLstmCard(const std::string& folder) {
   return card;
 }
 
+absl::StatusOr<std::vector<Tensor>> LoadLstmWeights(const std::string& folder,
+                                                    const LstmCard& card) {
+  auto file = ReadSafetensors(WeightsPath(folder), card.weights_sha256);
+  if (!file.ok()) return file.status();
+  return std::move(file->tensors);
+}
+
 absl::StatusOr<std::shared_ptr<const Forecaster>> LoadLstm(const std::string& folder, int threads,
                                                            int version) {
   auto card = LoadLstmCard(folder);
   if (!card.ok()) return card.status();
   card->registry_version = version;
-  const auto file = ReadSafetensors(WeightsPath(folder), card->weights_sha256);
-  if (!file.ok()) return file.status();
-  auto lstm = MakeLstm(*card, file->tensors, threads);
+  const auto weights = LoadLstmWeights(folder, *card);
+  if (!weights.ok()) return weights.status();
+  auto lstm = MakeLstm(*card, *weights, threads);
   if (!lstm.ok()) return InFile(WeightsPath(folder), lstm.status());
   return OverMeans(*std::move(lstm), card->spec.step_ms);
 }

@@ -37,4 +37,8 @@ absl::Status SaveLstmCard(const std::string& folder, const LstmCard& card);
 
 absl::StatusOr<LstmCard> LoadLstmCard(const std::string& folder);
 
+// DATA_LOSS where they are not those that the card is of.
+absl::StatusOr<std::vector<Tensor>> LoadLstmWeights(const std::string& folder,
+                                                    const LstmCard& card);
+
 }  // namespace foreshadow::models

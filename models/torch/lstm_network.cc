@@ -15,8 +15,9 @@ namespace {
 
 constexpr double kGradientNormMax = 1.0;
 constexpr double kWeightDecay = 1e-4;
-constexpr float kTargetMax = 200;  // deviations: keeps one freak from ruling the mean loss
-constexpr float kOffsetMax = 4;    // deviations: farther off its level, a series weighs less
+constexpr float kTargetMax = 200;     // deviations: keeps one freak from ruling the mean loss
+constexpr float kOffsetMax = 4;       // deviations: farther off its level, a series weighs less
+constexpr double kTaughtShare = 0.9;  // of the loss, where there is a teacher
 
 // [layers][sequences][hidden]
 struct State {
@@ -97,6 +98,30 @@ void Draw(Net& net, uint64_t seed) {
   bias.narrow(1, Net::HeadRow(net.shape) - gaps, gaps).fill_(-1);
 }
 
+// The mean pinball loss if values were drawn from a teacher's quantiles, the last side of all
+// tensors. Each of these stands for the levels that are nearest to its own, so that the loss is
+// least where the teacher is. The gradient is P(value < quantile) - level.
+torch::Tensor ExpectedPinball(const torch::Tensor& quantiles, const torch::Tensor& teacher,
+                              std::span<const float> levels, const torch::Tensor& level) {
+  torch::Tensor slope;
+  torch::Tensor rest;
+  {
+    torch::NoGradGuard no_grad;
+    slope = -level.expand_as(quantiles).clone();
+    rest = torch::zeros_like(quantiles);
+    const auto count = static_cast<int64_t>(levels.size());
+    for (int64_t i = 0; i < count; ++i) {
+      const float from = i == 0 ? 0 : (levels[i - 1] + levels[i]) / 2;
+      const float to = i == count - 1 ? 1 : (levels[i] + levels[i + 1]) / 2;
+      const auto value = teacher.narrow(3, i, 1);
+      const auto below = value.lt(quantiles) * (to - from);
+      slope.add_(below);
+      rest.add_(((to - from) * level - below) * value);
+    }
+  }
+  return slope * quantiles + rest;
+}
+
 // No tensor but these.
 absl::Status CopyInAll(const std::vector<Tensor>& from, const NamedTensors& to) {
   if (from.size() > to.size()) {
@@ -164,7 +189,12 @@ struct LstmNetwork::Impl {
     const auto there = torch::isfinite(actual);
     const auto level = View(targets.levels, {net->shape.quantiles});
     const auto off = actual.nan_to_num(0, 0, 0).clamp(-kTargetMax, kTargetMax) - quantiles;
-    const auto pinball = torch::maximum(level * off, (level - 1) * off);
+    auto pinball = torch::maximum(level * off, (level - 1) * off);
+    if (!targets.taught.empty()) {
+      const auto teacher = View(targets.taught, quantiles.sizes()).clamp(-kTargetMax, kTargetMax);
+      pinball = (1 - kTaughtShare) * pinball +
+                kTaughtShare * ExpectedPinball(quantiles, teacher, targets.levels, level);
+    }
     const auto weight = there * View(targets.weights, {horizon, 1});
     const auto tame =
         kOffsetMax /

@@ -15,6 +15,7 @@
 #include "models/file/safetensors.h"
 #include "models/lstm/lstm.h"
 #include "training/train/sequences.h"
+#include "training/train/teachers.h"
 
 namespace foreshadow::training {
 namespace {
@@ -125,13 +126,16 @@ double LearningRate(const LstmTrainOptions& o, int64_t batch) {
 }
 
 // All options that shape the weights: a checkpoint of others is refused.
-std::string RunKey(const LstmTrainOptions& o, const models::LstmCard& card) {
-  return fmt::format(
+std::string RunKey(const LstmTrainOptions& o, const models::LstmCard& card,
+                   std::span<const Teacher> teachers) {
+  std::string key = fmt::format(
       "{} step {} horizon {} window {} hidden {} layers {} batch {}x{} scored {} epoch {}x{} lr {} "
       "validation {} seed {}",
       card.training.fingerprint, card.spec.step_ms, card.spec.horizon_steps, o.window_steps,
       o.hidden, o.layers, o.batch_sequences, o.group != nullptr ? o.group->size() : 1,
       o.scored_steps, o.epochs_max, o.epoch_batches, o.learning_rate, o.validation_share, o.seed);
+  for (const Teacher& teacher : teachers) key += " teacher " + teacher.weights_sha256;
+  return key;
 }
 
 void Append(const std::string& prefix, std::vector<Tensor> from, std::vector<Tensor>& to) {
@@ -216,13 +220,14 @@ absl::Status OpenLog(const LstmTrainOptions& o, int epochs_done, std::ofstream& 
 class Run {
  public:
   Run(std::span<const SeriesSet> sets, const LstmTrainOptions& options, models::LstmCard card,
-      std::unique_ptr<LstmNetwork> network,
+      std::unique_ptr<LstmNetwork> network, std::vector<Teacher> teachers,
       const std::function<void(const TrainProgress&)>& progress)
       : options_(options),
         card_(std::move(card)),
         source_(sets, card_.applications,
                 {card_.spec, options.window_steps, options.scored_steps, options.validation_share}),
         network_(std::move(network)),
+        teachers_(std::move(teachers)),
         progress_(progress) {}
 
   absl::StatusOr<models::LstmCard> Go() {
@@ -232,7 +237,7 @@ class Run {
       return absl::UnavailableError(
           fmt::format("{}: cannot make it: {}", options_.out, error.message()));
     }
-    const std::string key = RunKey(options_, card_);
+    const std::string key = RunKey(options_, card_, teachers_);
     absl::Status status = LoadCheckpoint(options_, key, standing_, *network_);
     if (status.ok()) status = ExpectSameEpoch();
     if (status.ok()) status = DrawValidation();
@@ -302,6 +307,15 @@ class Run {
     return mean[0];
   }
 
+  absl::Status AskTeacher(int64_t number, SequenceBatch& batch) {
+    if (teachers_.empty()) return absl::OkStatus();
+    const LstmNetwork& teacher = *teachers_[number % std::ssize(teachers_)].network;
+    taught_.resize(static_cast<size_t>(batch.batch.scored * batch.batch.sequences *
+                                       card_.spec.horizon_steps * models::kQuantiles));
+    batch.targets.taught = taught_;
+    return teacher.Forecast(batch.batch, taught_);
+  }
+
   absl::Status OneEpoch(std::ofstream& log) {
     const int64_t first = static_cast<int64_t>(standing_.epoch) * options_.epoch_batches;
     double sum = 0;
@@ -313,6 +327,7 @@ class Run {
       if (!source_.Draw(Part::kTraining, options_.batch_sequences, seed, batch)) {
         return absl::InvalidArgumentError("the traces hold too little that varies");
       }
+      if (absl::Status status = AskTeacher(first + i, batch); !status.ok()) return status;
       const auto loss = network_->TrainStep(batch.batch, batch.targets,
                                             LearningRate(options_, first + i), options_.group);
       if (!loss.ok()) return loss.status();
@@ -348,6 +363,8 @@ class Run {
   models::LstmCard card_;
   SequenceSource source_;
   std::unique_ptr<LstmNetwork> network_;
+  std::vector<Teacher> teachers_;
+  std::vector<float> taught_;  // what one of them says of the batch at hand
   const std::function<void(const TrainProgress&)>& progress_;
   std::vector<SequenceBatch> validation_;
   Standing standing_;
@@ -363,7 +380,9 @@ absl::StatusOr<models::LstmCard> TrainLstm(
   const models::LstmCard card = NewCard(sets, options);
   auto network = LstmNetwork::Create(card.shape(), options.seed, options.threads, options.device);
   if (!network.ok()) return network.status();
-  return Run(sets, options, card, *std::move(network), progress).Go();
+  auto teachers = LoadTeachers(options.teachers, card, options.threads, options.device);
+  if (!teachers.ok()) return teachers.status();
+  return Run(sets, options, card, *std::move(network), *std::move(teachers), progress).Go();
 }
 
 }  // namespace foreshadow::training

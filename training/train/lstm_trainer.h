@@ -6,6 +6,7 @@
 #include <functional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "models/lstm/card.h"
@@ -27,6 +28,8 @@ struct LstmTrainOptions {
   double learning_rate = 3e-3;     // peak; rises over the first half epoch, then falls as a cosine
   double validation_share = 0.15;  // see SequenceSource
   uint64_t seed = 1;
+  // Folders of trained models that it learns from as well, batch by batch in turn.
+  std::vector<std::string> teachers;
   int threads = 1;     // of torch; more pay off for wide networks only
   bool fresh = false;  // ignore a checkpoint instead of resuming it
   models::Device device = models::Device::kCpu;
@@ -48,7 +51,7 @@ struct TrainProgress {
   bool resumed = false;
 };
 
-// INVALID_ARGUMENT naming the field for options or series that cannot be trained on;
+// INVALID_ARGUMENT naming the field for options, series or teachers that cannot be trained on;
 // FAILED_PRECONDITION when the checkpoint is of another run. The model is in options.out when it
 // returns; the card is returned.
 absl::StatusOr<models::LstmCard> TrainLstm(

@@ -45,6 +45,7 @@ std::string CommandLine(const LstmArguments& a) {
   std::string line = "foreshadow train lstm";
   for (const std::string& trace : a.traces) line += " " + NameOf(trace);
   const LstmTrainOptions& o = a.train;
+  for (const std::string& teacher : o.teachers) line += " --teacher " + teacher;
   return line +
          fmt::format(
              " --out {} --horizon {} --hidden {} --layers {} --window {} --scored {} --batch {} "
@@ -223,6 +224,13 @@ void AddLstm(CLI::App& train) {
       ->capture_default_str();
   command.add_option("--seed", o.seed, "The same seed and data give the same model")
       ->capture_default_str();
+  command
+      .add_option(
+          "--teacher", o.teachers,
+          "Folder of a trained model to learn from as well, of the same steps; of several,\n"
+          "such as of other seeds or wider ones, each teaches a batch in turn")
+      ->check(CLI::ExistingDirectory)
+      ->allow_extra_args(false);
   command
       .add_option("--threads", o.threads,
                   "For matrix products; more than 1 pay off for wide networks only")

@@ -231,6 +231,76 @@ TEST(LstmNetwork, LossIsThePinballLossOfWhatIsThere) {
   EXPECT_LT(*(*network)->Loss(batch, targets), before);
 }
 
+// With a teacher, nine tenths of the loss are its mean over values drawn from what the teacher
+// says.
+TEST(LstmNetwork, LossWithATeacherIsThatOfWhatItSaysAndOfWhatCame) {
+  const LstmShape shape = SmallCard().shape();
+  auto network = LstmNetwork::Create(shape, 5, 1);
+  const auto teacher = LstmNetwork::Create(shape, 6, 1);
+  ASSERT_TRUE(network.ok() && teacher.ok());
+  const auto features = Random(4 * 2 * kFeatures, 1);
+  const auto candidates = Random(2 * 4 * kCandidates, 2);
+  const auto spreads = Random(2 * kSpreads, 4);
+  const std::vector<int64_t> signals = {1, 3};
+  const std::vector<int64_t> applications = {0, 1};
+  const std::vector<float> weights = {1, 1, 0.5f, 0.25f};
+  const LstmBatch batch{4, 2, 2, 1, 1, features, signals, applications, candidates, spreads};
+  const auto came = Random(2 * 4, 3);
+  std::vector<float> taught(2 * 4 * kQuantiles);
+  ASSERT_TRUE((*teacher)->Forecast(batch, taught).ok());
+  const auto loss_of = [&](std::span<const float> actual, std::span<const float> by_teacher = {}) {
+    return *(*network)->Loss(batch, {actual, kQuantileLevels, weights, by_teacher});
+  };
+  double expected = 0;
+  std::vector<float> drawn(2 * 4);  // [step][sequence], the teacher's k-th quantile everywhere
+  for (int k = 0; k < kQuantiles; ++k) {
+    for (int i = 0; i < 8; ++i) drawn[i] = taught[((i % 2) * 4 + i / 2) * kQuantiles + k];
+    const double from = k == 0 ? 0 : (kQuantileLevels[k - 1] + kQuantileLevels[k]) / 2;
+    const double to = k == kQuantiles - 1 ? 1 : (kQuantileLevels[k] + kQuantileLevels[k + 1]) / 2;
+    expected += (to - from) * loss_of(drawn);
+  }
+  EXPECT_NEAR(loss_of(came, taught), 0.1 * loss_of(came) + 0.9 * expected, 1e-5);
+  const LstmTargets targets{came, kQuantileLevels, weights, taught};
+  EXPECT_NEAR(*(*network)->TrainStep(batch, targets, 1e-2), 0.1 * loss_of(came) + 0.9 * expected,
+              1e-5);
+}
+
+// Values that the teacher knows better than they came: the pupil comes to say what the teacher
+// does.
+TEST(LstmNetwork, LearnsWhatATeacherSays) {
+  const LstmShape shape = SmallCard().shape();
+  auto network = LstmNetwork::Create(shape, 5, 1);
+  const auto teacher = LstmNetwork::Create(shape, 6, 1);
+  ASSERT_TRUE(network.ok() && teacher.ok());
+  const std::vector<int64_t> signals(16, 1);
+  const std::vector<int64_t> applications(16, 0);
+  const std::vector<float> weights(4, 1);
+  const auto distance = [&](const LstmBatch& batch, std::span<const float> taught) {
+    std::vector<float> said(taught.size());
+    EXPECT_TRUE((*network)->Forecast(batch, said).ok());
+    double sum = 0;
+    for (size_t i = 0; i < said.size(); ++i) sum += std::fabs(said[i] - taught[i]);
+    return sum / static_cast<double>(said.size());
+  };
+  double before = 0;
+  double after = 0;
+  constexpr int kBatches = 400;
+  for (int i = 0; i < kBatches; ++i) {
+    const auto features = Random(4 * 16 * kFeatures, 4 * i);
+    const auto candidates = Random(16 * 4 * kCandidates, 4 * i + 1);
+    const auto spreads = Random(16 * kSpreads, 4 * i + 2);
+    const LstmBatch batch{4, 16, 16, 1, 1, features, signals, applications, candidates, spreads};
+    std::vector<float> taught(16 * 4 * kQuantiles);
+    ASSERT_TRUE((*teacher)->Forecast(batch, taught).ok());
+    after = distance(batch, taught);
+    if (i == 0) before = after;
+    const auto came = Random(16 * 4, 4 * i + 3);
+    const LstmTargets targets{came, kQuantileLevels, weights, taught};
+    ASSERT_TRUE((*network)->TrainStep(batch, targets, i < kBatches / 2 ? 1e-2 : 2e-3).ok());
+  }
+  EXPECT_LT(after, 0.7 * before);  // what came alone takes it to twice as far
+}
+
 // A folder of its own for each test, removed after it.
 class LstmFiles : public testing::Test {
  protected:

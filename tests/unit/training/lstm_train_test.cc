@@ -235,6 +235,37 @@ TEST_F(LstmTraining, RefusesTheCheckpointOfAnotherRun) {
   EXPECT_TRUE(TrainLstm({&set_, 1}, other, kSilent).ok());
 }
 
+TEST_F(LstmTraining, LearnsFromTeachersOfOtherWidths) {
+  LstmTrainOptions wide = Options("wide");
+  wide.hidden = 9;
+  ASSERT_TRUE(TrainLstm({&set_, 1}, wide, kSilent).ok());
+  ASSERT_TRUE(TrainLstm({&set_, 1}, Options("alone"), kSilent).ok());
+  LstmTrainOptions taught = Options("taught");
+  taught.teachers = {wide.out, folder_ + "/alone"};
+  ASSERT_TRUE(TrainLstm({&set_, 1}, taught, kSilent).ok());
+  EXPECT_NE(WeightsIn(taught.out).front().values, WeightsIn(folder_ + "/alone").front().values);
+  taught.out = folder_ + "/again";
+  ASSERT_TRUE(TrainLstm({&set_, 1}, taught, kSilent).ok());
+  ExpectSameWeights(folder_ + "/taught", folder_ + "/again");
+  taught.teachers.pop_back();  // what was learned of another teacher is another run
+  EXPECT_EQ(TrainLstm({&set_, 1}, taught, kSilent).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(LstmTraining, NamesATeacherOfOtherSteps) {
+  LstmTrainOptions longer = Options("longer");
+  longer.horizon_steps = 24;
+  ASSERT_TRUE(TrainLstm({&set_, 1}, longer, kSilent).ok());
+  LstmTrainOptions taught = Options("taught");
+  taught.teachers = {longer.out};
+  const auto refused = TrainLstm({&set_, 1}, taught, kSilent);
+  EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(refused.status().message()),
+              ::testing::AllOf(HasSubstr("longer"), HasSubstr("horizon_steps is 24")));
+  taught.teachers = {folder_ + "/none"};
+  EXPECT_EQ(TrainLstm({&set_, 1}, taught, kSilent).status().code(), absl::StatusCode::kNotFound);
+}
+
 TEST_F(LstmTraining, NamesADamagedCheckpoint) {
   ASSERT_TRUE(TrainLstm({&set_, 1}, Options("a"), kSilent).ok());
   ASSERT_TRUE(models::ReplaceFile(folder_ + "/a/checkpoint.safetensors", "rubbish").ok());

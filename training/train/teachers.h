@@ -1,0 +1,25 @@
+// Trained models that another one learns from, beside what came (LstmTargets::taught).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "models/lstm/card.h"
+
+namespace foreshadow::training {
+
+struct Teacher {
+  std::string weights_sha256;
+  std::unique_ptr<models::LstmNetwork> network;
+};
+
+// One of each folder. INVALID_ARGUMENT, naming folder and field, where one's step, horizon or
+// applications are not those of `pupil`; its widths and layers may be others. Else the errors of
+// LoadLstmCard and ReadSafetensors.
+absl::StatusOr<std::vector<Teacher>> LoadTeachers(const std::vector<std::string>& folders,
+                                                  const models::LstmCard& pupil, int threads,
+                                                  models::Device device);
+
+}  // namespace foreshadow::training
