@@ -15,8 +15,9 @@ namespace {
 
 constexpr double kGradientNormMax = 1.0;
 constexpr double kWeightDecay = 1e-4;
-constexpr float kTargetMax = 200;     // deviations: keeps one freak from ruling the mean loss
-constexpr float kOffsetMax = 4;       // deviations: farther off its level, a series weighs less
+constexpr float kTargetMax = 200;  // deviations: keeps one freak from ruling the mean loss
+constexpr float kOffsetMax = 4;    // deviations: farther off its level, a series weighs less
+constexpr double kWidthMin = 1e-6;
 constexpr double kTaughtShare = 0.9;  // of the loss, where there is a teacher
 
 // [layers][sequences][hidden]
@@ -98,28 +99,42 @@ void Draw(Net& net, uint64_t seed) {
   bias.narrow(1, Net::HeadRow(net.shape) - gaps, gaps).fill_(-1);
 }
 
-// The mean pinball loss if values were drawn from a teacher's quantiles, the last side of all
-// tensors. Each of these stands for the levels that are nearest to its own, so that the loss is
-// least where the teacher is. The gradient is P(value < quantile) - level.
+// What is to be expected of values that a teacher's quantiles, the last side of the tensors, tell:
+// between two of them each value is as likely as any other, beyond the outermost as likely as near
+// to them inside.
+struct Expected {
+  torch::Tensor below;  // P(value < x), of each of some x
+  torch::Tensor part;   // the mean of value * (value < x)
+  torch::Tensor mean;   // of the value
+};
+
+Expected Expect(const torch::Tensor& x, const torch::Tensor& teacher,
+                std::span<const float> levels) {
+  Expected e{torch::zeros_like(x), torch::zeros_like(x),
+             torch::zeros_like(teacher.narrow(3, 0, 1))};
+  const auto add = [&](const torch::Tensor& from, const torch::Tensor& width, float share) {
+    const auto part = ((x - from) / width.clamp_min(kWidthMin)).clamp(0, 1);
+    e.below.add_(part, share);
+    e.part.add_(part * (from + 0.5 * part * width), share);
+    e.mean.add_(from + 0.5 * width, share);
+  };
+  const auto last = static_cast<int64_t>(levels.size()) - 1;
+  const auto at = [&](int64_t i) { return teacher.narrow(3, i, 1); };
+  for (int64_t i = 0; i < last; ++i) add(at(i), at(i + 1) - at(i), levels[i + 1] - levels[i]);
+  const auto low = (at(1) - at(0)) * (levels[0] / (levels[1] - levels[0]));
+  add(at(0) - low, low, levels[0]);
+  const auto high =
+      (at(last) - at(last - 1)) * ((1 - levels[last]) / (levels[last] - levels[last - 1]));
+  add(at(last), high, 1 - levels[last]);
+  return e;
+}
+
+// The mean pinball loss of the quantiles over such values: least where the teacher is.
 torch::Tensor ExpectedPinball(const torch::Tensor& quantiles, const torch::Tensor& teacher,
                               std::span<const float> levels, const torch::Tensor& level) {
-  torch::Tensor slope;
-  torch::Tensor rest;
-  {
-    torch::NoGradGuard no_grad;
-    slope = -level.expand_as(quantiles).clone();
-    rest = torch::zeros_like(quantiles);
-    const auto count = static_cast<int64_t>(levels.size());
-    for (int64_t i = 0; i < count; ++i) {
-      const float from = i == 0 ? 0 : (levels[i - 1] + levels[i]) / 2;
-      const float to = i == count - 1 ? 1 : (levels[i] + levels[i + 1]) / 2;
-      const auto value = teacher.narrow(3, i, 1);
-      const auto below = value.lt(quantiles) * (to - from);
-      slope.add_(below);
-      rest.add_(((to - from) * level - below) * value);
-    }
-  }
-  return slope * quantiles + rest;
+  // The derivative is P(value < quantile) - level: nothing else of it needs to be followed.
+  const Expected e = Expect(quantiles.detach(), teacher, levels);
+  return (e.below - level) * quantiles + (level * e.mean - e.part);
 }
 
 // No tensor but these.

@@ -57,10 +57,10 @@ struct LstmTargets {
   std::span<const float> levels;   // [quantiles]
   std::span<const float> weights;  // [horizon] of the loss
   // [scored][sequences][horizon][quantiles] what a teacher forecasts; empty = there is none. Then
-  // nine tenths of the loss are what it would come to on average if the values were drawn from
-  // that, after Hinton, Vinyals and Dean (2015), "Distilling the knowledge in a neural network",
-  // section 2: a forecast tells more than the one value that came, and less of what nobody can
-  // know.
+  // nine tenths of the loss are its mean over values drawn from that - between two quantiles each
+  // as likely as any other - after Hinton, Vinyals and Dean (2015), "Distilling the knowledge in a
+  // neural network", section 2: a forecast tells more than the one value that came, and less of
+  // what nobody can know.
   std::span<const float> taught = {};
 };
 
