@@ -126,16 +126,13 @@ double LearningRate(const LstmTrainOptions& o, int64_t batch) {
 }
 
 // All options that shape the weights: a checkpoint of others is refused.
-std::string RunKey(const LstmTrainOptions& o, const models::LstmCard& card,
-                   std::span<const Teacher> teachers) {
-  std::string key = fmt::format(
+std::string RunKey(const LstmTrainOptions& o, const models::LstmCard& card) {
+  return fmt::format(
       "{} step {} horizon {} window {} hidden {} layers {} batch {}x{} scored {} epoch {}x{} lr {} "
       "validation {} seed {}",
       card.training.fingerprint, card.spec.step_ms, card.spec.horizon_steps, o.window_steps,
       o.hidden, o.layers, o.batch_sequences, o.group != nullptr ? o.group->size() : 1,
       o.scored_steps, o.epochs_max, o.epoch_batches, o.learning_rate, o.validation_share, o.seed);
-  for (const Teacher& teacher : teachers) key += " teacher " + teacher.weights_sha256;
-  return key;
 }
 
 void Append(const std::string& prefix, std::vector<Tensor> from, std::vector<Tensor>& to) {
@@ -219,10 +216,11 @@ absl::Status OpenLog(const LstmTrainOptions& o, int epochs_done, std::ofstream& 
 
 class Run {
  public:
-  Run(std::span<const SeriesSet> sets, const LstmTrainOptions& options, models::LstmCard card,
-      std::unique_ptr<LstmNetwork> network, std::vector<Teacher> teachers,
+  Run(std::span<const SeriesSet> sets, const LstmTrainOptions& options, std::string key,
+      models::LstmCard card, std::unique_ptr<LstmNetwork> network, std::vector<Teacher> teachers,
       const std::function<void(const TrainProgress&)>& progress)
       : options_(options),
+        key_(std::move(key)),
         card_(std::move(card)),
         source_(sets, card_.applications,
                 {card_.spec, options.window_steps, options.scored_steps, options.validation_share}),
@@ -237,8 +235,7 @@ class Run {
       return absl::UnavailableError(
           fmt::format("{}: cannot make it: {}", options_.out, error.message()));
     }
-    const std::string key = RunKey(options_, card_, teachers_);
-    absl::Status status = LoadCheckpoint(options_, key, standing_, *network_);
+    absl::Status status = LoadCheckpoint(options_, key_, standing_, *network_);
     if (status.ok()) status = ExpectSameEpoch();
     if (status.ok()) status = DrawValidation();
     std::ofstream log;
@@ -247,7 +244,7 @@ class Run {
     while (status.ok() && standing_.epoch < options_.epochs_max &&
            standing_.epoch - standing_.best_epoch < options_.patience_epochs) {
       status = OneEpoch(log);
-      if (status.ok() && IsFirst()) status = SaveCheckpoint(options_, key, standing_, *network_);
+      if (status.ok() && IsFirst()) status = SaveCheckpoint(options_, key_, standing_, *network_);
     }
     if (!status.ok()) return status;
     card_.training.epochs = standing_.epoch;
@@ -360,6 +357,7 @@ class Run {
   }
 
   const LstmTrainOptions& options_;
+  const std::string key_;  // of its checkpoints
   models::LstmCard card_;
   SequenceSource source_;
   std::unique_ptr<LstmNetwork> network_;
@@ -380,9 +378,16 @@ absl::StatusOr<models::LstmCard> TrainLstm(
   const models::LstmCard card = NewCard(sets, options);
   auto network = LstmNetwork::Create(card.shape(), options.seed, options.threads, options.device);
   if (!network.ok()) return network.status();
+  std::string key = RunKey(options, card);
+  if (!options.start.empty()) {
+    const auto start = BeginAs(options.start, card, **network);
+    if (!start.ok()) return start.status();
+    key += " start " + *start;
+  }
   auto teachers = LoadTeachers(options.teachers, card, options.threads, options.device);
   if (!teachers.ok()) return teachers.status();
-  return Run(sets, options, card, *std::move(network), *std::move(teachers), progress).Go();
+  for (const Teacher& teacher : *teachers) key += " teacher " + teacher.weights_sha256;
+  return Run(sets, options, key, card, *std::move(network), *std::move(teachers), progress).Go();
 }
 
 }  // namespace foreshadow::training

@@ -1,4 +1,4 @@
-// Trained models that another one learns from, beside what came (LstmTargets::taught).
+// Trained models that another one begins as, or learns from beside what came (LstmTargets::taught).
 #pragma once
 
 #include <memory>
@@ -21,5 +21,10 @@ struct Teacher {
 absl::StatusOr<std::vector<Teacher>> LoadTeachers(const std::vector<std::string>& folders,
                                                   const models::LstmCard& pupil, int threads,
                                                   models::Device device);
+
+// Gives the network of card `own` the weights of a trained model; their SHA-256. INVALID_ARGUMENT,
+// naming folder and field, where it is not of the same steps, applications, widths and layers.
+absl::StatusOr<std::string> BeginAs(const std::string& folder, const models::LstmCard& own,
+                                    models::LstmNetwork& network);
 
 }  // namespace foreshadow::training

@@ -45,6 +45,7 @@ std::string CommandLine(const LstmArguments& a) {
   std::string line = "foreshadow train lstm";
   for (const std::string& trace : a.traces) line += " " + NameOf(trace);
   const LstmTrainOptions& o = a.train;
+  if (!o.start.empty()) line += " --start " + o.start;
   for (const std::string& teacher : o.teachers) line += " --teacher " + teacher;
   return line +
          fmt::format(
@@ -224,6 +225,12 @@ void AddLstm(CLI::App& train) {
       ->capture_default_str();
   command.add_option("--seed", o.seed, "The same seed and data give the same model")
       ->capture_default_str();
+  command
+      .add_option(
+          "--start", o.start,
+          "Folder of a trained model of the same steps and widths to begin as, such as the\n"
+          "one that comes with the program: it learns on, with a lower --learning-rate")
+      ->check(CLI::ExistingDirectory);
   command
       .add_option(
           "--teacher", o.teachers,

@@ -252,6 +252,27 @@ TEST_F(LstmTraining, LearnsFromTeachersOfOtherWidths) {
             absl::StatusCode::kFailedPrecondition);
 }
 
+TEST_F(LstmTraining, BeginsAsATrainedModel) {
+  ASSERT_TRUE(TrainLstm({&set_, 1}, Options("old"), kSilent).ok());
+  LstmTrainOptions on = Options("on");
+  on.start = folder_ + "/old";
+  on.learning_rate = 1e-12;
+  ASSERT_TRUE(TrainLstm({&set_, 1}, on, kSilent).ok());
+  const auto old = WeightsIn(folder_ + "/old");
+  const auto moved = WeightsIn(folder_ + "/on");
+  for (size_t i = 0; i < old.size(); ++i) {
+    EXPECT_THAT(moved[i].values, ::testing::Pointwise(::testing::FloatNear(1e-6f), old[i].values));
+  }
+  on.start.clear();
+  EXPECT_EQ(TrainLstm({&set_, 1}, on, kSilent).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  LstmTrainOptions wide = Options("wide");
+  wide.start = folder_ + "/old";
+  wide.hidden = 9;
+  EXPECT_THAT(std::string(TrainLstm({&set_, 1}, wide, kSilent).status().message()),
+              HasSubstr("hidden is 6: allowed is that of the model to be trained, 9"));
+}
+
 TEST_F(LstmTraining, NamesATeacherOfOtherSteps) {
   LstmTrainOptions longer = Options("longer");
   longer.horizon_steps = 24;
