@@ -306,11 +306,15 @@ class Run {
 
   absl::Status AskTeacher(int64_t number, SequenceBatch& batch) {
     if (teachers_.empty()) return absl::OkStatus();
-    const LstmNetwork& teacher = *teachers_[number % std::ssize(teachers_)].network;
+    const Teacher& teacher = teachers_[number % std::ssize(teachers_)];
+    std::vector<int64_t> applications;
+    for (const int64_t row : batch.applications) applications.push_back(teacher.applications[row]);
+    models::LstmBatch asked = batch.batch;
+    asked.applications = applications;
     taught_.resize(static_cast<size_t>(batch.batch.scored * batch.batch.sequences *
                                        card_.spec.horizon_steps * models::kQuantiles));
     batch.targets.taught = taught_;
-    return teacher.Forecast(batch.batch, taught_);
+    return teacher.network->Forecast(asked, taught_);
   }
 
   absl::Status OneEpoch(std::ofstream& log) {

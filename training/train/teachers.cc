@@ -1,8 +1,9 @@
 #include "training/train/teachers.h"
 
 #include <fmt/core.h>
-#include <fmt/ranges.h>
 
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "models/file/safetensors.h"
@@ -10,6 +11,8 @@
 
 namespace foreshadow::training {
 namespace {
+
+constexpr std::string_view kApplications = "application.weight";  // [row][embedding]
 
 struct Model {
   models::LstmCard card;
@@ -25,7 +28,7 @@ absl::Status Expect(const std::string& folder, const char* field, const Value& v
                   value, allowed));
 }
 
-// What is wrong with the first field that differs.
+// One of the same steps as `own`.
 absl::StatusOr<Model> Load(const std::string& folder, const models::LstmCard& own) {
   auto card = models::LoadLstmCard(folder);
   if (!card.ok()) return card.status();
@@ -33,11 +36,36 @@ absl::StatusOr<Model> Load(const std::string& folder, const models::LstmCard& ow
   if (status.ok()) {
     status = Expect(folder, "horizon_steps", card->spec.horizon_steps, own.spec.horizon_steps);
   }
-  if (status.ok()) status = Expect(folder, "applications", card->applications, own.applications);
   if (!status.ok()) return status;
   auto weights = models::LoadLstmWeights(folder, *card);
   if (!weights.ok()) return weights.status();
   return Model{*std::move(card), *std::move(weights)};
+}
+
+// [row of an application in `own`] its row in the model.
+std::vector<int64_t> RowsIn(const models::LstmCard& model, const models::LstmCard& own) {
+  std::vector<int64_t> rows = {0};
+  for (const std::string& name : own.applications) {
+    rows.push_back(models::ApplicationRow(model.applications, name));
+  }
+  return rows;
+}
+
+absl::Status GiveWeights(const std::string& folder, const Model& model,
+                         models::LstmNetwork& network) {
+  const absl::Status status = network.SetWeights(model.weights);
+  if (status.ok()) return status;
+  return absl::Status(status.code(), fmt::format("{}: {}", folder, std::string(status.message())));
+}
+
+void Reorder(std::span<const int64_t> rows, int64_t width, models::Tensor& tensor) {
+  std::vector<float> values;
+  for (const int64_t row : rows) {
+    const auto from = tensor.values.begin() + row * width;
+    values.insert(values.end(), from, from + width);
+  }
+  tensor.values = std::move(values);
+  tensor.shape = {std::ssize(rows), width};
 }
 
 absl::StatusOr<Teacher> LoadTeacher(const std::string& folder, const models::LstmCard& pupil,
@@ -46,9 +74,9 @@ absl::StatusOr<Teacher> LoadTeacher(const std::string& folder, const models::Lst
   if (!model.ok()) return model.status();
   auto network = models::LstmNetwork::Create(model->card.shape(), /*seed=*/0, threads, device);
   if (!network.ok()) return network.status();
-  const absl::Status status = (*network)->SetWeights(model->weights);
+  const absl::Status status = GiveWeights(folder, *model, **network);
   if (!status.ok()) return status;
-  return Teacher{model->card.weights_sha256, *std::move(network)};
+  return Teacher{model->card.weights_sha256, *std::move(network), RowsIn(model->card, pupil)};
 }
 
 }  // namespace
@@ -67,11 +95,16 @@ absl::StatusOr<std::vector<Teacher>> LoadTeachers(const std::vector<std::string>
 
 absl::StatusOr<std::string> BeginAs(const std::string& folder, const models::LstmCard& own,
                                     models::LstmNetwork& network) {
-  const auto model = Load(folder, own);
+  auto model = Load(folder, own);
   if (!model.ok()) return model.status();
+  const std::vector<int64_t> shape = {std::ssize(model->card.applications) + 1, own.embedding};
+  for (models::Tensor& tensor : model->weights) {  // one of another shape is for SetWeights to name
+    if (tensor.name != kApplications || tensor.shape != shape) continue;
+    Reorder(RowsIn(model->card, own), own.embedding, tensor);
+  }
   absl::Status status = Expect(folder, "hidden", model->card.hidden, own.hidden);
   if (status.ok()) status = Expect(folder, "layers", model->card.layers, own.layers);
-  if (status.ok()) status = network.SetWeights(model->weights);
+  if (status.ok()) status = GiveWeights(folder, *model, network);
   if (!status.ok()) return status;
   return model->card.weights_sha256;
 }

@@ -273,6 +273,35 @@ TEST_F(LstmTraining, BeginsAsATrainedModel) {
               HasSubstr("hidden is 6: allowed is that of the model to be trained, 9"));
 }
 
+// The shipped model knows no applications, and a history of one's own has some.
+TEST_F(LstmTraining, BeginsAsAndLearnsFromAModelOfOtherApplications) {
+  LstmTrainOptions old = Options("old");
+  set_.applications = {0, 1, 0, -1};
+  set_.application_names = {"db", "web"};
+  ASSERT_TRUE(TrainLstm({&set_, 1}, old, kSilent).ok());
+  LstmTrainOptions on = Options("on");
+  on.start = old.out;
+  on.teachers = {old.out};
+  on.learning_rate = 1e-12;
+  set_.application_names = {"web", "batch"};
+  ASSERT_TRUE(TrainLstm({&set_, 1}, on, kSilent).ok());
+  const auto rows = [&](const std::string& folder) {
+    for (const models::Tensor& tensor : WeightsIn(folder)) {
+      if (tensor.name == "application.weight") return tensor.values;
+    }
+    return std::vector<float>();
+  };
+  const auto before = rows(old.out);  // unknown, db, web
+  ASSERT_EQ(before.size(), 12);
+  const auto after = rows(on.out);  // unknown, web, batch
+  ASSERT_EQ(after.size(), 12);
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_NEAR(after[i], before[i], 1e-6);
+    EXPECT_NEAR(after[4 + i], before[8 + i], 1e-6);
+    EXPECT_NEAR(after[8 + i], before[i], 1e-6);
+  }
+}
+
 TEST_F(LstmTraining, NamesATeacherOfOtherSteps) {
   LstmTrainOptions longer = Options("longer");
   longer.horizon_steps = 24;
