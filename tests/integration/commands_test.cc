@@ -344,6 +344,33 @@ TEST_F(Commands, SynthIsTheSameForTheSameSeedAndSaysWhatItIs) {
   EXPECT_EQ(Run({"synth", "-o", PathOf("none/four.csv")}).code, 1);
 }
 
+TEST_F(Commands, TrainGoesOnAsTheModelItBeginsAs) {
+  ASSERT_EQ(
+      Run({"synth", "--accounts", "6", "--cells", "2", "--days", "3", "-o", PathOf("trace.csv")})
+          .code,
+      0);
+  const auto train = [&](const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> arguments = {
+        "train",           "lstm", PathOf("trace.csv"), "--out", PathOf(out), "--epochs", "1",
+        "--epoch-batches", "2",    "--batch",           "4"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments);
+  };
+  Outcome run = train("old", {"--horizon", "6", "--hidden", "5", "--layers", "2"});
+  ASSERT_EQ(run.code, 0) << run.output;
+  run = train("new", {"--start", PathOf("old"), "--teacher", PathOf("old")});
+  ASSERT_EQ(run.code, 0) << run.output;
+  const auto card = nlohmann::json::parse(ReadFile(PathOf("new/card.json")));
+  EXPECT_EQ(card["horizon_steps"], 6);
+  EXPECT_EQ(card["hidden"], 5);
+  EXPECT_EQ(card["layers"], 2);
+  EXPECT_THAT(std::string(card["training"]["command"]), HasSubstr("--start " + PathOf("old")));
+  run = train("wider", {"--start", PathOf("old"), "--hidden", "6"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_THAT(run.output, HasSubstr("hidden is 5: allowed is that of the model to be trained, 6"));
+  EXPECT_EQ(train("none", {"--start", PathOf("nothing")}).code, 2);
+}
+
 TEST_F(Commands, ImportTakesTheFolderOfADay) {
   const std::string day = std::string(FORESHADOW_SOURCE_DIR) + "/tests/data/planetlab/20110303";
   const std::string output = PathOf("trace.csv");

@@ -153,7 +153,24 @@ absl::StatusOr<models::Device> ChooseDevice(const std::string& name) {
   return name == "cpu" || !has_gpu ? models::Device::kCpu : models::Device::kGpu;
 }
 
-absl::Status RunLstm(LstmArguments& a) {
+// What is not said otherwise is as in the model that it begins as.
+absl::Status TakeShape(const CLI::App& command, LstmTrainOptions& o) {
+  const auto card = models::LoadLstmCard(o.start);
+  if (!card.ok()) return card.status();
+  const auto take = [&](const char* option, int& value, int of_card) {
+    if (command.count(option) == 0) value = of_card;
+  };
+  take("--horizon", o.horizon_steps, card->spec.horizon_steps);
+  take("--window", o.window_steps, card->window_steps);
+  take("--hidden", o.hidden, card->hidden);
+  take("--layers", o.layers, card->layers);
+  return absl::OkStatus();
+}
+
+absl::Status RunLstm(const CLI::App& command, LstmArguments& a) {
+  if (!a.train.start.empty()) {
+    if (absl::Status status = TakeShape(command, a.train); !status.ok()) return status;
+  }
   const auto device = ChooseDevice(a.device);
   if (!device.ok()) return device.status();
   a.train.device = *device;
@@ -228,8 +245,8 @@ void AddLstm(CLI::App& train) {
   command
       .add_option(
           "--start", o.start,
-          "Folder of a trained model of the same steps and widths to begin as, such as the\n"
-          "one that comes with the program: it learns on, with a lower --learning-rate")
+          "Folder of a trained model to begin as, such as the one that comes with the program;\n"
+          "horizon and widths are its own. It learns on, with a lower --learning-rate")
       ->check(CLI::ExistingDirectory);
   command
       .add_option(
@@ -247,7 +264,7 @@ void AddLstm(CLI::App& train) {
       ->check(CLI::IsMember({"auto", "cpu", "gpu"}));
   command.add_flag("--fresh", o.fresh, "Start anew even where there is a checkpoint");
   command.add_flag("--json", arguments->json, "Print the result as JSON");
-  SetRun(command, [arguments] { return RunLstm(*arguments); });
+  SetRun(command, [&command, arguments] { return RunLstm(command, *arguments); });
 }
 
 }  // namespace
