@@ -15,10 +15,10 @@ namespace {
 
 constexpr double kGradientNormMax = 1.0;
 constexpr double kWeightDecay = 1e-4;
-constexpr float kTargetMax = 200;  // deviations: keeps one freak from ruling the mean loss
-constexpr float kOffsetMax = 4;    // deviations: farther off its level, a series weighs less
-constexpr double kWidthMin = 1e-6;
+constexpr float kTargetMax = 200;     // deviations: keeps one freak from ruling the mean loss
+constexpr float kOffsetMax = 4;       // deviations: farther off its level, a series weighs less
 constexpr double kTaughtShare = 0.9;  // of the loss, where there is a teacher
+constexpr double kWidthMin = 1e-6;    // deviations, between two of its quantiles
 
 // [layers][sequences][hidden]
 struct State {

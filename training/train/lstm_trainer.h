@@ -28,8 +28,7 @@ struct LstmTrainOptions {
   double learning_rate = 3e-3;     // peak; rises over the first half epoch, then falls as a cosine
   double validation_share = 0.15;  // see SequenceSource
   uint64_t seed = 1;
-  std::string
-      start;  // folder of a trained model that it begins as; "" = weights drawn from the seed
+  std::string start;  // folder of a trained model to begin as; "" = weights drawn from the seed
   // Folders of trained models that it learns from as well, batch by batch in turn.
   std::vector<std::string> teachers;
   int threads = 1;     // of torch; more pay off for wide networks only
