@@ -53,7 +53,7 @@ std::vector<int64_t> RowsIn(const models::LstmCard& model, const models::LstmCar
 
 absl::Status GiveWeights(const std::string& folder, const Model& model,
                          models::LstmNetwork& network) {
-  const absl::Status status = network.SetWeights(model.weights);
+  absl::Status status = network.SetWeights(model.weights);
   if (status.ok()) return status;
   return absl::Status(status.code(), fmt::format("{}: {}", folder, std::string(status.message())));
 }

@@ -196,7 +196,7 @@ absl::Status RunLstm(const CLI::App& command, LstmArguments& a) {
   });
   if (!card.ok()) return card.status();
   if (*group != nullptr && (*group)->rank() > 0) return absl::OkStatus();
-  const absl::Status status = AddScores(sets->front(), a, *card);
+  absl::Status status = AddScores(sets->front(), a, *card);
   if (!status.ok()) return status;
   PrintResult(a, *card);
   if (a.registry.empty()) return absl::OkStatus();
