@@ -205,4 +205,8 @@ absl::StatusOr<std::string> WriteSafetensors(const std::string& path, const Tens
   return Sha256Of(bytes);
 }
 
+absl::Status InFile(const std::string& path, const absl::Status& status) {
+  return absl::Status(status.code(), fmt::format("{}: {}", path, std::string(status.message())));
+}
+
 }  // namespace foreshadow::models

@@ -49,4 +49,7 @@ absl::Status ReplaceFile(const std::string& path, const std::string& bytes);
 // NOT_FOUND, or the whole file; DATA_LOSS if it is longer than bytes_max.
 absl::StatusOr<std::string> ReadWholeFile(const std::string& path, int64_t bytes_max);
 
+// The same error, which names the file or folder now.
+absl::Status InFile(const std::string& path, const absl::Status& status);
+
 }  // namespace foreshadow::models

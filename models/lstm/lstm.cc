@@ -21,10 +21,6 @@ constexpr int64_t kCardBytesMax = 1 << 20;
 std::string CardPath(const std::string& folder) { return folder + "/card.json"; }
 std::string WeightsPath(const std::string& folder) { return folder + "/weights.safetensors"; }
 
-absl::Status InFile(const std::string& path, const absl::Status& status) {
-  return absl::Status(status.code(), fmt::format("{}: {}", path, std::string(status.message())));
-}
-
 class Lstm : public Forecaster {
  public:
   Lstm(LstmRunner runner, int threads) : runner_(std::move(runner)), threads_(threads) {}

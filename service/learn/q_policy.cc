@@ -157,18 +157,14 @@ void AddNetwork(std::vector<Tensor> network, int networks, int n, std::vector<Te
 
 absl::StatusOr<QPolicy> LoadQPolicy(const std::string& folder, std::vector<Tensor>* weights) {
   constexpr int64_t kCardBytesMax = 1 << 20;
-  const auto named = [&](const std::string& file, const absl::Status& status) {
-    return absl::Status(status.code(),
-                        fmt::format("{}/{}: {}", folder, file, std::string(status.message())));
-  };
   const auto text = models::ReadWholeFile(folder + "/card.json", kCardBytesMax);
-  if (!text.ok()) return named("card.json", text.status());
+  if (!text.ok()) return models::InFile(folder + "/card.json", text.status());
   auto card = QCardFromJson(*text);
-  if (!card.ok()) return named("card.json", card.status());
+  if (!card.ok()) return models::InFile(folder + "/card.json", card.status());
   auto file = models::ReadSafetensors(folder + "/weights.safetensors", card->weights_sha256);
   if (!file.ok()) return file.status();  // which names the file
   auto policy = QPolicy::Create(*std::move(card), file->tensors);
-  if (!policy.ok()) return named("weights.safetensors", policy.status());
+  if (!policy.ok()) return models::InFile(folder + "/weights.safetensors", policy.status());
   if (weights != nullptr) *weights = std::move(file->tensors);
   return policy;
 }

@@ -51,13 +51,6 @@ std::vector<int64_t> RowsIn(const models::LstmCard& model, const models::LstmCar
   return rows;
 }
 
-absl::Status GiveWeights(const std::string& folder, const Model& model,
-                         models::LstmNetwork& network) {
-  absl::Status status = network.SetWeights(model.weights);
-  if (status.ok()) return status;
-  return absl::Status(status.code(), fmt::format("{}: {}", folder, std::string(status.message())));
-}
-
 void Reorder(std::span<const int64_t> rows, int64_t width, models::Tensor& tensor) {
   std::vector<float> values;
   for (const int64_t row : rows) {
@@ -74,8 +67,8 @@ absl::StatusOr<Teacher> LoadTeacher(const std::string& folder, const models::Lst
   if (!model.ok()) return model.status();
   auto network = models::LstmNetwork::Create(model->card.shape(), /*seed=*/0, threads, device);
   if (!network.ok()) return network.status();
-  const absl::Status status = GiveWeights(folder, *model, **network);
-  if (!status.ok()) return status;
+  const absl::Status status = (*network)->SetWeights(model->weights);
+  if (!status.ok()) return models::InFile(folder, status);
   return Teacher{model->card.weights_sha256, *std::move(network), RowsIn(model->card, pupil)};
 }
 
@@ -97,15 +90,16 @@ absl::StatusOr<std::string> BeginAs(const std::string& folder, const models::Lst
                                     models::LstmNetwork& network) {
   auto model = Load(folder, own);
   if (!model.ok()) return model.status();
+  absl::Status status = Expect(folder, "hidden", model->card.hidden, own.hidden);
+  if (status.ok()) status = Expect(folder, "layers", model->card.layers, own.layers);
+  if (!status.ok()) return status;
   const std::vector<int64_t> shape = {std::ssize(model->card.applications) + 1, own.embedding};
   for (models::Tensor& tensor : model->weights) {  // one of another shape is for SetWeights to name
     if (tensor.name != kApplications || tensor.shape != shape) continue;
     Reorder(RowsIn(model->card, own), own.embedding, tensor);
   }
-  absl::Status status = Expect(folder, "hidden", model->card.hidden, own.hidden);
-  if (status.ok()) status = Expect(folder, "layers", model->card.layers, own.layers);
-  if (status.ok()) status = GiveWeights(folder, *model, network);
-  if (!status.ok()) return status;
+  status = network.SetWeights(model->weights);
+  if (!status.ok()) return models::InFile(folder, status);
   return model->card.weights_sha256;
 }
 

@@ -195,22 +195,52 @@ TEST(LstmNetwork, AgreesWithPlainLoops) {
   }
 }
 
+// Four steps of some sequences, the last of which is scored, drawn from the seed.
+struct Drawn {
+  Drawn(int64_t count, uint64_t seed)
+      : sequences(count),
+        features(Random(4 * kFeatures * count, seed)),
+        candidates(Random(4 * kCandidates * count, seed + 1)),
+        came(Random(4 * count, seed + 2)),
+        spreads(Random(kSpreads * count, seed + 3)) {
+    for (int64_t i = 0; i < sequences; ++i) {
+      signals.push_back(i % 2 == 0 ? 1 : 3);
+      applications.push_back(i % 2);
+    }
+  }
+  LstmBatch batch() const {
+    return {4, sequences, sequences, 1, 1, features, signals, applications, candidates, spreads};
+  }
+  LstmTargets targets(std::span<const float> taught = {}) const {
+    return {came, kQuantileLevels, weights, taught};
+  }
+
+  int64_t sequences;
+  std::vector<float> features;
+  std::vector<float> candidates;
+  std::vector<float> came;  // [step ahead][sequence]
+  std::vector<float> spreads;
+  std::vector<int64_t> signals;
+  std::vector<int64_t> applications;
+  std::vector<float> weights = {1, 1, 0.5f, 0.25f};
+};
+
+std::vector<float> Forecast(const LstmNetwork& network, const LstmBatch& batch) {
+  std::vector<float> quantiles(batch.sequences * network.shape().horizon_steps * kQuantiles);
+  EXPECT_TRUE(network.Forecast(batch, quantiles).ok());
+  return quantiles;
+}
+
 TEST(LstmNetwork, LossIsThePinballLossOfWhatIsThere) {
-  const LstmShape shape = SmallCard().shape();
-  auto network = LstmNetwork::Create(shape, 5, 1);
+  auto network = LstmNetwork::Create(SmallCard().shape(), 5, 1);
   ASSERT_TRUE(network.ok());
-  const auto features = Random(4 * 2 * kFeatures, 1);
-  auto candidates = Random(2 * 4 * kCandidates, 2);
-  candidates[(3 * kCandidates + 2) * 2] = -10;  // of the first, 4 steps ahead: weighs 0.4
-  const auto spreads = Random(2 * kSpreads, 4);
-  const std::vector<int64_t> signals = {1, 3};
-  const std::vector<int64_t> applications = {0, 1};
-  auto actual = Random(2 * 4, 3);  // [step][sequence]
-  actual[3] = kMissing;
-  const std::vector<float> weights = {1, 1, 0.5f, 0.25f};
-  const LstmBatch batch{4, 2, 2, 1, 1, features, signals, applications, candidates, spreads};
-  std::vector<float> q(2 * 4 * kQuantiles);
-  ASSERT_TRUE((*network)->Forecast(batch, q).ok());
+  Drawn drawn(2, 1);
+  drawn.candidates[(3 * kCandidates + 2) * 2] = -10;  // of the first, 4 steps ahead: weighs 0.4
+  drawn.came[3] = kMissing;
+  const auto& actual = drawn.came;
+  const auto& weights = drawn.weights;
+  const LstmBatch batch = drawn.batch();
+  const auto q = Forecast(**network, batch);
   double sum = 0;
   double weight = 0;
   for (int step = 0; step < 4; ++step) {
@@ -224,7 +254,7 @@ TEST(LstmNetwork, LossIsThePinballLossOfWhatIsThere) {
       }
     }
   }
-  const LstmTargets targets{actual, kQuantileLevels, weights};
+  const LstmTargets targets = drawn.targets();
   EXPECT_NEAR(*(*network)->Loss(batch, targets), sum / (weight * kQuantiles), 1e-5);
   const float before = *(*network)->TrainStep(batch, targets, 1e-2);
   EXPECT_NEAR(before, sum / (weight * kQuantiles), 1e-5);
@@ -234,26 +264,15 @@ TEST(LstmNetwork, LossIsThePinballLossOfWhatIsThere) {
 // With a teacher, nine tenths of the loss are its mean over values drawn from what the teacher
 // says.
 TEST(LstmNetwork, LossWithATeacherIsThatOfWhatItSaysAndOfWhatCame) {
-  const LstmShape shape = SmallCard().shape();
-  auto network = LstmNetwork::Create(shape, 5, 1);
-  const auto teacher = LstmNetwork::Create(shape, 6, 1);
+  auto network = LstmNetwork::Create(SmallCard().shape(), 5, 1);
+  const auto teacher = LstmNetwork::Create(SmallCard().shape(), 6, 1);
   ASSERT_TRUE(network.ok() && teacher.ok());
-  const auto features = Random(4 * 2 * kFeatures, 1);
-  const auto candidates = Random(2 * 4 * kCandidates, 2);
-  const auto spreads = Random(2 * kSpreads, 4);
-  const std::vector<int64_t> signals = {1, 3};
-  const std::vector<int64_t> applications = {0, 1};
-  const std::vector<float> weights = {1, 1, 0.5f, 0.25f};
-  const LstmBatch batch{4, 2, 2, 1, 1, features, signals, applications, candidates, spreads};
-  const auto came = Random(2 * 4, 3);
-  std::vector<float> taught(2 * 4 * kQuantiles);
-  ASSERT_TRUE((*teacher)->Forecast(batch, taught).ok());
-  const auto loss_of = [&](std::span<const float> actual, std::span<const float> by_teacher = {}) {
-    return *(*network)->Loss(batch, {actual, kQuantileLevels, weights, by_teacher});
-  };
+  const Drawn drawn(2, 1);
+  const LstmBatch batch = drawn.batch();
+  const auto taught = Forecast(**teacher, batch);
   // The teacher's law, by values in the middle of 2,000 equal shares of it.
   double expected = 0;
-  std::vector<float> drawn(2 * 4);  // [step][sequence]
+  Drawn law = drawn;
   constexpr int kShares = 2'000;
   for (int share = 0; share < kShares; ++share) {
     const double p = (share + 0.5) / kShares;
@@ -263,48 +282,32 @@ TEST(LstmNetwork, LossWithATeacherIsThatOfWhatItSaysAndOfWhatCame) {
     const double to = kQuantileLevels[k + 1];
     for (int i = 0; i < 8; ++i) {
       const float* q = taught.data() + ((i % 2) * 4 + i / 2) * kQuantiles;
-      drawn[i] = static_cast<float>(q[k] + (p - from) / (to - from) * (q[k + 1] - q[k]));
+      law.came[i] = static_cast<float>(q[k] + (p - from) / (to - from) * (q[k + 1] - q[k]));
     }
-    expected += loss_of(drawn) / kShares;
+    expected += *(*network)->Loss(batch, law.targets()) / kShares;
   }
-  EXPECT_NEAR(loss_of(came, taught), 0.1 * loss_of(came) + 0.9 * expected, 1e-5);
-  const LstmTargets targets{came, kQuantileLevels, weights, taught};
-  EXPECT_NEAR(*(*network)->TrainStep(batch, targets, 1e-2), 0.1 * loss_of(came) + 0.9 * expected,
-              1e-5);
+  expected = 0.1 * *(*network)->Loss(batch, drawn.targets()) + 0.9 * expected;
+  EXPECT_NEAR(*(*network)->Loss(batch, drawn.targets(taught)), expected, 1e-5);
+  EXPECT_NEAR(*(*network)->TrainStep(batch, drawn.targets(taught), 1e-2), expected, 1e-5);
 }
 
-// Values that the teacher knows better than they came: the pupil comes to say what the teacher
-// does.
+// What comes is noise, and the pupil comes to say what the teacher does.
 TEST(LstmNetwork, LearnsWhatATeacherSays) {
-  const LstmShape shape = SmallCard().shape();
-  auto network = LstmNetwork::Create(shape, 5, 1);
-  const auto teacher = LstmNetwork::Create(shape, 6, 1);
+  auto network = LstmNetwork::Create(SmallCard().shape(), 5, 1);
+  const auto teacher = LstmNetwork::Create(SmallCard().shape(), 6, 1);
   ASSERT_TRUE(network.ok() && teacher.ok());
-  const std::vector<int64_t> signals(16, 1);
-  const std::vector<int64_t> applications(16, 0);
-  const std::vector<float> weights(4, 1);
-  const auto distance = [&](const LstmBatch& batch, std::span<const float> taught) {
-    std::vector<float> said(taught.size());
-    EXPECT_TRUE((*network)->Forecast(batch, said).ok());
-    double sum = 0;
-    for (size_t i = 0; i < said.size(); ++i) sum += std::fabs(said[i] - taught[i]);
-    return sum / static_cast<double>(said.size());
-  };
   double before = 0;
   double after = 0;
   constexpr int kBatches = 400;
   for (int i = 0; i < kBatches; ++i) {
-    const auto features = Random(4 * 16 * kFeatures, 4 * i);
-    const auto candidates = Random(16 * 4 * kCandidates, 4 * i + 1);
-    const auto spreads = Random(16 * kSpreads, 4 * i + 2);
-    const LstmBatch batch{4, 16, 16, 1, 1, features, signals, applications, candidates, spreads};
-    std::vector<float> taught(16 * 4 * kQuantiles);
-    ASSERT_TRUE((*teacher)->Forecast(batch, taught).ok());
-    after = distance(batch, taught);
+    const Drawn drawn(16, 4 * i);
+    const auto taught = Forecast(**teacher, drawn.batch());
+    const auto said = Forecast(**network, drawn.batch());
+    after = 0;
+    for (size_t k = 0; k < said.size(); ++k) after += std::fabs(said[k] - taught[k]);
     if (i == 0) before = after;
-    const auto came = Random(16 * 4, 4 * i + 3);
-    const LstmTargets targets{came, kQuantileLevels, weights, taught};
-    ASSERT_TRUE((*network)->TrainStep(batch, targets, i < kBatches / 2 ? 1e-2 : 2e-3).ok());
+    const double rate = i < kBatches / 2 ? 1e-2 : 2e-3;
+    ASSERT_TRUE((*network)->TrainStep(drawn.batch(), drawn.targets(taught), rate).ok());
   }
   EXPECT_LT(after, 0.7 * before);  // what came alone takes it to twice as far
 }
