@@ -19,6 +19,8 @@ constexpr double kCalmToForget = 4;    // times samples_min served well: the nex
 constexpr double kFailsLeast = 0.003;  // of a primary's requests, surely: it fails some
 constexpr double kFailsMore = 0.005;   // and so many more than twice the shadow's
 constexpr double kNearlyAll = 0.98;    // leaves enough at the primary to see it recover
+constexpr double kWayLeast = 0.05;     // between share and split, to see how fast traffic follows
+constexpr double kFollowsLeast = 0.1;
 
 double Rounded(double split) { return split < kSplitLeast ? 0 : std::min(split, 1.0); }
 
@@ -53,6 +55,8 @@ double Ceiling(const SplitObservation& o, const GuardSettings& settings, const G
   if (memory.proven_rps > 0 && o.demand_rps > 0) {
     shown = settings.growth * memory.proven_rps / o.demand_rps;
   }
+  // Traffic goes only so much of the way until the next decision.
+  shown += std::max(0.0, shown - memory.share) * (1 / memory.follows - 1);
   if (memory.worse_rps > 0 && o.demand_rps > 0) {
     shown = std::min(shown, kBelowWorse * memory.worse_rps / o.demand_rps);
   }
@@ -104,6 +108,19 @@ void Smooth(const Measured& m, double interval_s, double& latency_ms, double& su
   const double p99_ms = std::max(m.p99_ms, 1.0);
   latency_ms = latency_ms > 0 ? keep * latency_ms + (1 - keep) * p99_ms : p99_ms;
   success = keep * success + (1 - keep) * (1 - m.failed / m.requests);
+}
+
+// How much of the way to a split traffic goes in an interval, at most: all, unless sessions stay
+// where they are.
+void Follow(const SplitObservation& o, GuardMemory& memory) {
+  const double requests = o.primary.requests + o.shadow.requests;
+  if (requests <= 0) return;
+  const double way = o.split - memory.share;
+  if (way > kWayLeast) {
+    const double most = WilsonInterval(o.shadow.requests, requests).high;
+    memory.follows = std::clamp((most - memory.share) / way, kFollowsLeast, 1.0);
+  }
+  memory.share = o.shadow.requests / requests;
 }
 
 bool PrimaryFailsMore(const SplitObservation& o, const GuardMemory& memory) {
@@ -201,6 +218,7 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   memory.requests += o.shadow.requests;
   memory.failed += o.shadow.failed;
   memory.slow += o.shadow.slow;
+  Follow(o, memory);
   Smooth(o.primary, o.interval_s, memory.latency_ms[0], memory.success[0]);
   Smooth(o.shadow, o.interval_s, memory.latency_ms[1], memory.success[1]);
   ShareInterval primary = {0, 0};

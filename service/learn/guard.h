@@ -15,7 +15,9 @@
 //   unproven    as many, but neither well nor surely better than the primary: no increase
 //   ceiling     an increase stays within growth times the rate that the shadow has carried well,
 //               below the rate at which it was worse, until it has carried nearly that well,
-//               within the share of it that ready_rps allows, and within step_max
+//               within the share of it that ready_rps allows, and within step_max. Where sessions
+//               stay, so that traffic was seen to follow slowly, growth is that of the traffic
+//               until the next decision, not of the split
 //   lesser evil where the source is full and surely harms more requests than the shadow would on
 //               the way to where the source has room, those that fail counted twice, an increase to
 //               there needs no other proof; first_split and step_max hold
@@ -80,6 +82,8 @@ struct GuardMemory {
   double worse_rps = 0;                 // at which it was worse; 0 = at none
   std::array<double, 2> latency_ms{};   // of primary and shadow: smoothed p99; 0 = not seen
   std::array<double, 2> success{1, 1};  // smoothed share that did not fail
+  double share = 0;                     // of the newest requests that the shadow had
+  double follows = 1;                   // of the way to a split that traffic goes in an interval
   bool operator==(const GuardMemory&) const = default;
 };
 

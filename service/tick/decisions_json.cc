@@ -186,7 +186,7 @@ json ToJson(const SplitMemory& m) {
           {"guard",
            {g.requests, g.failed, g.slow, g.proven_rps, g.proven_age_s, g.cooling_s, g.worse_share,
             g.cooling_next_s, g.worse_rps, g.latency_ms[0], g.latency_ms[1], g.success[0],
-            g.success[1]}},
+            g.success[1], g.share, g.follows}},
           {"changed_ms", m.changed_ms},
           {"split_before", m.split_before},
           {"reason", m.reason},
@@ -196,8 +196,11 @@ json ToJson(const SplitMemory& m) {
 SplitMemory SplitMemoryFrom(const json& j) {
   SplitMemory m;
   j.at("railed").get_to(m.railed);
-  const auto g = j.at("guard").get<std::array<double, 13>>();
-  m.guard = {g[0], g[1], g[2], g[3], g[4], g[5], g[6], g[7], g[8], {g[9], g[10]}, {g[11], g[12]}};
+  json guard = j.at("guard");
+  if (guard.size() == 13) guard.insert(guard.end(), {0.0, 1.0});  // older ones end with success
+  const auto g = guard.get<std::array<double, 15>>();
+  m.guard = {g[0], g[1], g[2],          g[3],           g[4],  g[5], g[6],
+             g[7], g[8], {g[9], g[10]}, {g[11], g[12]}, g[13], g[14]};
   j.at("changed_ms").get_to(m.changed_ms);
   j.at("split_before").get_to(m.split_before);
   j.at("reason").get_to(m.reason);

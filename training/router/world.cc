@@ -45,17 +45,17 @@ Interval SplitWorld::Advance(double split, RequestBalancer* balancer) {
     if (now_s >= to_s) break;
     const double now_ms = 1'000 * now_s;
     const double drawn = (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53;
-    if (scenario_.sticky_s > 0) {
-      // Only sessions that begin follow the split.
-      sticky_split_ += (split - sticky_split_) / std::max(1.0, scenario_.sticky_s * rate_rps);
-    } else {
-      sticky_split_ = split;
-    }
-    bool to_shadow = drawn < sticky_split_ || scenario_.primary_failed.At(now_s) >= 1;
+    double share = split;
     if (balancer != nullptr) {
-      to_shadow = balancer->PickShadow(
+      const bool picked = balancer->PickShadow(
           {now_ms, {primary_.InFlight(now_ms), shadow_.InFlight(now_ms)}}, drawn);
+      share = picked ? 1 : 0;
     }
+    // Where sessions stay, only those that begin follow.
+    const double stays = std::max(1.0, scenario_.sticky_s * rate_rps);
+    sticky_share_ += (share - sticky_share_) / stays;
+    const bool dead = scenario_.primary_failed.At(now_s) >= 1;
+    const bool to_shadow = drawn < sticky_share_ || (dead && balancer == nullptr);
     const double failed_share =
         (to_shadow ? scenario_.shadow_failed : scenario_.primary_failed).At(now_s);
     const double fails = (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53;

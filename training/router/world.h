@@ -55,7 +55,7 @@ class SplitWorld {
   ServerQueue primary_;
   ServerQueue shadow_;
   Told told_;
-  double sticky_split_ = 0;  // in force, where sessions stay
+  double sticky_share_ = 0;  // of the requests, where sessions stay
   double shadow_served_ = 0;
   std::vector<float>* latencies_ms_ = nullptr;
 };

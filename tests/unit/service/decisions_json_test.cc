@@ -21,6 +21,10 @@ Decisions Some(const Fleet& fleet) {
   shadow.wanted_split = 1.0 / 3;
   shadow.reserved = {1, 2, 3, 4};
   shadow.migration = {0.5, 10, 20, true, 100, 1, 50, 2, 1.0 / 7, 30, "it failed"};
+  shadow.learned.railed = true;
+  shadow.learned.guard = {1, 2, 3,        4.5,          5,        6,       0.07,
+                          8, 9, {10, 11}, {0.12, 0.13}, 1.0 / 14, 1.0 / 15};
+  shadow.learned.reason = "why";
   d.shadows = {shadow};
   Explanation e;
   e.action.id = 9;
@@ -86,6 +90,7 @@ TEST(DecisionsJson, RoundTripsBitForBit) {
   EXPECT_EQ(read->within_60, Some(fleet).within_60);
   EXPECT_EQ(read->within_15, Calibration());
   EXPECT_EQ(read->open[0].action.epoch, 3u);
+  EXPECT_EQ(read->shadows[0].learned, Some(fleet).shadows[0].learned);
   EXPECT_EQ(read->shadows[0].migration, Some(fleet).shadows[0].migration);
   EXPECT_EQ(read->epochs, Some(fleet).epochs);
 }
@@ -110,10 +115,16 @@ TEST(DecisionsJson, OfAnEarlierProgramLackWhatItDidNotKnow) {
   json.erase("drift");
   json.erase("origins");
   json.erase("creations");
+  auto& guard = json["shadows"][0]["learned"]["guard"];
+  guard.erase(14);
+  guard.erase(13);
   std::vector<std::string> dropped;
   const auto read = DecisionsFromJson(json.dump(), fleet, dropped);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->evaluation.candidate, "");
+  EXPECT_EQ(read->shadows[0].learned.guard.success[1], 0.13);
+  EXPECT_EQ(read->shadows[0].learned.guard.share, 0);
+  EXPECT_EQ(read->shadows[0].learned.guard.follows, 1);
   EXPECT_EQ(read->next_action_id, 10u);
 }
 

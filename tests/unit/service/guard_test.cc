@@ -53,6 +53,34 @@ TEST(Guard, TheFirstSplitIsSmallAndEachNextAtMostDoubles) {
                                          testing::DoubleNear(0.8, 1e-9), 1, 1));
 }
 
+// Only a fifth of the sessions end in an interval: the split runs ahead, the traffic doubles.
+TEST(Guard, WhereSessionsStayTheTrafficDoublesNotTheSplit) {
+  constexpr double kFollows = 0.2;
+  GuardMemory memory;
+  double split = 0;
+  double share = 0;
+  std::vector<double> splits;
+  for (int i = 0; i < 12; ++i) {
+    SplitObservation o = Healthy(split);
+    o.primary.requests = 1'000 * (1 - share);
+    o.shadow.requests = 1'000 * share;
+    const GuardState state = Step(o, memory);
+    Moved(split, Best(state), memory);
+    split = Best(state);
+    splits.push_back(split);
+    const double next = share + kFollows * (split - share);
+    EXPECT_LE(next, std::max(2 * share, 0.1)) << "after " << i;
+    if (i == 3) {
+      EXPECT_GT(split, 3 * share);  // and so it rises before the share has reached it
+    }
+    share = next;
+  }
+  EXPECT_EQ(splits[1], 0.1);  // too few requests yet
+  EXPECT_GT(splits[2], 0.1);
+  EXPECT_EQ(splits.back(), 1);
+  EXPECT_GT(share, 0.75);
+}
+
 TEST(Guard, WithoutEnoughRequestsNothingRises) {
   SplitObservation o = Healthy(0.1);
   o.shadow.requests = 29;
@@ -268,7 +296,9 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
   const auto uniform = [&] { return std::uniform_real_distribution<double>(0, 1)(random); };
   GuardMemory memory;
   double split = 0;
-  double seen = 0;  // at the shadow since the split last rose or the shadow was worse
+  double share = 0;    // of the requests that the shadow has
+  double follows = 1;  // of the way to the split that it goes in a step
+  double seen = 0;     // at the shadow since the split last rose or the shadow was worse
   double harmed = 0;
   double best_rps = 0;   // that it ever served well with enough requests, in this episode
   double quiet_s = 1e9;  // since it failed
@@ -282,7 +312,8 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
   for (int step = 0; step < 1'000'000; ++step) {
     if (step % 200 == 0) {
       memory = {};
-      split = seen = harmed = best_rps = 0;
+      split = share = seen = harmed = best_rps = 0;
+      follows = uniform() < 0.5 ? 1 : 0.1 + 0.9 * uniform();
       quiet_s = 1e9;
       worst = 0;
       judged = false;
@@ -303,8 +334,9 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
       m.p50_ms = uniform() < 0.01 ? 0 : 40;
       m.p99_ms = uniform() < 0.01 ? NAN : 200;
     };
-    fill(o.primary, o.demand_rps * o.interval_s * (1 - split));
-    fill(o.shadow, o.demand_rps * o.interval_s * split);
+    share += follows * (split - share);
+    fill(o.primary, o.demand_rps * o.interval_s * (1 - share));
+    fill(o.shadow, o.demand_rps * o.interval_s * share);
 
     const ShadowVerdict verdict = Remember(o, s, memory);
     const GuardState state = Allow(o, s, memory, verdict);
@@ -331,13 +363,13 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
     }
     seen += o.shadow.requests;
     harmed += o.shadow.failed + o.shadow.slow;
-    const double share =
+    const double shadow_harm =
         o.shadow.requests > 0 ? (o.shadow.failed + o.shadow.slow) / o.shadow.requests : 0;
-    const double primary_share =
+    const double primary_harm =
         o.primary.requests > 0 ? (o.primary.failed + o.primary.slow) / o.primary.requests : 0;
-    if (primary_share > 1.5 * worst) quiet_s = 1e9;  // it may be the lesser evil by now
-    const bool serves = harmed <= 0.05 * seen && share <= 0.05;
-    const bool better = 1.5 * std::max(share, harmed / std::max(seen, 1.0)) < primary_share;
+    if (primary_harm > 1.5 * worst) quiet_s = 1e9;  // it may be the lesser evil by now
+    const bool serves = harmed <= 0.05 * seen && shadow_harm <= 0.05;
+    const bool better = 1.5 * std::max(shadow_harm, harmed / std::max(seen, 1.0)) < primary_harm;
     const bool well = seen >= 30 && (serves || better);
     if (well) best_rps = std::max(best_rps, o.shadow.requests / o.interval_s);
     // 30 of 100 failed, where the primary fails nothing: surely more than a tenth.
@@ -348,7 +380,7 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
         ++failures;
       }
       quiet_s = 0;
-      worst = share;
+      worst = shadow_harm;
       seen = harmed = 0;
       best_rps = 0;
     } else {
@@ -356,7 +388,7 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
     }
     const bool ill = verdict == ShadowVerdict::kWorse || verdict == ShadowVerdict::kFailing;
     if (ill) {
-      worst = share;
+      worst = shadow_harm;
       judged = true;
     }
     // Or the lesser evil: a full source that harms more than the shadow would for its relief.
@@ -371,10 +403,10 @@ TEST(Guard, HoldsInAMillionRandomSteps) {
     if (next > split) {
       ++rises;
       ASSERT_LE(next, split + 0.4 + 1e-9);
-      const bool proven =
-          !ill && quiet_s >= 30 &&
-          next * o.demand_rps <= std::max(2 * best_rps, 0.1 * o.demand_rps) * (1 + 1e-9) &&
-          (well || split < 0.01);
+      const double at_next = share + follows * (next - share);
+      const bool proven = !ill && quiet_s >= 30 &&
+                          (next <= 0.1 || at_next * o.demand_rps <= 2 * best_rps * (1 + 1e-9)) &&
+                          (well || split < 0.01);
       ASSERT_TRUE(proven || lesser_evil) << "rose without proof, or while it cooled";
       evils += proven ? 0 : 1;
       const double source_rps = o.demand_rps / o.source_load;
