@@ -32,7 +32,8 @@ class SplitPolicy {
 // proportional-guarded, ewma-guarded  the same within the guard rails
 // ready-guarded  the engine's rule within the guard rails (service/learn/agent.h)
 // p2c           peak-EWMA per request with in-flight counts and a penalty of failures, the way of
-//               Finagle and Linkerd; both instances are the two choices
+//               Finagle and Linkerd; both instances are the two choices, but for a dead primary,
+//               which refuses connections
 // bandit        the largest share whose harm stays in the budget with 95 %, the way of the phased
 //               release of arXiv 2305.09626
 // none          no shadow at all

@@ -54,8 +54,7 @@ Interval SplitWorld::Advance(double split, RequestBalancer* balancer) {
     // Where sessions stay, only those that begin follow.
     const double stays = std::max(1.0, scenario_.sticky_s * rate_rps);
     sticky_share_ += (share - sticky_share_) / stays;
-    const bool dead = scenario_.primary_failed.At(now_s) >= 1;
-    const bool to_shadow = drawn < sticky_share_ || (dead && balancer == nullptr);
+    const bool to_shadow = drawn < sticky_share_ || scenario_.primary_failed.At(now_s) >= 1;
     const double failed_share =
         (to_shadow ? scenario_.shadow_failed : scenario_.primary_failed).At(now_s);
     const double fails = (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53;
