@@ -156,6 +156,7 @@ std::vector<Section> Sections(Config& c) {
         {"split_max", &learn.split_max, 0.01, 1},
         {"decrease_factor", &learn.decrease_factor, 0, 0.99},
         {"hold_ms", &learn.hold_ms, 0, 7 * 86'400'000.0},
+        {"shed_max", &learn.shed_max, 0, 0.9},
         {"explore", &learn.explore, 0, 0.2},
         {"log", &learn.log}}},
       {"inference",
@@ -605,6 +606,7 @@ Config Read(const toml::value& file) {
     ReadSection(table, name, Find(sections, name, {"cell"}).keys);
   }
   CheckTogether(config);
+  config.settings.learn.can_shed = !config.xds_listen.empty();
   return config;
 }
 

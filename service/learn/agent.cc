@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "service/learn/shed.h"
+
 namespace foreshadow {
 namespace {
 
@@ -18,11 +20,13 @@ std::vector<int> Explorable(const SplitObservation& o, const GuardState& guard,
 
 }  // namespace
 
-SplitDecision DecideSplit(const SplitObservation& o, const AgentSettings& settings,
+SplitDecision DecideSplit(const SplitObservation& asked, const AgentSettings& settings,
                           const QPolicy* policy, double aimd_split, double random,
                           GuardMemory& memory) {
   SplitDecision d;
-  const ShadowVerdict verdict = Remember(o, settings.guard, memory);
+  const ShadowVerdict verdict = Remember(asked, settings.guard, memory);
+  d.shed = ShedShare(asked, settings.guard, verdict, memory);
+  const SplitObservation o = Admitted(asked, d.shed);
   d.guard = Allow(o, settings.guard, memory, verdict);
   for (int a = 0; a < kSplitActions; ++a) {
     if (settings.omitted[a]) d.guard.allowed[a] = false;

@@ -18,6 +18,7 @@ struct SplitDecision {
   SplitAction action = SplitAction::kHold;
   SplitAction rule = SplitAction::kHold;  // what the rule would take
   double split = 0;
+  double shed = 0;            // of all requests, to be refused
   double propensity = 1;      // with which this action was to be taken
   bool learned = false;       // by the policy; else by the rule
   bool explored = false;      // drawn, not the best

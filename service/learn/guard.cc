@@ -28,17 +28,10 @@ bool IsStale(const SplitObservation& o, const GuardSettings& settings) {
   return !o.measured || !Plausible(o) || o.age_s > std::max(settings.stale_s, 3 * o.interval_s);
 }
 
-// What the source carries of this account's traffic when it is full; 0 = not known.
-double SourceRps(const SplitObservation& o) {
-  return o.source_load > 0 ? o.demand_rps / o.source_load : 0;
-}
-
 // Share of the demand that the shadow may take by what it is said to carry. When both sides
 // together cannot carry the demand, the harm is least when each has what its capacity is of it.
 double ReadyLimit(const SplitObservation& o, const GuardSettings& settings) {
-  const double demand_rps =
-      o.demand_rps *
-      std::max(1.0, o.source_load > 0 ? o.source_load_next_p50 / o.source_load : 1.0);
+  const double demand_rps = ComingRps(o);
   if (demand_rps <= 0) return settings.split_max;
   const double source_rps = SourceRps(o);
   const double ready_rps = o.ready_rps;
@@ -196,6 +189,15 @@ const char* Name(ShadowVerdict verdict) {
   constexpr const char* kNames[] = {"stale",        "failing",  "worse",
                                     "inconclusive", "unproven", "good"};
   return kNames[static_cast<int>(verdict)];
+}
+
+double SourceRps(const SplitObservation& o) {
+  return o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+}
+
+double ComingRps(const SplitObservation& o) {
+  return o.demand_rps *
+         std::max(1.0, o.source_load > 0 ? o.source_load_next_p50 / o.source_load : 1.0);
 }
 
 ShareInterval WilsonInterval(double count, double of) {

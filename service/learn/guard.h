@@ -65,6 +65,7 @@ struct GuardSettings {
   double proven_s = 600;     // so long a proof counts
   double cooling_s = 30;     // after the shadow was worse; doubles each time
   double cooling_s_max = 480;
+  double shed_max = 0;  // of all requests that may be refused (shed.h); 0 = none
 };
 
 enum class ShadowVerdict : uint8_t { kStale, kFailing, kWorse, kInconclusive, kUnproven, kGood };
@@ -84,6 +85,7 @@ struct GuardMemory {
   std::array<double, 2> success{1, 1};  // smoothed share that did not fail
   double share = 0;                     // of the newest requests that the shadow had
   double follows = 1;                   // of the way to a split that traffic goes in an interval
+  double carries = 1;                   // of what both sides are said to carry; see shed.h
   bool operator==(const GuardMemory&) const = default;
 };
 
@@ -112,6 +114,11 @@ SplitAction Nearest(const GuardState& state, double wanted);
 
 // Tells the memory what the split becomes.
 void Moved(double from, double to, GuardMemory& memory);
+
+// What the source carries of this account's traffic when it is full; 0 = not known.
+double SourceRps(const SplitObservation& observation);
+// The demand until the next decision: what it is, or is foreseen to be where that is more.
+double ComingRps(const SplitObservation& observation);
 
 // Lower and upper end of the score interval of a share, z = 1.96; 0 and 1 when nothing was counted.
 struct ShareInterval {

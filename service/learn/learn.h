@@ -1,4 +1,4 @@
-// Stage 9: how the split should move next; routed at the next tick. By the plain rule (aimd.h), or,
+// Stage 7: how the split should move next. By the plain rule (aimd.h), or,
 // where learn.policy is "q" and requests are measured, by the learned policy within the guard rails
 // (agent.h). Where it is not measured, or nothing is, the rule decides alone.
 #pragma once

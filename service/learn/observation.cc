@@ -74,7 +74,7 @@ bool Plausible(const Measured& m) {
 
 bool Plausible(const SplitObservation& o) {
   for (const double value :
-       {o.split, o.interval_s, o.measured_s, o.since_sharing_s, o.since_change_s, o.age_s,
+       {o.split, o.shed, o.interval_s, o.measured_s, o.since_sharing_s, o.since_change_s, o.age_s,
         o.demand_rps, o.source_load, o.source_load_next_p50, o.source_load_next_p95,
         o.source_load_peak_p95, o.overload_probability, o.overload_in_s, o.horizon_s, o.target_risk,
         o.ready_rps, o.slo_ms, o.timeout_ms}) {

@@ -20,13 +20,15 @@ struct Measured {
 
 struct SplitObservation {
   double split = 0;
+  double shed = 0;             // share of all requests that is refused
+  bool failed_over = false;    // the primary is ill: all traffic is at the shadow
   double interval_s = 10;      // between two decisions
   double measured_s = 0;       // that the requests are of; 0 = interval_s
   double since_sharing_s = 0;  // how long the shadow has run: warmth
   double since_change_s = 0;   // of the split
   bool measured = false;       // a source of request measurements exists for this account
   double age_s = 0;            // of the newest measurements
-  double demand_rps = 0;       // of the account, at both instances together
+  double demand_rps = 0;       // of the account, at both instances together, refused ones included
   // What the source would carry with nothing moved, as a share of its capacity: now, one interval
   // ahead, and the largest within the horizon; p50 and p95.
   double source_load = 0;

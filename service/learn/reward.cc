@@ -5,8 +5,8 @@
 namespace foreshadow {
 
 double IntervalCost(const IntervalFacts& f) {
-  const double requests = f.primary.requests + f.shadow.requests;
-  const double failed = f.primary.failed + f.shadow.failed;
+  const double requests = f.primary.requests + f.shadow.requests + f.refused;
+  const double failed = f.primary.failed + f.shadow.failed + f.refused;
   const double harmed = failed + f.primary.slow + f.shadow.slow;
   const double shares = requests > 0 ? (kHarmCost * harmed + kFailedCost * failed) / requests : 0;
   const double tail = requests > 0 ? kTailCost * std::min(f.p99_ms, f.timeout_ms) / f.slo_ms : 0;

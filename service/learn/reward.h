@@ -19,7 +19,8 @@ inline constexpr double kCostSeconds = 10;  // that the costs are of; churn's is
 struct IntervalFacts {
   Measured primary;
   Measured shadow;
-  double p99_ms = 0;  // of all requests, failures as long as the timeout
+  double refused = 0;  // requests that no side was given: they failed
+  double p99_ms = 0;   // of all requests, failures as long as the timeout
   double split = 0;
   double moved = 0;
   double source_load = 0;

@@ -54,16 +54,25 @@ SplitRecord RecordOf(const SplitDecision& decision) {
   record.rule = static_cast<int32_t>(decision.rule);
   record.propensity = decision.propensity;
   record.split = decision.split;
+  record.shed = decision.shed;
   return record;
 }
 
 std::string SplitRecordToJson(const SplitRecord& r) {
-  const ordered_json json = {
-      {"time_ms", r.time_ms},       {"account", r.account},       {"instance", r.instance_id},
-      {"policy", r.policy},         {"interval_s", r.interval_s}, {"features", r.features},
-      {"allowed", r.allowed},       {"action", r.action},         {"rule", r.rule},
-      {"propensity", r.propensity}, {"split", r.split},           {"cost", r.cost},
-      {"reason", r.reason}};
+  const ordered_json json = {{"time_ms", r.time_ms},
+                             {"account", r.account},
+                             {"instance", r.instance_id},
+                             {"policy", r.policy},
+                             {"interval_s", r.interval_s},
+                             {"features", r.features},
+                             {"allowed", r.allowed},
+                             {"action", r.action},
+                             {"rule", r.rule},
+                             {"propensity", r.propensity},
+                             {"split", r.split},
+                             {"shed", r.shed},
+                             {"cost", r.cost},
+                             {"reason", r.reason}};
   return json.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
 }
 
@@ -87,6 +96,7 @@ absl::StatusOr<SplitRecord> SplitRecordFromJson(const std::string& line) {
     return Bad("propensity");
   }
   if (!Get(json, "split", r.split)) return Bad("split");
+  Get(json, "shed", r.shed);  // not in older logs
   if (!Get(json, "cost", r.cost)) return Bad("cost");
   Get(json, "reason", r.reason);
   return r;

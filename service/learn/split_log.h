@@ -25,6 +25,7 @@ struct SplitRecord {
   int32_t rule = 0;  // the action that the rule would have taken
   double propensity = 1;
   double split = 0;  // that it leads to
+  double shed = 0;   // of all requests, to be refused
   double cost = -1;  // of the interval that ends here, under the decision before; -1 = not known
   std::string reason;
 };

@@ -281,6 +281,8 @@ std::vector<MetricFamily> MetricsOf(const Traffic& traffic) {
   Add(clients, {{"state", "refusing"}}, refusing);
   Add(clients, {{"state", "cut_off"}}, cut_off);
   return {std::move(routes), std::move(clients),
+          One("foreshadow_routes_shedding", "Accounts of whose requests a share is refused.",
+              MetricType::Gauge, static_cast<double>(counts.shedding)),
           One("foreshadow_failovers_total", "Primaries that were ill and left at once.",
               MetricType::Counter, static_cast<double>(counts.failovers))};
 }

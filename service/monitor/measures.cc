@@ -11,6 +11,7 @@ struct Sides {
   const SideMeasure* primary = nullptr;
   int primaries_count = 0;
   const SideMeasure* shadow = nullptr;
+  bool failed_over = false;
 };
 
 Measured RequestsOf(const SideMeasure& side) {
@@ -29,6 +30,13 @@ AccountMeasures Together(const SideMeasure& primary, const SideMeasure& shadow) 
   m.primary_in_flight = primary.in_flight;
   m.clients_behind = std::max(primary.clients_behind, shadow.clients_behind);
   return m;
+}
+
+// Of an account whose primary is ill: all its requests are at the shadow.
+AccountMeasures Alone(const SideMeasure& shadow) {
+  SideMeasure nobody;
+  nobody.seconds = shadow.seconds;
+  return Together(nobody, shadow);
 }
 
 }  // namespace
@@ -51,13 +59,18 @@ std::vector<AccountMeasures> MeasuresOf(
   for (const Shadow& shadow : shadows) {
     const auto told = by_instance.find(shadow.instance_id);
     if (!Serves(shadow.state) || told == by_instance.end() || !told->second->shadow) continue;
-    by_account[shadow.account].shadow = told->second;
+    Sides& of = by_account[shadow.account];
+    of.shadow = told->second;
+    of.failed_over = shadow.failed_over;
   }
   measures.resize(fleet.accounts.size());
   for (const auto& [account, of] : by_account) {
-    if (of.primaries_count != 1 || of.shadow == nullptr) continue;
-    if (of.shadow->account != fleet.accounts[account].id) continue;
-    measures[account] = Together(*of.primary, *of.shadow);
+    if (of.shadow == nullptr || of.shadow->account != fleet.accounts[account].id) continue;
+    if (of.failed_over) {
+      measures[account] = Alone(*of.shadow);
+    } else if (of.primaries_count == 1) {
+      measures[account] = Together(*of.primary, *of.shadow);
+    }
   }
   return measures;
 }

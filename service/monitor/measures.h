@@ -26,7 +26,8 @@ struct AccountMeasures {
 
 // [account]; empty when nothing was measured. Known is an account of which one primary and the
 // shadow that was decided have told something: of two that claim to be the primary neither is
-// believed, and what is told of accounts or shadows that nobody knows is passed over.
+// believed, and what is told of accounts or shadows that nobody knows is passed over. Where the
+// primary is ill the shadow alone counts.
 std::vector<AccountMeasures> MeasuresOf(
     const Fleet& fleet, const std::unordered_map<std::string, int32_t>& account_index,
     const std::vector<Shadow>& shadows, std::span<const SideMeasure> sides);

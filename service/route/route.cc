@@ -93,6 +93,18 @@ void LimitAfterCallOff(const Outlook& in, const Shadow& shadow, Decision& decisi
               fmt::format("no more than before its migration was called off: {}", m.reason)};
 }
 
+// Of an account whose instances cannot carry all that is asked for; see service/learn/shed.h.
+double ShedOf(const Outlook& in, const LearnSettings& settings, const Shadow& shadow, bool paused) {
+  if (!in.reachable[shadow.target] || shadow.state != ShadowState::kSharing) return 0;
+  return paused ? shadow.shed : std::min(shadow.wanted_shed, settings.shed_max);
+}
+
+std::string WhyShed(const Shadow& shadow, double shed) {
+  if (shed == 0) return shadow.shed > 0 ? "none of its requests is refused any more" : "";
+  return fmt::format("{:.0f} % of its requests are refused: {} cannot carry them all", 100 * shed,
+                     shadow.failed_over ? "the shadow alone" : "both instances together");
+}
+
 }  // namespace
 
 void Route(const Outlook& in, const LearnSettings& settings, Decisions& decisions,
@@ -107,7 +119,15 @@ void Route(const Outlook& in, const LearnSettings& settings, Decisions& decision
     const bool harmful =
         shadow.migration.aborted_ms == in.now_ms && !shadow.migration.reason.empty();
     if (!lost && !harmful && !shadow.failed_over) Afford(in, shadow, decisions.rails, decision);
-    if (decision.split == shadow.split) continue;
+    const double shed = ShedOf(in, settings, shadow, decisions.paused);
+    const std::string why_shed = WhyShed(shadow, shed);
+    if (shed > 0) {
+      changes.alerts.push_back(
+          fmt::format("account {}: {}", in.fleet.accounts[shadow.account].id, why_shed));
+    }
+    if (decision.split == shadow.split && shed == shadow.shed) continue;
+    if (!why_shed.empty()) decision.reason += "; " + why_shed;
+    shadow.shed = shed;
     if (shadow.split == 0) shadow.moved_ms = in.now_ms;
     shadow.split = shadow.wanted_split = decision.split;
     Explanation e =
@@ -116,6 +136,7 @@ void Route(const Outlook& in, const LearnSettings& settings, Decisions& decision
     e.action.state = ActionState::kDone;
     e.action.settled_ms = in.now_ms;
     e.action.split = shadow.split;
+    e.action.shed = shadow.shed;
     if (!shadow.learned.rail.empty()) e.guard_rails.push_back(shadow.learned.rail);
     e.risk = in.plan.risks_without[in.fleet.accounts[shadow.account].cell];
     changes.explanations.push_back(std::move(e));

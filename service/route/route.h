@@ -1,5 +1,6 @@
-// Stage 7: the split of each account's traffic between primary and shadow. Applies what learning
-// asked for at the last tick, within the guard rails; the result is what the data plane is told.
+// Stage 8: the split of each account's traffic between primary and shadow, and the share of its
+// requests that is refused. Applies what learning asks for, within the guard rails; the result is
+// what the data plane is told.
 #pragma once
 
 #include "service/shadow/lifecycle.h"

@@ -41,6 +41,9 @@ absl::Status CheckRoute(const Route& route) {
   if (!(route.split >= 0 && route.split <= 1)) {
     return bad(fmt::format("split = {}: must be 0 .. 1", route.split));
   }
+  if (!(route.shed >= 0 && route.shed <= 1)) {
+    return bad(fmt::format("shed = {}: must be 0 .. 1", route.shed));
+  }
   const bool has_primary = route.primary.address.known();
   const bool has_shadow = route.shadow.address.known();
   if (!has_primary && !has_shadow) return bad("neither side has an address");

@@ -56,6 +56,7 @@ Choice Choose(const Situation& in) {
   if (shadow_serves) {
     route.shadow = SideOf(*in.fleet, *in.shadow.instance);
     route.split = in.split;
+    route.shed = in.shed;
   }
   if (primary_ill || in.held) {
     if (!shadow_serves) {

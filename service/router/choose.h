@@ -22,6 +22,7 @@ struct Situation {
   std::vector<Candidate> primaries;  // that claim to be it
   Candidate shadow;                  // the one that was decided; null = none, or not heard of
   double split = 0;                  // decided
+  double shed = 0;                   // decided
   uint64_t epoch = 1;                // of the route
   bool held = false;                 // all stays at the shadow: the primary was ill not long ago
 };

@@ -35,6 +35,8 @@ struct Route {
   Side primary;
   Side shadow;
   double split = 0;  // 0..1
+  // Of all requests, to be refused at once and not repeated, 0..1. A router that cannot leaves it.
+  double shed = 0;
   // The data plane must not send to the other side by itself, nor repeat a call that may have been
   // carried out.
   bool stateful = false;

@@ -113,6 +113,7 @@ void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Sha
       has_shadow.insert(id);
       state.shadow = shadow.instance_id;
       state.split = promoted ? 1 : shadow.split;  // 0 while it is paused
+      state.shed = promoted ? 0 : shadow.shed;
       state.failed_over_decided = promoted || shadow.failed_over;
       state.promoted = promoted;
       touched.insert(id);
@@ -124,7 +125,7 @@ void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Sha
     for (auto& [id, state] : accounts_) {
       if (state.shadow.empty() || has_shadow.contains(id)) continue;
       state.shadow.clear();
-      state.split = 0;
+      state.split = state.shed = 0;
       state.failed_over_decided = state.promoted = false;
       touched.insert(id);
     }
@@ -226,6 +227,7 @@ void Steering::Choose(const std::string& account, Todo& todo) {
     in.shadow = {&shadow->second.instance, shadow->second.ill};
   }
   in.split = state.split;
+  in.shed = state.shed;
   in.epoch = state.epoch;
   const Clock::time_point now = Clock::now();
   in.held = state.failed_over && now < state.hold_until;
@@ -252,6 +254,11 @@ void Steering::Choose(const std::string& account, Todo& todo) {
   }
   if (settings_.failover && choice.wants_shadow && !std::exchange(state.resuming, true)) {
     todo.resumes.emplace_back(in.shadow.instance->cell, state.shadow);
+  }
+  if (choice.primary_ill && !choice.route.has_value() && state.has_route) {
+    // Nothing moves, but what is too much for whoever is asked is refused.
+    choice.route = state.route;
+    choice.route->shed = state.shed;
   }
   if (!choice.route.has_value() || (state.has_route && state.route == *choice.route)) return;
   state.route = *choice.route;
@@ -364,6 +371,7 @@ RouteCounts Steering::Counts() const {
   for (const auto& [id, state] : accounts_) {
     if (!state.has_route) continue;
     const double split = state.route.split;
+    if (state.route.shed > 0) ++counts.shedding;
     ++(state.failed_over ? counts.failed_over
        : split <= 0      ? counts.primary
        : split < 1       ? counts.shared

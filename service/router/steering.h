@@ -91,6 +91,7 @@ class Steering : public Traffic {
     std::set<std::string> primaries;  // ids
     std::string shadow;               // id of the one decided; "" = none
     double split = 0;
+    double shed = 0;
     uint64_t epoch = 1;
     bool failed_over_decided = false;  // the plan knows
     bool promoted = false;             // the shadow, by the plan: the old primary is to end

@@ -16,6 +16,7 @@ struct RouteCounts {
   int64_t shared = 0;       // to both sides
   int64_t shadow = 0;       // all to the shadow, as planned
   int64_t failed_over = 0;  // all to the shadow, because the primary is ill
+  int64_t shedding = 0;     // of all these, whose requests are refused in part
   uint64_t failovers = 0;   // since the server began
 };
 

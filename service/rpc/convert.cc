@@ -80,6 +80,7 @@ v1::Shadow ToProto(const Shadow& shadow, const Fleet& fleet) {
   proto.set_target_cell(fleet.cells[shadow.target].id);
   proto.set_state(static_cast<v1::ShadowState>(static_cast<int>(shadow.state) + 1));
   proto.set_split(shadow.split);
+  proto.set_shed(shadow.shed);
   proto.set_created_ms(shadow.created_ms);
   proto.set_since_ms(shadow.since_ms);
   proto.set_idle_since_ms(shadow.idle_since_ms);
@@ -96,6 +97,7 @@ v1::Action ToProto(const Action& action) {
   proto.set_target_cell(action.target_cell);
   proto.set_instance_id(action.instance_id);
   proto.set_split(action.split);
+  proto.set_shed(action.shed);
   proto.set_decided_ms(action.decided_ms);
   proto.set_settled_ms(action.settled_ms);
   proto.set_reason(action.reason);

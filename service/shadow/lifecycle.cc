@@ -28,6 +28,7 @@ void Enter(Shadow& shadow, ShadowState state, int64_t now_ms) {
   const bool serves = Serves(shadow.state);
   if (!serves) {
     shadow.split = shadow.wanted_split = 0;
+    shadow.shed = shadow.wanted_shed = 0;
     shadow.failed_over = false;
   }
   if (state == ShadowState::kWarm || state == ShadowState::kIdle) shadow.idle_since_ms = now_ms;
@@ -237,6 +238,7 @@ void FailOver(const Moment& in, const Command& command, Decisions& decisions, Ch
     e.action.state = ActionState::kDone;
     e.action.settled_ms = in.now_ms;
     e.action.split = 1;
+    e.action.shed = shadow.shed;
     changes.explanations.push_back(std::move(e));
   }
 }

@@ -68,6 +68,7 @@ json ToJson(const Action& a) {
           {"source_cell", a.source_cell},
           {"target_cell", a.target_cell},
           {"split", a.split},
+          {"shed", a.shed},
           {"reserved", a.reserved},
           {"run", a.run},
           {"epoch", a.epoch},
@@ -89,8 +90,9 @@ Action ActionFrom(const json& j) {
   j.at("source_cell").get_to(a.source_cell);
   j.at("target_cell").get_to(a.target_cell);
   j.at("split").get_to(a.split);
+  a.shed = j.value("shed", 0.0);  // not in what older versions wrote
   j.at("reserved").get_to(a.reserved);
-  a.run = j.value("run", false);  // not in what older versions wrote
+  a.run = j.value("run", false);
   a.epoch = j.value("epoch", uint64_t{0});
   j.at("decided_ms").get_to(a.decided_ms);
   j.at("settled_ms").get_to(a.settled_ms);
@@ -186,7 +188,7 @@ json ToJson(const SplitMemory& m) {
           {"guard",
            {g.requests, g.failed, g.slow, g.proven_rps, g.proven_age_s, g.cooling_s, g.worse_share,
             g.cooling_next_s, g.worse_rps, g.latency_ms[0], g.latency_ms[1], g.success[0],
-            g.success[1], g.share, g.follows}},
+            g.success[1], g.share, g.follows, g.carries}},
           {"changed_ms", m.changed_ms},
           {"split_before", m.split_before},
           {"reason", m.reason},
@@ -198,9 +200,10 @@ SplitMemory SplitMemoryFrom(const json& j) {
   j.at("railed").get_to(m.railed);
   json guard = j.at("guard");
   if (guard.size() == 13) guard.insert(guard.end(), {0.0, 1.0});  // older ones end with success
-  const auto g = guard.get<std::array<double, 15>>();
-  m.guard = {g[0], g[1], g[2],          g[3],           g[4],  g[5], g[6],
-             g[7], g[8], {g[9], g[10]}, {g[11], g[12]}, g[13], g[14]};
+  if (guard.size() == 15) guard.push_back(1.0);                   // or with follows
+  const auto g = guard.get<std::array<double, 16>>();
+  m.guard = {g[0], g[1], g[2],          g[3],           g[4],  g[5],  g[6],
+             g[7], g[8], {g[9], g[10]}, {g[11], g[12]}, g[13], g[14], g[15]};
   j.at("changed_ms").get_to(m.changed_ms);
   j.at("split_before").get_to(m.split_before);
   j.at("reason").get_to(m.reason);
@@ -216,6 +219,8 @@ json ToJson(const Shadow& s, const Fleet& fleet) {
           {"state", Name(s.state)},
           {"split", s.split},
           {"wanted_split", s.wanted_split},
+          {"shed", s.shed},
+          {"wanted_shed", s.wanted_shed},
           {"failed_over", s.failed_over},
           {"created_ms", s.created_ms},
           {"since_ms", s.since_ms},
@@ -235,6 +240,8 @@ Shadow ShadowFrom(const json& j, const Ids& ids) {
   s.state = EnumFrom<ShadowState>(j.at("state"), kShadowStates);
   j.at("split").get_to(s.split);
   j.at("wanted_split").get_to(s.wanted_split);
+  s.shed = j.value("shed", 0.0);
+  s.wanted_shed = j.value("wanted_shed", 0.0);
   s.failed_over = j.value("failed_over", false);  // older decisions do not know it
   j.at("created_ms").get_to(s.created_ms);
   j.at("since_ms").get_to(s.since_ms);

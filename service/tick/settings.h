@@ -134,6 +134,8 @@ struct LearnSettings {
   double split_max = 1.0;
   double decrease_factor = 0.5;   // when the target is in danger or the source is safe
   int64_t hold_ms = 60 * 60'000;  // traffic that moved comes home no sooner, but for its target
+  double shed_max = 0.5;          // of an account's requests that may be refused; 0 = none
+  bool can_shed = false;          // there is a data plane that refuses
   double explore = 0;             // chance that a measured decision tries something, 0..0.2
   std::string log;                // file that each measured decision is appended to; "" = none
   // Loaded at the start where policy is kQ; null = none was found: the rule within the rails.

@@ -268,34 +268,7 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
   CountShadowHours(next.shadows, step_ms, next.scores);
   clock.Done("shadow");
 
-  // 7 route
-  Route(outlook, settings.learn, next, changes);
-  clock.Done("route");
-
-  // 8 monitor
-  const auto losses =
-      ScoreForecasts(window, state.patterns.naive_scale, state.forecasts, next.scores);
-  WatchDrift(losses, now_ms, step_ms, settings.monitor.drift_false_alarm_days, next.drift,
-             changes.alerts);
-  if (candidate != nullptr) {
-    const ForecastInput input =
-        InputOf(window, fleet, state.patterns, state.forecasts.application_names);
-    Evaluate(input.history, state.patterns.naive_scale, models, *candidate, state.candidate,
-             next.evaluation, changes.alerts);
-  } else {
-    next.evaluation = {};
-  }
-  HomeDemand home_demand(of_accounts);
-  JudgeCells(home_demand, state.fleet, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
-  WatchCells(fleet, demand, DemandAtOrigins(fleet, demand, of_accounts, next.origins),
-             plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms, next.watches,
-             next.scores);
-  LearnRisk(plan.said_without, state.fleet, home_demand, now_ms, step_ms, state.risk_calibration);
-  next.within_15 = state.risk_calibration.within_15;
-  next.within_60 = state.risk_calibration.within_60;
-  clock.Done("monitor");
-
-  // 9 learn
+  // 7 learn
   const bool learned = settings.learn.policy == LearnPolicy::kQ && !measures.empty();
   // Drawn only where it is used: what was decided without it stays the same.
   const double random = learned ? static_cast<double>(world.Random() >> 11) * 0x1.0p-53 : 0;
@@ -317,9 +290,36 @@ absl::StatusOr<std::shared_ptr<const TickReport>> Tick(State& state, Inbox inbox
         "learn.policy = \"q\", but no split policy could be read at the start: the rule decides, "
         "within the guard rails");
   }
+  clock.Done("learn");
+
+  // 8 route
+  Route(outlook, settings.learn, next, changes);
+  clock.Done("route");
+
+  // 9 monitor
+  const auto losses =
+      ScoreForecasts(window, state.patterns.naive_scale, state.forecasts, next.scores);
+  WatchDrift(losses, now_ms, step_ms, settings.monitor.drift_false_alarm_days, next.drift,
+             changes.alerts);
+  if (candidate != nullptr) {
+    const ForecastInput input =
+        InputOf(window, fleet, state.patterns, state.forecasts.application_names);
+    Evaluate(input.history, state.patterns.naive_scale, models, *candidate, state.candidate,
+             next.evaluation, changes.alerts);
+  } else {
+    next.evaluation = {};
+  }
+  HomeDemand home_demand(of_accounts);
+  JudgeCells(home_demand, state.fleet, plan.forecasts_without, now_ms, step_ms, state.cell_errors);
+  WatchCells(fleet, demand, DemandAtOrigins(fleet, demand, of_accounts, next.origins),
+             plan.risks_without, settings.plan.risk_threshold, now_ms, step_ms, next.watches,
+             next.scores);
+  LearnRisk(plan.said_without, state.fleet, home_demand, now_ms, step_ms, state.risk_calibration);
+  next.within_15 = state.risk_calibration.within_15;
+  next.within_60 = state.risk_calibration.within_60;
   ++next.scores.ticks;
   next.last_tick_ms = now_ms;
-  clock.Done("learn");
+  clock.Done("monitor");
 
   // Durable first, carried out after.
   const Commit commit{now_ms, &next, changes.explanations, changes.moved};

@@ -26,7 +26,8 @@ using ModelList = std::vector<std::shared_ptr<const models::Forecaster>>;  // be
 
 // A state for these cells (by id), with what an earlier run decided. Accounts come with the first
 // Inbox, in the order of their registration, and samples of the past with it too. `device`: the
-// backend that the analysis and the models that can run on, nullptr = the CPU; it outlives the state.
+// backend that the analysis and the models that can run on, nullptr = the CPU; it outlives the
+// state.
 StatePtr NewState(std::vector<Cell> cells, Decisions decisions, const Settings& settings,
                   const kernels::Ops* device = nullptr);
 

@@ -145,7 +145,9 @@ struct Shadow {
   int32_t target = 0;  // cell
   ShadowState state = ShadowState::kCreating;
   double split = 0;          // in force
-  double wanted_split = 0;   // what learning asks for; routed at the next tick
+  double wanted_split = 0;   // what learning asks for
+  double shed = 0;           // share of the account's requests that is refused, in force
+  double wanted_shed = 0;    // what learning asks for
   bool failed_over = false;  // the primary is ill: all traffic stays here until it is well again
   int64_t created_ms = 0;
   int64_t since_ms = 0;
@@ -184,6 +186,7 @@ struct Action {
   std::string source_cell;
   std::string target_cell;
   double split = 0;
+  double shed = 0;  // kSetSplit: share of the account's requests that is refused
   Resources reserved{};
   bool run = false;  // kCreate: started at once, not left paused
   // kPromote of a stateful account: of its route from then on. The old primary is fenced by it

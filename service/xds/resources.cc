@@ -45,6 +45,7 @@ constexpr int kEjectionPercentMax = 50;
 constexpr int kFailurePercent = 85;
 constexpr int kFailureRequestsMin = 20;
 constexpr int kGatewayFailures = 5;
+constexpr double kMillion = 1e6;
 constexpr int64_t kIdleHealthIntervalMs = 60'000;  // of a cluster without traffic
 
 void Set(google::protobuf::Duration* duration, int64_t ms) {
@@ -100,6 +101,16 @@ void AddLocality(Plane plane, const Side& side, uint32_t weight, ClusterLoadAssi
   auto* address = endpoint->mutable_endpoint()->mutable_address()->mutable_socket_address();
   address->set_address(side.address.host);
   address->set_port_value(static_cast<uint32_t>(PortOf(plane, side)));
+}
+
+// Neither data plane repeats a call that it dropped.
+void Drop(double share, ClusterLoadAssignment& endpoints) {
+  if (share <= 0) return;
+  auto* drop = endpoints.mutable_policy()->add_drop_overloads();
+  drop->set_category("foreshadow");
+  drop->mutable_drop_percentage()->set_numerator(
+      static_cast<uint32_t>(std::lround(share * kMillion)));
+  drop->mutable_drop_percentage()->set_denominator(envoy::type::v3::FractionalPercent::MILLION);
 }
 
 void SetOutliers(Cluster& cluster) {
@@ -219,6 +230,7 @@ void AddClusters(Plane plane, const Route& route, const ResourceOptions& options
         Make(Type::kCluster, cluster, MakeCluster(plane, cluster, both, options), wildcard));
     ClusterLoadAssignment endpoints;
     endpoints.set_cluster_name(cluster);
+    Drop(route.shed, endpoints);
     AddLocality(plane, route.primary, primary, endpoints);
     AddLocality(plane, route.shadow, shadow, endpoints);
     resources.push_back(Make(Type::kEndpoints, cluster, endpoints, wildcard));

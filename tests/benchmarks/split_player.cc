@@ -133,8 +133,12 @@ void Player::Send() {
                          const bool failed = !status.ok() || latency_ms >= scenario_.timeout_ms;
                          {
                            const std::lock_guard lock(mutex_);
-                           requests_.Add(scenario_, shadow_->Answers(call->context), latency_ms,
-                                         failed);
+                           if (status.error_message().starts_with("EDS-configured drop")) {
+                             requests_.Refuse(scenario_);
+                           } else {
+                             requests_.Add(scenario_, shadow_->Answers(call->context), latency_ms,
+                                           failed);
+                           }
                          }
                          --in_flight_;
                        });
@@ -144,13 +148,13 @@ void Player::Stage(double s) {
   const bool died_before = primary_->dead();
   primary_->Stage(s);
   shadow_->Stage(s);
-  if (primary_->dead() && !died_before) Steer(1);
+  if (primary_->dead() && !died_before) Steer(1, route_.shed);
 }
 
 void Player::Decide() {
   const double before = told_.split;
   const double wanted = policy_->Decide(sim::Observe(scenario_, told_));
-  Steer(sim::Begin(scenario_, wanted, told_));
+  Steer(sim::Begin(scenario_, wanted, policy_->shed(), told_), policy_->shed());
   moved_ = std::abs(told_.split - before);
 }
 
@@ -172,9 +176,10 @@ void Player::WaitForAnswers() const {
   while (in_flight_ > 0) Sleep(1);
 }
 
-void Player::Steer(double split) {
-  if (split == route_.split) return;
+void Player::Steer(double split, double shed) {
+  if (split == route_.split && shed == route_.shed) return;
   route_.split = split;
+  route_.shed = shed;
   router_.Update({{route_}, {}, false});
 }
 

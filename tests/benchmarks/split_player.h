@@ -46,7 +46,7 @@ class Player {
   void Send();
   // What goes wrong at that time. A primary that dies gives all to the shadow.
   void Stage(double s);
-  // The split of the interval that begins.
+  // What is split, and refused, in the interval that begins.
   void Decide();
   // The interval is over.
   void Close();
@@ -55,7 +55,7 @@ class Player {
 
  private:
   class Side;
-  void Steer(double split);
+  void Steer(double split, double shed);
 
   const sim::Scenario& scenario_;
   const Pace& pace_;

@@ -9,6 +9,9 @@
 #include "tests/integration/xds_clients.h"
 #include "tests/unit/service/fixed_policy.h"
 
+// After Eigen, whose names a macro of its headers breaks.
+#include <httplib.h>
+
 namespace foreshadow::testing {
 namespace {
 
@@ -113,6 +116,53 @@ TEST_F(Traffic, AKilledPrimaryIsLeftAtOnceAndThePlanFollows) {
     if (shadow.account_id() != account) continue;
     EXPECT_EQ(shadow.split(), 1);
   }
+}
+
+// 1,200 calls a second come to a shadow that serves 800, after its primary was killed: without more
+// ado a thousand would wait, each for a second and more, and a third of all fail at the line's end.
+TEST_F(Traffic, WhatAShadowAloneCannotCarryIsRefused) {
+  for (int i = 0; i < 10; ++i) a_->CreatePrimary(fmt::format("busy-{}", i));
+  Serve();
+  PlayUntilSharing();
+  const std::string account = shadow_.account_id();
+  ASSERT_TRUE(a_->WaitUntilServing("primary-" + account));
+  ASSERT_TRUE(b_->WaitUntilServing(shadow_.instance_id()));
+  const v1::Instance instance = b_->Find(shadow_.instance_id());
+  httplib::Client http("127.0.0.1", static_cast<int>(instance.http_port()));
+  ASSERT_TRUE(http.Post("/faults?fail_share=0&slow_factor=100"));
+
+  Process load({std::string(FORESHADOW_BIN_DIR) + "/foreshadow", "load", "--xds",
+                fmt::format("127.0.0.1:{}", xds_port_), "--account", account, "--per-s", "1200",
+                "--seconds", "60", "--json"},
+               folder_ + "/load.log");
+  Sleep(2'000);
+  kill(a_->Find("primary-" + account).pid(), SIGKILL);
+  Sleep(4'000);
+  v1::Plan plan;
+  const auto shed = [&] {
+    for (const v1::Shadow& shadow : plan.shadows()) {
+      if (shadow.instance_id() == shadow_.instance_id()) return shadow.shed();
+    }
+    return -1.0;
+  };
+  for (int ticks = 0; ticks < 12 && shed() <= 0; ++ticks) {
+    Sleep(1'200);  // agents tell totals once a second
+    plan = Tick();
+  }
+  ASSERT_GT(shed(), 0.2) << plan.DebugString();
+  EXPECT_THAT(
+      plan.alerts(),
+      ::testing::Contains(HasSubstr("of its requests are refused: the shadow alone cannot carry")));
+
+  // And it serves what it is given.
+  Sleep(2'000);
+  const v1::Load before = b_->Find(shadow_.instance_id()).load();
+  Sleep(3'000);
+  const v1::Load after = b_->Find(shadow_.instance_id()).load();
+  const auto served = static_cast<double>(after.requests_count() - before.requests_count());
+  EXPECT_GT(served, 1'000);
+  EXPECT_LT(static_cast<double>(after.errors_count() - before.errors_count()), 0.05 * served);
+  load.Signal(SIGKILL);
 }
 
 // The data plane lives without its control plane; one that comes back does not take anything away.

@@ -59,8 +59,10 @@ class Xds : public ::testing::Test {
     route.stateful = stateful;
     return route;
   }
-  void Set(double split, bool stateful = false) {
-    server_->Update({{RouteAt(split, stateful)}, {}, true});
+  void Set(double split, bool stateful = false, double shed = 0) {
+    router::Route route = RouteAt(split, stateful);
+    route.shed = shed;
+    server_->Update({{route}, {}, true});
   }
   void WaitUntilReached() const {
     for (int i = 0; i < 2'000; ++i) {
@@ -92,6 +94,28 @@ TEST_F(Xds, SplitIsTrueToAPointOver10000Requests) {
     const double all = shadow + counts.by_instance[account_ + "-primary"];
     EXPECT_NEAR(shadow / all, 0.1, 0.01) << "stateful: " << stateful;
     RecordProperty(stateful ? "share_clusters" : "share_localities", std::to_string(shadow / all));
+  }
+}
+
+// At once, without a side being asked, and not repeated, though the retry policy knows UNAVAILABLE:
+// the share would be far from true.
+TEST_F(Xds, RefusesTheShareThatIsTooMuch) {
+  for (const bool stateful : {false, true}) {
+    Set(0.5, stateful, 0.3);
+    Callers callers(XdsChannel(account_), 8);
+    callers.WaitForCount(10'000);
+    auto counts = callers.counts();
+    double served = 0;
+    for (const auto& [instance, count] : counts.by_instance) served += count;
+    EXPECT_NEAR(counts.failed / (served + counts.failed), 0.3, 0.014) << "stateful: " << stateful;
+    EXPECT_NEAR(counts.by_instance[account_ + "-shadow"] / served, 0.5, 0.018)
+        << "three deviations";
+    EXPECT_THAT(counts.first_error, HasSubstr("drop"));
+    Set(0.5, stateful);
+    WaitUntilReached();
+    const int refused = callers.counts().failed;
+    callers.WaitForCount(callers.count() + 1'000);
+    EXPECT_LE(callers.Stop().failed, refused + 8) << "but those that were on their way";
   }
 }
 
@@ -298,6 +322,13 @@ TEST_F(Xds, EnvoySplitsAndLeavesAKilledPrimary) {
     for (int i = 0; i < kCalls; ++i) ++counts[call()];
     EXPECT_EQ(counts.size(), 2u) << ::testing::PrintToString(counts);
     EXPECT_NEAR(counts[account_ + "-shadow"] / double{kCalls}, 0.1, 0.027) << "four deviations";
+
+    Set(0.5, false, 0.3);
+    WaitUntilReached();
+    counts.clear();
+    for (int i = 0; i < kCalls; ++i) ++counts[call()];
+    EXPECT_NEAR(counts["status 503"] / double{kCalls}, 0.3, 0.041)
+        << "four deviations; " << ::testing::PrintToString(counts);
 
     Set(1);
     WaitUntilReached();

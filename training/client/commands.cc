@@ -110,12 +110,13 @@ void PrintCells(const v1::ListCellsResponse& response) {
 }
 
 void PrintShadows(const v1::Plan& plan) {
-  fmt::print("{:<14} {:<24} {:<12} {:<12} {:<16} {:>6}  {}\n", "instance", "account", "from", "in",
-             "state", "split", "since");
+  fmt::print("{:<14} {:<24} {:<12} {:<12} {:<16} {:>6} {:>8}  {}\n", "instance", "account", "from",
+             "in", "state", "split", "refused", "since");
   for (const v1::Shadow& shadow : plan.shadows()) {
-    fmt::print("{:<14} {:<24} {:<12} {:<12} {:<16} {:>5.0f}%  {}\n", shadow.instance_id(),
+    fmt::print("{:<14} {:<24} {:<12} {:<12} {:<16} {:>5.0f}% {:>7.0f}%  {}\n", shadow.instance_id(),
                shadow.account_id(), shadow.source_cell(), shadow.target_cell(),
-               Word(shadow.state()), 100 * shadow.split(), ClockTime(shadow.since_ms()));
+               Word(shadow.state()), 100 * shadow.split(), 100 * shadow.shed(),
+               ClockTime(shadow.since_ms()));
   }
 }
 

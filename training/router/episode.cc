@@ -60,8 +60,8 @@ EpisodeResult RunWanted(const Scenario& scenario, bool railed, double constant) 
 void Tally::Add(const Interval& interval, double split, double interval_s) {
   const Measured& p = interval.primary;
   const Measured& s = interval.shadow;
-  const double requests = p.requests + s.requests;
-  const double failed = p.failed + s.failed;
+  const double requests = p.requests + s.requests + interval.refused;
+  const double failed = p.failed + s.failed + interval.refused;
   const double slow = p.slow + s.slow;
   requests_ += requests;
   failed_ += failed;
@@ -100,7 +100,7 @@ EpisodeResult RunEpisode(const Scenario& scenario, SplitPolicy& policy) {
   Tally tally;
   while (!world.over()) {
     const double split = policy.Decide(world.Observe());
-    const Interval interval = world.Advance(split, policy.balancer());
+    const Interval interval = world.Advance(split, policy.shed(), policy.balancer());
     tally.Add(interval, policy.balancer() ? interval.share : split, scenario.interval_s);
   }
   return tally.Finish(latencies_ms);

@@ -192,6 +192,11 @@ void AddEvaluate(CLI::App& app) {
   command.add_option("--interval", o.interval_s, "Seconds between decisions")
       ->capture_default_str()
       ->check(CLI::Range(1.0, 60.0));
+  command
+      .add_option("--shed-max", o.shed_max,
+                  "Share of the requests that q and ready-guarded may refuse")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 0.9));
   command.add_option("--threads", o.threads, "Episodes at a time")
       ->capture_default_str()
       ->check(CLI::Range(1, 256));

@@ -89,11 +89,17 @@ void Requests::Add(const Scenario& scenario, bool shadow, double latency_ms, boo
   all_ms_.push_back(static_cast<float>(failed ? scenario.timeout_ms : latency_ms));
 }
 
+void Requests::Refuse(const Scenario& scenario) {
+  refused_ += 1;
+  all_ms_.push_back(static_cast<float>(scenario.timeout_ms));
+}
+
 Interval Requests::Finish(const Scenario& scenario, double from_s, double split, double moved,
                           std::vector<float>* latencies_ms) {
   Interval now;
   now.primary = primary_.Finish();
   now.shadow = shadow_.Finish();
+  now.refused = refused_;
   const double requests = now.primary.requests + now.shadow.requests;
   now.share = requests > 0 ? now.shadow.requests / requests : 0;
   if (latencies_ms != nullptr) {
@@ -103,6 +109,7 @@ Interval Requests::Finish(const Scenario& scenario, double from_s, double split,
   now.source_load = SourceLoad(scenario, from_s);
   now.cost = IntervalCost({.primary = now.primary,
                            .shadow = now.shadow,
+                           .refused = now.refused,
                            .p99_ms = now.p99_ms,
                            .split = split < 0 ? now.share : split,
                            .moved = moved,
@@ -117,6 +124,8 @@ SplitObservation Observe(const Scenario& scenario, const Told& told) {
   const double now_s = told.interval * scenario.interval_s;
   SplitObservation o;
   o.split = told.split;
+  o.shed = told.shed;
+  o.failed_over = scenario.primary_failed.At(now_s) >= 1;
   o.interval_s = scenario.interval_s;
   o.since_sharing_s = now_s;
   o.since_change_s = now_s - told.changed_s;
@@ -151,11 +160,12 @@ SplitObservation Observe(const Scenario& scenario, const Told& told) {
   return o;
 }
 
-double Begin(const Scenario& scenario, double wanted, Told& told) {
+double Begin(const Scenario& scenario, double wanted, double shed, Told& told) {
   const double now_s = told.interval * scenario.interval_s;
   const double split = scenario.primary_failed.At(now_s) >= 1 ? 1 : wanted;
   if (split != told.split) told.changed_s = now_s;
   told.split = split;
+  told.shed = shed;
   return split;
 }
 

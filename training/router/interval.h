@@ -15,6 +15,7 @@ namespace foreshadow::training::router {
 struct Interval {
   Measured primary;
   Measured shadow;
+  double refused = 0;
   double share = 0;   // of the requests that the shadow had
   double p99_ms = 0;  // of all, failures as long as the timeout
   double source_load = 0;
@@ -25,6 +26,7 @@ struct Interval {
 class Requests {
  public:
   void Add(const Scenario& scenario, bool shadow, double latency_ms, bool failed);
+  void Refuse(const Scenario& scenario);
   // Of the interval that began at `from_s`. Under a split that came about by a change of `moved`; a
   // split below 0: each request was placed by itself, and the share counts. Appends the latencies
   // to `latencies_ms`, failures as long as the timeout; null = not wanted.
@@ -39,6 +41,7 @@ class Requests {
   };
   Side primary_;
   Side shadow_;
+  double refused_ = 0;
   std::vector<float> all_ms_;
 };
 
@@ -48,6 +51,7 @@ double PrimarySpeed(const Scenario& scenario, double s);
 struct Told {
   int interval = 0;          // that begins
   double split = 0;          // in force
+  double shed = 0;           // in force
   double changed_s = 0;      // time of its last change
   double forecast_bias = 0;  // in deviations, wanders
   Interval last;             // as measured
@@ -56,9 +60,9 @@ struct Told {
 
 // What policies are told before the interval that begins.
 SplitObservation Observe(const Scenario& scenario, const Told& told);
-// The split that comes into force where `wanted` is: once the primary is dead all goes to the
-// shadow, whoever decides, for failover needs no policy.
-double Begin(const Scenario& scenario, double wanted, Told& told);
+// The split that comes into force where `wanted` is, with a share `shed` refused: once the primary
+// is dead all goes to the shadow, whoever decides, for failover needs no policy.
+double Begin(const Scenario& scenario, double wanted, double shed, Told& told);
 // The interval is over. What was measured is told unless metrics are stale.
 void End(const Scenario& scenario, const Interval& measured, std::mt19937_64& random, Told& told);
 

@@ -17,6 +17,7 @@ class Learned : public SplitPolicy {
       : policy_(policy), settings_(settings), random_(seed) {}
 
   double Decide(const SplitObservation& observation) override;
+  double shed() const override { return last_.shed; }
   const SplitDecision& last() const { return last_; }
 
  private:

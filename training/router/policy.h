@@ -18,6 +18,8 @@ class SplitPolicy {
  public:
   virtual ~SplitPolicy() = default;
   virtual double Decide(const SplitObservation& observation) = 0;
+  // Of all requests, refused until the next decision.
+  virtual double shed() const { return 0; }
   // Not null: it picks per request, and what it decides is of no account.
   virtual RequestBalancer* balancer() { return nullptr; }
 };

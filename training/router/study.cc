@@ -80,10 +80,13 @@ absl::Status Expect(const char* what, const std::vector<std::string>& given,
   return absl::OkStatus();
 }
 
-EpisodeResult PlayOne(const std::string& name, const Scenario& scenario, const QPolicy* policy) {
+EpisodeResult PlayOne(const std::string& name, const Scenario& scenario, const QPolicy* policy,
+                      double shed_max) {
   if (name == kOracle || name == kOracleGuarded) return RunOracle(scenario, name == kOracleGuarded);
-  if (name == "q") {
-    Learned learned(policy, {}, scenario.seed);
+  if (name == "q" || name == "ready-guarded") {
+    AgentSettings settings;
+    settings.guard.shed_max = shed_max;
+    Learned learned(name == "q" ? policy : nullptr, settings, scenario.seed);
     return RunEpisode(scenario, learned);
   }
   return RunEpisode(scenario, *MakeRule(name));
@@ -157,7 +160,7 @@ absl::StatusOr<Study> RunStudy(const StudyOptions& o, const QPolicy* policy,
                                        o.seed + i % static_cast<size_t>(o.episodes));
       scenario.interval_s = o.interval_s;
       for (size_t p = 0; p < study.policies.size(); ++p) {
-        study.results[p][i] = PlayOne(study.policies[p], scenario, policy);
+        study.results[p][i] = PlayOne(study.policies[p], scenario, policy, o.shed_max);
       }
       const int64_t now = ++done;
       const std::lock_guard lock(mutex);

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "service/learn/q_policy.h"
+#include "service/tick/settings.h"
 #include "training/router/episode.h"
 
 namespace foreshadow::training::router {
@@ -19,6 +20,7 @@ struct StudyOptions {
   int episodes = 10;                  // of each family
   uint64_t seed = 1;                  // of the first; below kValidationSeed
   double interval_s = 10;
+  double shed_max = LearnSettings().shed_max;  // what "q" and "ready-guarded" may refuse
   bool oracle = true;
   int threads = 1;
 };

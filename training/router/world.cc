@@ -17,10 +17,9 @@ SplitWorld::SplitWorld(Scenario scenario)
       primary_(scenario_.primary_servers, scenario_.timeout_ms),
       shadow_(scenario_.shadow_servers, scenario_.timeout_ms) {}
 
-double SplitWorld::Exponential(double mean) {
-  const double uniform = (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53;
-  return -mean * std::log(uniform);
-}
+double SplitWorld::Uniform() { return (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53; }
+
+double SplitWorld::Exponential(double mean) { return -mean * std::log(Uniform()); }
 
 double SplitWorld::SpeedOf(bool shadow, double s) const {
   if (!shadow) return PrimarySpeed(scenario_, s);
@@ -29,11 +28,11 @@ double SplitWorld::SpeedOf(bool shadow, double s) const {
   return std::max(scenario_.shadow_speed.At(s), 0.01) / (1 + extra);
 }
 
-Interval SplitWorld::Advance(double split, RequestBalancer* balancer) {
+Interval SplitWorld::Advance(double split, double shed, RequestBalancer* balancer) {
   const double from_s = told_.interval * scenario_.interval_s;
   const double to_s = from_s + scenario_.interval_s;
   const double before = told_.split;
-  split = Begin(scenario_, split, told_);
+  split = Begin(scenario_, split, shed, told_);
   if (balancer != nullptr) {
     primary_.FollowInFlight();
     shadow_.FollowInFlight();
@@ -44,7 +43,11 @@ Interval SplitWorld::Advance(double split, RequestBalancer* balancer) {
     now_s += Exponential(1 / rate_rps);
     if (now_s >= to_s) break;
     const double now_ms = 1'000 * now_s;
-    const double drawn = (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53;
+    if (shed > 0 && Uniform() < shed) {
+      requests.Refuse(scenario_);
+      continue;
+    }
+    const double drawn = Uniform();
     double share = split;
     if (balancer != nullptr) {
       const bool picked = balancer->PickShadow(
@@ -57,7 +60,7 @@ Interval SplitWorld::Advance(double split, RequestBalancer* balancer) {
     const bool to_shadow = drawn < sticky_share_ || scenario_.primary_failed.At(now_s) >= 1;
     const double failed_share =
         (to_shadow ? scenario_.shadow_failed : scenario_.primary_failed).At(now_s);
-    const double fails = (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53;
+    const double fails = Uniform();
     double service_ms = Exponential(scenario_.service_ms / SpeedOf(to_shadow, now_s));
     bool failed = fails < failed_share;
     if (failed && scenario_.fails_fast) service_ms = kFastFailureMs;

@@ -38,15 +38,16 @@ class SplitWorld {
   // What policies are told before the next interval.
   SplitObservation Observe() const { return router::Observe(scenario_, told_); }
 
-  // Runs one interval with a split, or with a balancer, whose share is then measured. From the
-  // moment at which the primary is dead all goes to the shadow, whoever decides: failover needs no
-  // policy.
-  Interval Advance(double split, RequestBalancer* balancer = nullptr);
+  // Runs one interval with a split, or with a balancer, whose share is then measured, after a share
+  // `shed` of all requests was refused. From the moment at which the primary is dead all goes to
+  // the shadow, whoever decides: failover needs no policy.
+  Interval Advance(double split, double shed = 0, RequestBalancer* balancer = nullptr);
 
   // Appends every request's latency, failures as long as the timeout; null = not wanted.
   void KeepLatencies(std::vector<float>* latencies_ms) { latencies_ms_ = latencies_ms; }
 
  private:
+  double Uniform();
   double Exponential(double mean);
   double SpeedOf(bool shadow, double s) const;
 

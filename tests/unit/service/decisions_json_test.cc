@@ -19,11 +19,13 @@ Decisions Some(const Fleet& fleet) {
   shadow.state = ShadowState::kSharing;
   shadow.split = 0.3;
   shadow.wanted_split = 1.0 / 3;
+  shadow.shed = 1.0 / 9;
+  shadow.wanted_shed = 1.0 / 11;
   shadow.reserved = {1, 2, 3, 4};
   shadow.migration = {0.5, 10, 20, true, 100, 1, 50, 2, 1.0 / 7, 30, "it failed"};
   shadow.learned.railed = true;
-  shadow.learned.guard = {1, 2, 3,        4.5,          5,        6,       0.07,
-                          8, 9, {10, 11}, {0.12, 0.13}, 1.0 / 14, 1.0 / 15};
+  shadow.learned.guard = {1, 2, 3,        4.5,          5,        6,        0.07,
+                          8, 9, {10, 11}, {0.12, 0.13}, 1.0 / 14, 1.0 / 15, 1.0 / 16};
   shadow.learned.reason = "why";
   d.shadows = {shadow};
   Explanation e;
@@ -116,16 +118,24 @@ TEST(DecisionsJson, OfAnEarlierProgramLackWhatItDidNotKnow) {
   json.erase("origins");
   json.erase("creations");
   auto& guard = json["shadows"][0]["learned"]["guard"];
-  guard.erase(14);
-  guard.erase(13);
+  guard.erase(15);
+  json["shadows"][0].erase("shed");
+  json["shadows"][0].erase("wanted_shed");
   std::vector<std::string> dropped;
   const auto read = DecisionsFromJson(json.dump(), fleet, dropped);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->evaluation.candidate, "");
   EXPECT_EQ(read->shadows[0].learned.guard.success[1], 0.13);
-  EXPECT_EQ(read->shadows[0].learned.guard.share, 0);
-  EXPECT_EQ(read->shadows[0].learned.guard.follows, 1);
+  EXPECT_EQ(read->shadows[0].learned.guard.carries, 1);
+  EXPECT_EQ(read->shadows[0].shed, 0);
   EXPECT_EQ(read->next_action_id, 10u);
+  guard.erase(14);
+  guard.erase(13);
+  const auto older = DecisionsFromJson(json.dump(), fleet, dropped);
+  ASSERT_TRUE(older.ok()) << older.status();
+  EXPECT_EQ(older->shadows[0].learned.guard.success[1], 0.13);
+  EXPECT_EQ(older->shadows[0].learned.guard.share, 0);
+  EXPECT_EQ(older->shadows[0].learned.guard.follows, 1);
 }
 
 TEST(DecisionsJson, KeepWherePromotedAccountsCameFrom) {

@@ -198,22 +198,137 @@ TEST_F(LearnStage, TheSameInputGivesTheSameDecisionAndARestartKeepsIt) {
   EXPECT_EQ(back->shadows[0].learned, shadows[0].learned);
 }
 
-TEST_F(LearnStage, RouteGivesNothingAtOnceWithinTheRailsAndTellsTheRail) {
+// Its source is asked for three times what it has, its shadow carries as much as it.
+class Overfull : public LearnStage {
+ protected:
+  Overfull() {
+    settings.can_shed = true;
+    demand[0].without[0] = 30;
+    account_demand = {Resources{30}};
+    shadows[0].split = 0.5;
+    shadows[0].reserved = Resources{10};
+    measures[0].primary = {
+        .requests = 500, .failed = 200, .slow = 140, .p50_ms = 300, .p99_ms = 2'000};
+    measures[0].shadow = measures[0].primary;
+  }
+};
+
+TEST_F(Overfull, WhatIsTooMuchForBothIsRefused) {
+  const std::vector<SplitRecord> records = Step();
+  EXPECT_NEAR(shadows[0].wanted_shed, 1 - 0.9 * 2 / 3, 1e-9);
+  EXPECT_EQ(records[0].shed, shadows[0].wanted_shed);
+  settings.shed_max = 0.1;
+  Step();
+  EXPECT_EQ(shadows[0].wanted_shed, 0.1);
+  settings.can_shed = false;
+  Step();
+  EXPECT_EQ(shadows[0].wanted_shed, 0);
+}
+
+// What is refused is seen by nobody but those who refuse: it is not forgotten.
+TEST_F(Overfull, WhatIsRefusedIsStillAskedFor) {
+  Step();
+  const double shed = shadows[0].shed = shadows[0].wanted_shed;
+  demand[0].without[0] *= 1 - shed;
+  account_demand[0][0] *= 1 - shed;
+  const double served = (1 - shed) * 500;
+  measures[0].primary = {.requests = served, .failed = 0.1 * served, .p50_ms = 90, .p99_ms = 800};
+  measures[0].shadow = measures[0].primary;
+  const std::vector<SplitRecord> records = Step();
+  EXPECT_NEAR(shadows[0].wanted_shed, 1 - 0.9 * 0.95 * 2 / 3, 1e-9) << "still harmed, so less";
+  const double refused = 1'000 - 2 * served;
+  EXPECT_GT(records[0].cost, 2 * (refused + 0.2 * served) / 1'000) << "refused is failed";
+}
+
+TEST_F(Overfull, AShadowAloneIsAskedForWhatItCarries) {
+  shadows[0].failed_over = true;
+  shadows[0].split = 1;
+  shadows[0].reserved = Resources{20};
+  measures[0].primary = {};
+  Step();
+  EXPECT_NEAR(shadows[0].wanted_shed, 1 - 0.9 * 2 / 3, 1e-9);
+}
+
+class RouteStage : public Overfull {
+ protected:
+  RouteStage() { decisions.shadows = shadows; }
+
+  void Route() {
+    const ShadowSettings shadow_settings;
+    const Moment moment{fleet, reachable, shadow_settings, now_ms, 10'000, 0};
+    const PlanSettings plan_settings;
+    const RailSettings guard;
+    const Rails rails = testing::RailsOf(fleet, guard);
+    changes = {};
+    foreshadow::Route({moment, plan, demand, plan_settings, rails, account_demand}, settings,
+                      decisions, changes);
+  }
+  Shadow& shadow() { return decisions.shadows[0]; }
+
+  std::vector<bool> reachable = {true, true};
+  Decisions decisions;
+  Changes changes;
+};
+
+TEST_F(RouteStage, RefusesWhatLearningAsksForAndSaysSo) {
+  shadow().learned.railed = true;
+  shadow().wanted_split = shadow().split;
+  shadow().wanted_shed = 0.25;
+  Route();
+  EXPECT_EQ(shadow().shed, 0.25);
+  ASSERT_EQ(changes.explanations.size(), 1u);
+  EXPECT_EQ(changes.explanations[0].action.kind, ActionKind::kSetSplit);
+  EXPECT_EQ(changes.explanations[0].action.shed, 0.25);
+  EXPECT_THAT(changes.explanations[0].action.reason,
+              HasSubstr("25 % of its requests are refused: both instances together cannot carry"));
+  EXPECT_THAT(changes.alerts, Contains(HasSubstr("25 % of its requests are refused")));
+  Route();
+  EXPECT_TRUE(changes.explanations.empty()) << "nothing new";
+  EXPECT_EQ(changes.alerts.size(), 1u) << "but it stands";
+  decisions.paused = true;
+  shadow().wanted_shed = 0;
+  Route();
+  EXPECT_EQ(shadow().shed, 0.25) << "an operator holds everything";
+  decisions.paused = false;
+  Route();
+  EXPECT_EQ(shadow().shed, 0);
+  ASSERT_EQ(changes.explanations.size(), 1u);
+  EXPECT_THAT(changes.explanations[0].action.reason, HasSubstr("none of its requests is refused"));
+  EXPECT_TRUE(changes.alerts.empty());
+}
+
+TEST_F(RouteStage, NothingIsRefusedForAShadowThatIsLost) {
+  shadow().shed = shadow().wanted_shed = 0.25;
+  reachable[1] = false;
+  Route();
+  EXPECT_EQ(shadow().shed, 0);
+}
+
+TEST_F(RouteStage, WhatIsRefusedOutlivesARestart) {
+  shadow().shed = 0.25;
+  shadow().wanted_shed = 0.3;
+  shadow().learned.guard.carries = 1.1;
+  std::vector<std::string> dropped;
+  const auto back = DecisionsFromJson(DecisionsToJson(decisions, fleet), fleet, dropped);
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(back->shadows[0].shed, 0.25);
+  EXPECT_EQ(back->shadows[0].wanted_shed, 0.3);
+  EXPECT_EQ(back->shadows[0].learned, shadow().learned);
+}
+
+TEST_F(RouteStage, GivesNothingAtOnceWithinTheRailsAndTellsTheRail) {
+  shadows[0].split = 0.2;
+  shadows[0].reserved = Resources{6};
+  account_demand = {Resources{4}};
+  demand[0].without[0] = 8;
+  measures[0].primary = {.requests = 800, .p50_ms = 40, .p99_ms = 200};
+  measures[0].shadow = {.requests = 200, .p50_ms = 40, .p99_ms = 200};
   settings.learned = PolicyThatWants(SplitAction::kToCeiling);
   Step();
   demand[0].without[0] = 20;  // twice what the source has
   plan.risks_without[0].expected_ms = now_ms;
-  std::vector<bool> reachable = {true, true};
-  const ShadowSettings shadow_settings;
-  const Moment moment{fleet, reachable, shadow_settings, now_ms, 10'000, 0};
-  const PlanSettings plan_settings;
-  const RailSettings guard;
-  const Rails rails = testing::RailsOf(fleet, guard);
-  const Outlook outlook{moment, plan, demand, plan_settings, rails, account_demand};
-  Decisions decisions;
   decisions.shadows = shadows;
-  Changes changes;
-  Route(outlook, settings, decisions, changes);
+  Route();
   EXPECT_DOUBLE_EQ(decisions.shadows[0].split, 0.4);
   ASSERT_EQ(changes.explanations.size(), 1u);
   EXPECT_THAT(changes.explanations[0].guard_rails, Contains(HasSubstr("shown")));

@@ -80,6 +80,20 @@ TEST_F(Measures, OneSideAloneOrTotalsOfNoKnownTimeAreNotEnough) {
   EXPECT_FALSE(Of({Side("p", 1, false), first})[1].known);
 }
 
+TEST_F(Measures, AfterAFailOverTheShadowAloneCounts) {
+  shadows[0].failed_over = true;
+  for (const bool primary_tells : {false, true}) {
+    std::vector<SideMeasure> sides = {Side("shadow-1", 1, true)};
+    if (primary_tells) sides.push_back(Side("p", 1, false));
+    const AccountMeasures m = Of(sides)[1];
+    EXPECT_TRUE(m.known);
+    EXPECT_EQ(m.seconds, 9.5);
+    EXPECT_EQ(m.age_s, 0.3);
+    EXPECT_EQ(m.primary.requests, 0);
+    EXPECT_EQ(m.shadow.requests, 100);
+  }
+}
+
 TEST_F(Measures, WhatIsNotThePlansIsNotBelieved) {
   const SideMeasure p = Side("p", 1, false);
   const SideMeasure s = Side("shadow-1", 1, true);

@@ -222,6 +222,52 @@ TEST(Tick, WithoutAPolicyTheRuleDecidesWithinTheRailsAndAnAlertSaysSo) {
   EXPECT_TRUE(report->split_records->empty());
 }
 
+// What an interval brought decides the next one, not the one after: of the split, and of what is
+// refused once both sides are full.
+TEST(Tick, WhatWasMeasuredIsActedUponAtOnce) {
+  Replay replay(1);
+  replay.settings.learn.can_shed = true;
+  int64_t step = 4 * kDay;
+  auto report = replay.Step(step, 0);
+  const auto sharing = [&] {
+    return std::ranges::find(report->shadows, ShadowState::kSharing, &Shadow::state);
+  };
+  while (sharing() == report->shadows.end() && ++step < 5 * kDay) {
+    report = replay.Step(step, step);
+  }
+  ASSERT_NE(sharing(), report->shadows.end());
+  const std::string instance = sharing()->instance_id;
+  const auto shadow = [&] {
+    return *std::ranges::find(report->shadows, instance, &Shadow::instance_id);
+  };
+  const double first = shadow().split;
+  SideMeasure side{.instance_id = "primary",
+                   .account = report->fleet->accounts[shadow().account].id,
+                   .seconds = 300,
+                   .requests = 9'000,
+                   .p50_ms = 40,
+                   .p99_ms = 200};
+  replay.measures = {side, side};
+  replay.measures[1].instance_id = instance;
+  replay.measures[1].shadow = true;
+  report = replay.Step(step + 1, step + 1);
+  EXPECT_GT(shadow().split, first);
+  EXPECT_EQ(shadow().shed, 0);
+  for (SideMeasure& full : replay.measures) {
+    full.failed = 5'000;
+    full.slow = 4'000;
+    full.p50_ms = 1'900;
+    full.p99_ms = 2'000;
+  }
+  report = replay.Step(step + 2, step + 2);
+  EXPECT_GT(shadow().shed, 0.3);
+  EXPECT_EQ(std::ranges::count_if(report->alerts,
+                                  [](const std::string& alert) {
+                                    return alert.find("are refused") != std::string::npos;
+                                  }),
+            1);
+}
+
 TEST(Tick, AFullDiskDecidesNothing) {
   Replay replay(3);
   replay.Run(20);

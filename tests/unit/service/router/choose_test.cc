@@ -47,6 +47,16 @@ TEST_F(ChooseTest, AShadowThatDoesNotServeTakesNothing) {
   EXPECT_EQ(Choose(in_).route->split, 0);
 }
 
+TEST_F(ChooseTest, RequestsAreRefusedAsDecidedWhereAShadowServes) {
+  in_.shed = 0.2;
+  EXPECT_EQ(Choose(in_).route->shed, 0.2);
+  primary_.state = InstanceState::kExited;
+  EXPECT_EQ(Choose(in_).route->shed, 0.2) << "the plan knows better at its next step";
+  primary_.state = InstanceState::kRunning;
+  shadow_.serving = false;
+  EXPECT_EQ(Choose(in_).route->shed, 0) << "it was decided for two";
+}
+
 TEST_F(ChooseTest, AnIllPrimaryGivesAll) {
   for (const InstanceState state : {InstanceState::kExited, InstanceState::kPaused}) {
     primary_.state = state;

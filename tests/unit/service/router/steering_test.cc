@@ -105,6 +105,16 @@ class SteeringTest : public ::testing::Test {
     EXPECT_EQ(router_.Get("acme").split, split);
   }
 
+  void ExpectAlert(const std::string& text) {
+    const auto told = [&] {
+      return std::ranges::any_of(steering_->Alerts(), [&](const std::string& alert) {
+        return alert.find(text) != std::string::npos;
+      });
+    };
+    for (int i = 0; i < 5'000 && !told(); ++i) std::this_thread::sleep_for(milliseconds(1));
+    EXPECT_TRUE(told()) << text;
+  }
+
   std::shared_ptr<const Fleet> fleet_;
   Recorder router_;
   std::mutex mutex_;
@@ -255,9 +265,25 @@ TEST_F(SteeringTest, TheEndOfAPrimaryWhosePlaceIsTakenIsNoFailover) {
   EXPECT_TRUE(commands().empty());
 }
 
+// A shadow that drowns after a fail-over is ill as well: nothing moves, but what is refused does.
+TEST_F(SteeringTest, WhereBothAreIllRequestsAreRefusedAsDecided) {
+  Begin();
+  PrimaryIs(InstanceState::kExited);
+  steering_->ClientsSay("s", 100, 90);
+  ExpectAlert("no shadow serves");
+  shadow_.failed_over = true;
+  shadow_.split = 1;
+  shadow_.shed = 0.25;
+  steering_->Decided(fleet_, {shadow_}, {});
+  EXPECT_EQ(router_.Get("acme").split, 1);
+  EXPECT_EQ(router_.Get("acme").shed, 0.25);
+  EXPECT_EQ(steering_->Counts().shedding, 1);
+}
+
 TEST_F(SteeringTest, CountsRoutesByWhereTheyLead) {
   Begin();
   EXPECT_EQ(steering_->Counts().shared, 1);
+  EXPECT_EQ(steering_->Counts().shedding, 0);
   PrimaryIs(InstanceState::kExited);
   EXPECT_EQ(steering_->Counts().shared, 0);
   EXPECT_EQ(steering_->Counts().failed_over, 1);

@@ -98,6 +98,28 @@ TEST(Resources, NoSplitOrAllOfItNamesOneSideOnly) {
               ElementsAre(Pair(1002, kLocalityWeightsSum)));
 }
 
+TEST(Resources, ARefusedShareIsDroppedBeforeASideIsPicked) {
+  ResourceOptions options;
+  options.envoy_listen = "127.0.0.1:80";
+  for (const bool stateful : {false, true}) {
+    router::Route route = MakeRoute("42", 0.1, stateful);
+    const std::string side = stateful ? " instance-1002" : "";
+    for (const std::string& name : {"grpc 42" + side, "42" + side}) {
+      const auto all =
+          Get<ClusterLoadAssignment>(ResourcesOf(route, options), Type::kEndpoints, name);
+      EXPECT_EQ(all.policy().drop_overloads_size(), 0);
+      route.shed = 0.125;
+      const auto some =
+          Get<ClusterLoadAssignment>(ResourcesOf(route, options), Type::kEndpoints, name);
+      ASSERT_EQ(some.policy().drop_overloads_size(), 1);
+      const auto& share = some.policy().drop_overloads(0).drop_percentage();
+      EXPECT_EQ(share.numerator(), 125'000u);
+      EXPECT_EQ(share.denominator(), envoy::type::v3::FractionalPercent::MILLION);
+      route.shed = 0;
+    }
+  }
+}
+
 TEST(Resources, ASideWithoutAddressTakesNothing) {
   router::Route route = MakeRoute("42", 0.1);
   route.primary.address = {};
@@ -201,6 +223,9 @@ TEST(CheckRoute, NamesWhatIsWrong) {
   EXPECT_THAT(why(route), HasSubstr("split = 1.5: must be 0 .. 1"));
   route.split = std::nan("");
   EXPECT_THAT(why(route), HasSubstr("must be 0 .. 1"));
+  route = MakeRoute("42", 0.5);
+  route.shed = 1.5;
+  EXPECT_THAT(why(route), HasSubstr("shed = 1.5: must be 0 .. 1"));
   route = MakeRoute("42", 0.5);
   route.shadow.address = {};
   EXPECT_THAT(why(route), HasSubstr("shadow has no address"));

@@ -16,7 +16,7 @@ const StudyRow& RowOf(const Study& study, const std::string& policy) {
                        [&](const StudyRow& row) { return row.policy == policy; });
 }
 
-TEST(DefaultPolicy, HasAFifthLessTailThanRampAndAimdAndCostsLessThanAllInTheSameRails) {
+TEST(DefaultPolicy, HasAFifthLessTailThanRampAndAimdAndCostsLessThanAll) {
   const auto policy = LoadQPolicy(FORESHADOW_SOURCE_DIR "/models/default/router");
   ASSERT_TRUE(policy.ok()) << policy.status();
   StudyOptions o;
@@ -30,6 +30,9 @@ TEST(DefaultPolicy, HasAFifthLessTailThanRampAndAimdAndCostsLessThanAllInTheSame
     EXPECT_GT(row.p99_ratio.value, 1.25) << rule;  // 20 % less is 1 / 0.8
     EXPECT_GT(row.failed_more.value, 0) << rule;
     EXPECT_GT(row.cost_more.low, 0) << rule;
+  }
+  for (const char* rule : {"ewma", "p2c"}) {
+    EXPECT_GT(RowOf(*study, rule).cost_more.value, 0) << rule;
   }
   for (const char* railed : {"aimd-guarded", "proportional-guarded", "ewma-guarded"}) {
     EXPECT_GT(RowOf(*study, railed).cost_more.low, 0) << railed;

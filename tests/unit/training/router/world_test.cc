@@ -60,6 +60,26 @@ TEST(SplitWorld, EachSideHasItsShare) {
   EXPECT_NEAR(shadow / (primary + shadow), 0.4, 0.002);
 }
 
+// What is refused failed, and never waited: both sides are M/M/c queues of what is left.
+TEST(SplitWorld, ARefusedShareReachesNobody) {
+  SplitWorld world(Steady(2, 1e9));
+  double served = 0;
+  double refused = 0;
+  Interval last;
+  while (!world.over()) {
+    last = world.Advance(0.5, 0.25);
+    served += last.primary.requests + last.shadow.requests;
+    refused += last.refused;
+  }
+  EXPECT_NEAR(refused / (served + refused), 0.25, 0.002);
+  EXPECT_LT(last.primary.p50_ms, 1'000) << "three quarters of what both carry";
+  EXPECT_EQ(last.p99_ms, 1e9) << "a refused request is a failed one";
+  EXPECT_GT(last.cost, 2 * 0.2);
+  EXPECT_EQ(world.Observe().shed, 0.25);
+  EXPECT_EQ(world.Observe().demand_rps, world.scenario().demand_rps.At(0))
+      << "asked for, all of it";
+}
+
 TEST(SplitWorld, SameSeedSameEpisodeAndACopyGoesOnAlike) {
   const Scenario s = MakeScenario("cold-shadow", 5);
   SplitWorld world(s);
