@@ -122,7 +122,7 @@ void Player::Send() {
     v1::CallRequest request;
     v1::CallResponse response;
   };
-  auto call = std::make_shared<Call>();
+  auto* const call = new Call;
   const Pace::Clock::time_point start = Pace::Clock::now();
   call->context.set_deadline(std::chrono::system_clock::now() +
                              pace_.Long(scenario_.timeout_ms / 1'000));
@@ -131,13 +131,14 @@ void Player::Send() {
                        [this, call, start](const grpc::Status& status) {
                          const double latency_ms = pace_.ScenarioMs(Pace::Clock::now() - start);
                          const bool failed = !status.ok() || latency_ms >= scenario_.timeout_ms;
+                         const bool by_shadow = shadow_->Answers(call->context);
+                         delete call;  // with its hold on the channel, before WaitForAnswers ends
                          {
                            const std::lock_guard lock(mutex_);
                            if (status.error_message().starts_with("EDS-configured drop")) {
                              requests_.Refuse(scenario_);
                            } else {
-                             requests_.Add(scenario_, shadow_->Answers(call->context), latency_ms,
-                                           failed);
+                             requests_.Add(scenario_, by_shadow, latency_ms, failed);
                            }
                          }
                          --in_flight_;

@@ -49,6 +49,8 @@ struct Library {
   Library& operator=(const Library&) = delete;
 };
 
+// Its context holds the channel, and whoever is the last to let go of that waits for gRPC's threads
+// to end: as they cannot themselves, a call is destroyed before it counts as answered.
 struct Call {
   grpc::ClientContext context;
   v1::CallRequest request;
@@ -98,14 +100,15 @@ absl::StatusOr<CallLoad> RunCallLoad(const CallLoadOptions& options) {
   CallLoad load;
   std::mutex mutex;
   load.result = RunOpenLoop(options.load, [&](int64_t number, AnswerTo answer) {
-    auto call = std::make_shared<Call>();
+    auto* const call = new Call;
     call->context.set_deadline(std::chrono::system_clock::now() + kCallDeadline);
     v1::Workload::Stub& stub = *stubs[static_cast<size_t>(number) % stubs.size()];
     stub.async()->Call(&call->context, &call->request, &call->response,
                        [&, call, answer = std::move(answer)](const grpc::Status& status) {
-                         if (status.ok()) {
+                         {
+                           const std::unique_ptr<Call> over(call);
                            const std::lock_guard lock(mutex);
-                           ++load.by_instance[call->response.instance_id()];
+                           if (status.ok()) ++load.by_instance[call->response.instance_id()];
                          }
                          answer({status.ok(), status.error_message(), 0});
                        });
