@@ -36,7 +36,8 @@ struct AgentSettings {
 
 // `policy` null: the rule within the rails - GuardState::ready, unless the plain rule (aimd.h),
 // whose wish `aimd_split` is, would lower the split: it tells when traffic comes home to a source
-// that has room for it. `random` is uniform in 0..1.
+// that has room for it. What is refused (shed.h) is decided first; features, rails and split are of
+// what is left. `random` is uniform in 0..1.
 SplitDecision DecideSplit(const SplitObservation& observation, const AgentSettings& settings,
                           const QPolicy* policy, double aimd_split, double random,
                           GuardMemory& memory);

@@ -25,7 +25,7 @@ Decision SplitOf(const Outlook& in, const LearnSettings& settings, const Shadow&
   const PlanSettings& plan = in.plan_settings;
   const double price = plan.gain_min + (shadow.split > 0 ? 0 : plan.move_cost);
   const bool at_stake = advice.evacuates || advice.gain_next >= price;
-  const Decision staked = {
+  Decision staked = {
       advice.split,
       advice.evacuates
           ? fmt::format("cell {} is being drained", source)
