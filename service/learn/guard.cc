@@ -59,9 +59,6 @@ double Ceiling(const SplitObservation& o, const GuardSettings& settings, const G
   return ceiling;
 }
 
-ShareInterval Harmed(const Measured& m) { return WilsonInterval(m.failed + m.slow, m.requests); }
-ShareInterval Failed(const Measured& m) { return WilsonInterval(m.failed, m.requests); }
-
 // What a source of this load has no room for, if it is to be loaded no more than `room`.
 double Beyond(double load, double room) { return load > room ? 1 - room / load : 0; }
 
@@ -191,15 +188,6 @@ const char* Name(ShadowVerdict verdict) {
   return kNames[static_cast<int>(verdict)];
 }
 
-double SourceRps(const SplitObservation& o) {
-  return o.source_load > 0 ? o.demand_rps / o.source_load : 0;
-}
-
-double ComingRps(const SplitObservation& o) {
-  return o.demand_rps *
-         std::max(1.0, o.source_load > 0 ? o.source_load_next_p50 / o.source_load : 1.0);
-}
-
 ShareInterval WilsonInterval(double count, double of) {
   if (of <= 0) return {};
   constexpr double kZ = 1.96;
@@ -209,6 +197,9 @@ ShareInterval WilsonInterval(double count, double of) {
   const double half = kZ / (1 + z2 / of) * std::sqrt(share * (1 - share) / of + z2 / (4 * of * of));
   return {std::max(0.0, middle - half), std::min(1.0, middle + half)};
 }
+
+ShareInterval Harmed(const Measured& m) { return WilsonInterval(m.failed + m.slow, m.requests); }
+ShareInterval Failed(const Measured& m) { return WilsonInterval(m.failed, m.requests); }
 
 ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
                        GuardMemory& memory) {
@@ -240,8 +231,7 @@ ShadowVerdict Remember(const SplitObservation& o, const GuardSettings& settings,
   const bool failing =
       newest_failed > settings.failing_share && newest_failed > primary_failed.high;
   const double may = std::max(settings.harm_share, settings.harm_ratio * primary.high);
-  const double seconds = o.measured_s > 0 ? o.measured_s : o.interval_s;
-  const double rate_rps = o.shadow.requests / std::max(seconds, 1e-3);
+  const double rate_rps = MeasuredRps(o, o.shadow.requests);
   if (failing || newest.low > may || all.low > may) {
     memory.proven_rps = failing ? 0 : std::min(memory.proven_rps, kWorseCut * rate_rps);
     memory.worse_rps = memory.worse_rps > 0 ? std::min(memory.worse_rps, rate_rps) : rate_rps;

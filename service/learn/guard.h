@@ -115,16 +115,14 @@ SplitAction Nearest(const GuardState& state, double wanted);
 // Tells the memory what the split becomes.
 void Moved(double from, double to, GuardMemory& memory);
 
-// What the source carries of this account's traffic when it is full; 0 = not known.
-double SourceRps(const SplitObservation& observation);
-// The demand until the next decision: what it is, or is foreseen to be where that is more.
-double ComingRps(const SplitObservation& observation);
-
 // Lower and upper end of the score interval of a share, z = 1.96; 0 and 1 when nothing was counted.
 struct ShareInterval {
   double low = 0;
   double high = 1;
 };
 ShareInterval WilsonInterval(double count, double of);
+// Of an instance's requests: the share that failed or was slow, and the share that failed.
+ShareInterval Harmed(const Measured& measured);
+ShareInterval Failed(const Measured& measured);
 
 }  // namespace foreshadow

@@ -83,6 +83,19 @@ bool Plausible(const SplitObservation& o) {
   return Plausible(o.primary) && Plausible(o.shadow);
 }
 
+double SourceRps(const SplitObservation& o) {
+  return o.source_load > 0 ? o.demand_rps / o.source_load : 0;
+}
+
+double ComingRps(const SplitObservation& o) {
+  return o.demand_rps *
+         std::max(1.0, o.source_load > 0 ? o.source_load_next_p50 / o.source_load : 1.0);
+}
+
+double MeasuredRps(const SplitObservation& o, double requests) {
+  return requests / std::max(o.measured_s > 0 ? o.measured_s : o.interval_s, 1e-3);
+}
+
 double HarmedShare(const Measured& m) {
   return m.requests > 0 ? (m.failed + m.slow) / m.requests : 0;
 }

@@ -51,6 +51,13 @@ struct SplitObservation {
 bool Plausible(const Measured& measured);
 bool Plausible(const SplitObservation& observation);
 
+// What the source carries of this account's traffic when it is full; 0 = not known.
+double SourceRps(const SplitObservation& observation);
+// The demand until the next decision: what it is, or is foreseen to be where that is more.
+double ComingRps(const SplitObservation& observation);
+// The rate of so many of the measured requests.
+double MeasuredRps(const SplitObservation& observation, double requests);
+
 // Share of requests that failed or were slow; 0 when there are none.
 double HarmedShare(const Measured& measured);
 

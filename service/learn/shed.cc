@@ -23,25 +23,23 @@ Measured Together(const SplitObservation& o) {
 // which they do not where something else fails them.
 bool Full(const Measured& m, const SplitObservation& o, const GuardSettings& settings) {
   return m.requests >= settings.samples_min && m.p50_ms > o.slo_ms &&
-         WilsonInterval(m.failed, m.requests).low > settings.harm_share;
+         Failed(m).low > settings.harm_share;
 }
 
 // What both sides carry, of what is said, when the first request is about to be refused: as much as
 // they serve where all that are asked are full.
-double CarriesAtFirst(const SplitObservation& o, double said_rps, const GuardSettings& settings) {
+double CarriesAtFirst(const SplitObservation& o, const Measured& both, double said_rps,
+                      const GuardSettings& settings) {
   const bool full =
       Full(o.shadow, o, settings) && (o.primary.requests == 0 || Full(o.primary, o, settings));
   if (!full || said_rps <= 0) return 1;
-  const Measured both = Together(o);
-  const double seconds = o.measured_s > 0 ? o.measured_s : o.interval_s;
-  const double served_rps = (both.requests - both.failed) / std::max(seconds, 1e-3);
+  const double served_rps = MeasuredRps(o, both.requests - both.failed);
   return std::clamp(served_rps / said_rps, kCarriesLeast, 1.0);
 }
 
 bool LesserHarm(const Measured& both, double shed, const GuardSettings& settings) {
-  const double failed = WilsonInterval(both.failed, both.requests).low;
-  const double harmed = WilsonInterval(both.failed + both.slow, both.requests).low;
-  return failed > settings.harm_share && failed + harmed > 2 * shed;
+  const double failed = Failed(both).low;
+  return failed > settings.harm_share && failed + Harmed(both).low > 2 * shed;
 }
 
 }  // namespace
@@ -53,7 +51,7 @@ double ShedShare(const SplitObservation& o, const GuardSettings& settings, Shado
   const Measured both = Together(o);
   const double said_rps = (o.failed_over ? 0 : SourceRps(o)) + o.ready_rps;
   if (o.shed <= 0) {
-    memory.carries = CarriesAtFirst(o, said_rps, settings);
+    memory.carries = CarriesAtFirst(o, both, said_rps, settings);
   } else if (both.requests >= settings.samples_min) {
     memory.carries = HarmedShare(both) <= settings.harm_share
                          ? kCarriesMore * memory.carries

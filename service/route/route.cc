@@ -94,9 +94,9 @@ void LimitAfterCallOff(const Outlook& in, const Shadow& shadow, Decision& decisi
 }
 
 // Of an account whose instances cannot carry all that is asked for; see service/learn/shed.h.
-double ShedOf(const Outlook& in, const LearnSettings& settings, const Shadow& shadow, bool paused) {
+double ShedOf(const Outlook& in, const Shadow& shadow, bool paused) {
   if (!in.reachable[shadow.target] || shadow.state != ShadowState::kSharing) return 0;
-  return paused ? shadow.shed : std::min(shadow.wanted_shed, settings.shed_max);
+  return paused ? shadow.shed : shadow.wanted_shed;
 }
 
 std::string WhyShed(const Shadow& shadow, double shed) {
@@ -119,7 +119,7 @@ void Route(const Outlook& in, const LearnSettings& settings, Decisions& decision
     const bool harmful =
         shadow.migration.aborted_ms == in.now_ms && !shadow.migration.reason.empty();
     if (!lost && !harmful && !shadow.failed_over) Afford(in, shadow, decisions.rails, decision);
-    const double shed = ShedOf(in, settings, shadow, decisions.paused);
+    const double shed = ShedOf(in, shadow, decisions.paused);
     const std::string why_shed = WhyShed(shadow, shed);
     if (shed > 0) {
       changes.alerts.push_back(

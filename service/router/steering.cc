@@ -113,7 +113,7 @@ void Steering::Decided(std::shared_ptr<const Fleet> fleet, const std::vector<Sha
       has_shadow.insert(id);
       state.shadow = shadow.instance_id;
       state.split = promoted ? 1 : shadow.split;  // 0 while it is paused
-      state.shed = promoted ? 0 : shadow.shed;
+      state.shed = shadow.shed;
       state.failed_over_decided = promoted || shadow.failed_over;
       state.promoted = promoted;
       touched.insert(id);

@@ -50,8 +50,7 @@ constexpr uint64_t kOthersSeed = 777'001;
 std::unique_ptr<sim::SplitPolicy> MakePolicy(const std::string& name, const QPolicy& learned,
                                              uint64_t seed) {
   if (name == "q") {
-    AgentSettings settings;
-    settings.guard.shed_max = LearnSettings().shed_max;
+    const AgentSettings settings{.guard = {.shed_max = LearnSettings().shed_max}};
     return std::make_unique<sim::Learned>(&learned, settings, seed);
   }
   return sim::MakeRule(name);

@@ -67,6 +67,10 @@ double SourceLoad(const Scenario& scenario, double from_s) {
 
 }  // namespace
 
+double Uniform(std::mt19937_64& random) {
+  return (static_cast<double>(random() >> 11) + 0.5) * 0x1.0p-53;
+}
+
 double PrimarySpeed(const Scenario& scenario, double s) {
   return std::max(scenario.primary_speed.At(s), 0.01);
 }

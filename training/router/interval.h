@@ -11,6 +11,9 @@
 
 namespace foreshadow::training::router {
 
+// Within 0..1, neither of them.
+double Uniform(std::mt19937_64& random);
+
 // What one interval brought, as it truly was.
 struct Interval {
   Measured primary;

@@ -5,10 +5,6 @@
 namespace foreshadow::training::router {
 namespace {
 
-double Uniform(std::mt19937_64& random) {
-  return (static_cast<double>(random() >> 11) + 0.5) * 0x1.0p-53;
-}
-
 LoggedStep StepOf(const SplitDecision& decision) {
   LoggedStep step;
   step.features = decision.features;

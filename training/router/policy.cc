@@ -80,8 +80,7 @@ class Guarded : public SplitPolicy {
 
 class Proportional : public SplitPolicy {
   double Decide(const SplitObservation& o) override {
-    const double source_rps = o.source_load > 0 ? o.demand_rps / o.source_load : 0;
-    const double all_rps = source_rps + o.ready_rps;
+    const double all_rps = SourceRps(o) + o.ready_rps;
     return all_rps > 0 ? o.ready_rps / all_rps : 0;
   }
 };
@@ -207,7 +206,7 @@ const std::vector<std::string_view>& RuleNames() {
   return *names;
 }
 
-std::unique_ptr<SplitPolicy> MakeRule(std::string_view name) {
+std::unique_ptr<SplitPolicy> MakeRule(std::string_view name, double shed_max) {
   if (name == "none") return std::make_unique<None>();
   if (name == "ramp") return std::make_unique<Ramp>();
   if (name == "aimd") return std::make_unique<Aimd>(false);
@@ -219,7 +218,9 @@ std::unique_ptr<SplitPolicy> MakeRule(std::string_view name) {
     return std::make_unique<Guarded>(MakeRule("proportional"), false);
   }
   if (name == "ewma-guarded") return std::make_unique<Guarded>(MakeRule("ewma"), false);
-  if (name == "ready-guarded") return std::make_unique<Learned>(nullptr, AgentSettings(), 1);
+  if (name == "ready-guarded") {
+    return std::make_unique<Learned>(nullptr, AgentSettings{.guard = {.shed_max = shed_max}}, 1);
+  }
   if (name == "p2c") return std::make_unique<PeakEwma>();
   if (name == "bandit") return std::make_unique<Bandit>();
   return nullptr;

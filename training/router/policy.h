@@ -41,8 +41,8 @@ class SplitPolicy {
 // none          no shadow at all
 const std::vector<std::string_view>& RuleNames();
 
-// Null for another name.
-std::unique_ptr<SplitPolicy> MakeRule(std::string_view name);
+// Null for another name. `shed_max`: what "ready-guarded" may refuse.
+std::unique_ptr<SplitPolicy> MakeRule(std::string_view name, double shed_max = 0);
 
 // The split nearest to `wanted` that the rails allow, where any may be chosen, not an action only.
 double WithinRails(const GuardState& state, double split, double wanted);

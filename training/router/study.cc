@@ -83,13 +83,11 @@ absl::Status Expect(const char* what, const std::vector<std::string>& given,
 EpisodeResult PlayOne(const std::string& name, const Scenario& scenario, const QPolicy* policy,
                       double shed_max) {
   if (name == kOracle || name == kOracleGuarded) return RunOracle(scenario, name == kOracleGuarded);
-  if (name == "q" || name == "ready-guarded") {
-    AgentSettings settings;
-    settings.guard.shed_max = shed_max;
-    Learned learned(name == "q" ? policy : nullptr, settings, scenario.seed);
+  if (name == "q") {
+    Learned learned(policy, {.guard = {.shed_max = shed_max}}, scenario.seed);
     return RunEpisode(scenario, learned);
   }
-  return RunEpisode(scenario, *MakeRule(name));
+  return RunEpisode(scenario, *MakeRule(name, shed_max));
 }
 
 void Summarize(Study& study) {

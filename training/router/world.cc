@@ -17,9 +17,7 @@ SplitWorld::SplitWorld(Scenario scenario)
       primary_(scenario_.primary_servers, scenario_.timeout_ms),
       shadow_(scenario_.shadow_servers, scenario_.timeout_ms) {}
 
-double SplitWorld::Uniform() { return (static_cast<double>(random_() >> 11) + 0.5) * 0x1.0p-53; }
-
-double SplitWorld::Exponential(double mean) { return -mean * std::log(Uniform()); }
+double SplitWorld::Exponential(double mean) { return -mean * std::log(Uniform(random_)); }
 
 double SplitWorld::SpeedOf(bool shadow, double s) const {
   if (!shadow) return PrimarySpeed(scenario_, s);
@@ -43,11 +41,11 @@ Interval SplitWorld::Advance(double split, double shed, RequestBalancer* balance
     now_s += Exponential(1 / rate_rps);
     if (now_s >= to_s) break;
     const double now_ms = 1'000 * now_s;
-    if (shed > 0 && Uniform() < shed) {
+    if (shed > 0 && Uniform(random_) < shed) {
       requests.Refuse(scenario_);
       continue;
     }
-    const double drawn = Uniform();
+    const double drawn = Uniform(random_);
     double share = split;
     if (balancer != nullptr) {
       const bool picked = balancer->PickShadow(
@@ -60,7 +58,7 @@ Interval SplitWorld::Advance(double split, double shed, RequestBalancer* balance
     const bool to_shadow = drawn < sticky_share_ || scenario_.primary_failed.At(now_s) >= 1;
     const double failed_share =
         (to_shadow ? scenario_.shadow_failed : scenario_.primary_failed).At(now_s);
-    const double fails = Uniform();
+    const double fails = Uniform(random_);
     double service_ms = Exponential(scenario_.service_ms / SpeedOf(to_shadow, now_s));
     bool failed = fails < failed_share;
     if (failed && scenario_.fails_fast) service_ms = kFastFailureMs;

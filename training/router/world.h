@@ -47,7 +47,6 @@ class SplitWorld {
   void KeepLatencies(std::vector<float>* latencies_ms) { latencies_ms_ = latencies_ms; }
 
  private:
-  double Uniform();
   double Exponential(double mean);
   double SpeedOf(bool shadow, double s) const;
 

@@ -49,6 +49,16 @@ TEST(Config, TakesDefaultsForAllThatIsNotSet) {
   EXPECT_EQ(config->cells[0].agent, "");
 }
 
+TEST(Config, NothingIsRefusedWhereNoDataPlaneCan) {
+  const auto none = ParseConfig(kLeast, "f.toml");
+  ASSERT_TRUE(none.ok()) << none.status();
+  EXPECT_FALSE(none->settings.learn.can_shed);
+  const auto xds =
+      ParseConfig(std::string(kLeast) + "[xds]\nlisten = \"127.0.0.1:18000\"\n", "f.toml");
+  ASSERT_TRUE(xds.ok()) << xds.status();
+  EXPECT_TRUE(xds->settings.learn.can_shed);
+}
+
 TEST(Config, ReadsEveryKindOfValue) {
   const auto config = ParseConfig(R"(
 [server]
@@ -435,6 +445,7 @@ TEST(Config, SampleHasEveryKeyAtItsDefaultAndTheDocumentNamesThem) {
   EXPECT_EQ(s.learn.split_step, d.learn.split_step);
   EXPECT_EQ(s.learn.split_max, d.learn.split_max);
   EXPECT_EQ(s.learn.decrease_factor, d.learn.decrease_factor);
+  EXPECT_EQ(s.learn.shed_max, d.learn.shed_max);
   EXPECT_EQ(s.learn.hold_ms, d.learn.hold_ms);
 }
 
