@@ -145,7 +145,8 @@ absl::Status StartXds(const Flags& flags, const Config& config, router::Steering
   xds::Options options;
   options.credentials = plane.guard->Credentials();
   options.listen = config.xds_listen;
-  options.resources = {config.envoy_listen, config.sticky_header, config.health_interval_ms};
+  options.resources = {config.envoy_listen, config.sticky_header, config.health_interval_ms,
+                       config.retry_failed};
   options.load = [&steering](const xds::Load& load) {
     steering.ClientsSay(load.instance_id, load.requests_count, load.errors_count);
   };

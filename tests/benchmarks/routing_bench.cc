@@ -3,9 +3,9 @@
 //   routing_bench clients [N]     a changed split to N connected xDS clients (1,000): light ones in
 //                                 a process of their own, and gRPC's in the server's
 //   routing_bench accounts [N]    N accounts' routes held (10,000): memory, time of an update
-//   routing_bench failover [N]    SIGKILL of N primaries under load (50), a stateful account each:
-//   from
-//                                 the signal to the start of the last call that was sent there
+//   routing_bench failover [N]    SIGKILL of N primaries under load (50): from the signal to the
+//                                 start of the last call that was sent there, and how many failed
+//                 failover-unrepeated: with xds.retry_failed = false; failover-stateful: stateful
 #include <grpcpp/grpcpp.h>
 #include <malloc.h>
 
@@ -101,7 +101,7 @@ class Follower
   std::atomic<bool> done_ = false;
 };
 
-constexpr int kChanges = 20;
+constexpr int kChanges = 100;
 
 int64_t RealNs() {
   timespec now{};
@@ -116,7 +116,7 @@ void LightOnes(LightClients& clients, xds::XdsRouter& server) {
   std::vector<double> last_ms, every_ms;
   for (int round = 1; round <= kChanges; ++round) {
     const int64_t start_ns = RealNs();
-    server.Update({{MakeRoute("hot", round / 100.0)}, {}, true});
+    server.Update({{MakeRoute("hot", round / 1e3)}, {}, true});
     double last = 0;
     for (const int64_t arrived_ns : clients.ArrivalsNs(1 + round)) {
       every_ms.push_back(static_cast<double>(arrived_ns - start_ns) / 1e6);
@@ -165,7 +165,7 @@ int Clients(int count) {
       got_count = 0;
       start = steady_clock::now();
     }
-    (*server)->Update({{MakeRoute("hot", 0.5 + round / 100.0)}, {}, true});
+    (*server)->Update({{MakeRoute("hot", 0.5 + round / 1e3)}, {}, true});
     wait();
     last_ms.push_back(*std::max_element(times_ms.begin(), times_ms.end()));
     every_ms.insert(every_ms.end(), times_ms.begin(), times_ms.end());
@@ -203,7 +203,23 @@ int Accounts(int count) {
   return 0;
 }
 
-int Failover(int count) {
+// How the accounts of a run are routed, and whether their failed calls are repeated.
+struct Way {
+  const char* name;
+  const char* what;
+  bool stateful;
+  bool retry_failed;
+};
+
+// A process has one control plane: the clients of all its channels share it.
+constexpr Way kWays[] = {
+    {"failover", "stateless, failed calls are repeated", false, true},
+    {"failover-unrepeated", "stateless, failed calls are not repeated", false, false},
+    {"failover-stateful", "stateful", true, false},
+};
+
+int Failover(int count, const Way& way) {
+  constexpr int kCallers = 4;
   const std::string folder =
       std::filesystem::temp_directory_path() / ("failover-" + std::to_string(getpid()));
   std::filesystem::create_directories(folder);
@@ -214,7 +230,7 @@ int Failover(int count) {
   for (int i = 0; i < count; ++i) {
     Account account;
     account.id = "account-" + std::to_string(i);
-    account.stateful = true;
+    account.stateful = way.stateful;
     fleet->accounts.push_back(account);
     a.CreatePrimary(account.id);
     Shadow shadow;
@@ -229,7 +245,9 @@ int Failover(int count) {
   router::Hooks hooks;
   hooks.probe = [](const router::Address&) { return true; };
   router::Steering steering({}, 400, 2, std::move(hooks));
-  auto server = xds::XdsRouter::Start({"127.0.0.1:0", {}}, steering.All());
+  xds::Options options{"127.0.0.1:0", {}};
+  options.resources.retry_failed = way.retry_failed;
+  auto server = xds::XdsRouter::Start(std::move(options), steering.All());
   steering.SetRouter(server->get());
   steering.Decided(fleet, shadows, {});
   const auto plain = grpc::InsecureChannelCredentials();
@@ -237,13 +255,13 @@ int Failover(int count) {
   rpc::CellWatch watch_b(1, b.address(), plain, steering);
   UseControlPlane((*server)->port(), "caller");
   std::srand(1);
-  std::vector<double> last_ms, failed;
+  std::vector<double> last_ms, failed, failed_later;
   for (int i = 0; i < count; ++i) {
     const std::string id = fleet->accounts[i].id;
     a.WaitUntilServing("primary-" + id);
     b.WaitUntilServing("shadow-of-" + id);
     const pid_t pid = a.Find("primary-" + id).pid();
-    Callers callers(XdsChannel(id), 4);
+    Callers callers(XdsChannel(id), kCallers);
     callers.WaitForCount(400);
     const SteadyTime killed = steady_clock::now();
     kill(pid, SIGKILL);
@@ -257,12 +275,17 @@ int Failover(int count) {
     }
     last_ms.push_back(last);
     failed.push_back(counts.failed);
+    failed_later.push_back(static_cast<double>(
+        std::ranges::count_if(counts.failed_starts, [&](SteadyTime t) { return t > killed; })));
   }
-  std::printf("%d primaries killed under load of 4 callers each, weighted clusters, no retries\n",
-              count);
+  std::printf("%s: %d primaries killed under load of %d callers each\n", way.what, count, kCallers);
   Print("SIGKILL to the start of the last call sent there", last_ms);
-  std::sort(failed.begin(), failed.end());
-  std::printf("failed calls: median %.0f, most %.0f\n", failed[failed.size() / 2], failed.back());
+  std::ranges::sort(failed);
+  std::ranges::sort(failed_later);
+  std::printf(
+      "failed calls: median %.0f, most %.0f; begun after the signal: median %.0f, most %.0f\n",
+      failed[failed.size() / 2], failed.back(), failed_later[failed_later.size() / 2],
+      failed_later.back());
   steering.SetRouter(nullptr);
   return 0;
 }
@@ -276,7 +299,11 @@ int main(int argc, char** argv) {
   const int count = argc > 2 ? std::atoi(argv[2]) : 0;
   if (mode == "clients") return Clients(count > 0 ? count : 1'000);
   if (mode == "accounts") return Accounts(count > 0 ? count : 10'000);
-  if (mode == "failover") return Failover(count > 0 ? count : 50);
-  std::fprintf(stderr, "usage: routing_bench clients|accounts|failover [N]\n");
+  for (const Way& way : kWays) {
+    if (mode == way.name) return Failover(count > 0 ? count : 50, way);
+  }
+  std::fprintf(stderr,
+               "usage: routing_bench clients|accounts|failover|failover-unrepeated|"
+               "failover-stateful [N]\n");
   return 2;
 }

@@ -91,6 +91,7 @@ class Callers {
       return it == last_start.end() ? SteadyTime{} : it->second;
     }
     std::map<std::string, SteadyTime> last_start;  // by instance; "" = failed
+    std::vector<SteadyTime> failed_starts;
   };
 
   Callers(std::shared_ptr<grpc::Channel> channel, int callers, bool write = false)
@@ -107,6 +108,12 @@ class Callers {
   Counts counts() {
     const std::lock_guard lock(mutex_);
     return counts_;
+  }
+  // When both sides are connected: until then one takes all.
+  void CountFrom(int count) {
+    WaitForCount(count);
+    const std::lock_guard lock(mutex_);
+    counts_ = {};
   }
   Counts Stop() {
     stopping_ = true;
@@ -130,9 +137,10 @@ class Callers {
       last = std::max(last, start);
       if (status.ok()) {
         ++counts_.by_instance[response.instance_id()];
-      } else if (counts_.failed++ == 0) {
-        counts_.first_error = status.error_message();
+        continue;
       }
+      counts_.failed_starts.push_back(start);
+      if (counts_.failed++ == 0) counts_.first_error = status.error_message();
     }
   }
 

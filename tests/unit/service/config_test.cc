@@ -72,6 +72,8 @@ risk_threshold = 1
 risk_target = 0.125
 [shadow]
 mode = "act"
+[xds]
+retry_failed = false
 [[cell]]
 id = "b"
 cpu_cores = 2.5
@@ -89,6 +91,7 @@ agent = "host:1"
   EXPECT_EQ(config->settings.plan.risk_threshold, 1.0);
   EXPECT_EQ(config->settings.plan.risk_target, 0.125);
   EXPECT_EQ(config->settings.shadow.mode, Mode::kAct);
+  EXPECT_FALSE(config->retry_failed);
   ASSERT_EQ(config->cells.size(), 2u);
   EXPECT_EQ(config->cells[0].cell.id, "a") << "cells are sorted by id";
   EXPECT_EQ(config->cells[0].agent, "host:1");

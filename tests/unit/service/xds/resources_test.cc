@@ -60,6 +60,8 @@ std::map<uint32_t, uint32_t> WeightsIn(const ClusterLoadAssignment& endpoints) {
   return weights;
 }
 
+constexpr const char* kIfItNeverLeft = "connect-failure,refused-stream";
+
 TEST(Resources, SplitsByLocalityWeights) {
   const auto resources = ResourcesOf(MakeRoute("42", 0.1), {});
   const auto endpoints = Get<ClusterLoadAssignment>(resources, Type::kEndpoints, "grpc 42");
@@ -77,6 +79,16 @@ TEST(Resources, SplitsByLocalityWeights) {
   EXPECT_EQ(action.cluster(), "grpc 42");
   EXPECT_THAT(action.retry_policy().retry_on(), HasSubstr("unavailable"));
   EXPECT_GT(action.retry_policy().num_retries().value(), 0u);
+}
+
+TEST(Resources, RepeatsWhatFailedUnlessTheOperatorSaysNo) {
+  ResourceOptions options;
+  options.retry_failed = false;
+  const auto resources = ResourcesOf(MakeRoute("42", 0.1), options);
+  const auto routes = Get<RouteConfiguration>(resources, Type::kRoute, "accounts/42");
+  const auto& retries = routes.virtual_hosts(0).routes(0).route().retry_policy();
+  EXPECT_EQ(retries.retry_on(), kIfItNeverLeft);
+  EXPECT_EQ(retries.retry_host_predicate_size(), 1) << "elsewhere all the same";
 }
 
 // gRPC asks for a listener by its target's path and wants the router filter last.
@@ -138,8 +150,7 @@ TEST(Resources, StatefulAccountsSplitByClustersAndRepeatNothing) {
   }
   EXPECT_THAT(weights, UnorderedElementsAre(Pair("grpc 42 instance-1001", 75),
                                             Pair("grpc 42 instance-1002", 25)));
-  EXPECT_EQ(action.retry_policy().retry_on().find("unavailable"), std::string::npos);
-  EXPECT_EQ(action.retry_policy().retry_on().find("reset"), std::string::npos);
+  EXPECT_EQ(action.retry_policy().retry_on(), kIfItNeverLeft);
   EXPECT_THAT(Names(resources, Type::kEndpoints),
               ElementsAre("grpc 42 instance-1001", "grpc 42 instance-1002"));
   const auto primary =
