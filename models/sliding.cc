@@ -77,35 +77,59 @@ bool SlideCounts(float leaves, float comes, const WantedRanks& wanted, Ranks& ra
   return OffBits(ranks, wanted) == 0;
 }
 
+// Folds the errors that hold under `condition` into one, four chains at a time: each step of one
+// waits for the step before it.
+template <typename Condition, typename Fold>
+HWY_INLINE auto FoldWhere(const float* errors, size_t count, float none, Condition condition,
+                          Fold fold) {
+  const F f;
+  const size_t lanes = hn::Lanes(f);
+  const auto take = [&](auto& so_far, size_t t) {
+    const auto e = hn::LoadU(f, errors + t);
+    so_far = hn::IfThenElse(condition(e), fold(so_far, e), so_far);
+  };
+  auto a = hn::Set(f, none), b = a, c = a, d = a;
+  size_t t = 0;
+  for (; t + 4 * lanes <= count; t += 4 * lanes) {
+    take(a, t);
+    take(b, t + lanes);
+    take(c, t + 2 * lanes);
+    take(d, t + 3 * lanes);
+  }
+  for (; t < count; t += lanes) take(a, t);
+  return fold(fold(a, b), fold(c, d));
+}
+
 HWY_INLINE float LeastAbove(const float* errors, size_t count, float value) {
   const auto v = hn::Set(F(), value);
-  const auto none = hn::Set(F(), kInfiniteFloat);
-  auto least = none;
-  for (size_t t = 0; t < count; t += hn::Lanes(F())) {
-    const auto e = hn::LoadU(F(), errors + t);
-    least = hn::IfThenElse(hn::Gt(e, v), hn::Min(least, e), least);
-  }
+  const auto least = FoldWhere(
+      errors, count, kInfiniteFloat, [v](auto e) { return hn::Gt(e, v); },
+      [](auto x, auto y) { return hn::Min(x, y); });
   return hn::GetLane(hn::MinOfLanes(F(), least));
 }
 
 HWY_INLINE float MostBelow(const float* errors, size_t count, float value) {
   const auto v = hn::Set(F(), value);
-  const auto none = hn::Set(F(), -kInfiniteFloat);
-  auto most = none;
-  for (size_t t = 0; t < count; t += hn::Lanes(F())) {
-    const auto e = hn::LoadU(F(), errors + t);
-    most = hn::IfThenElse(hn::Lt(e, v), hn::Max(most, e), most);
-  }
+  const auto most = FoldWhere(
+      errors, count, -kInfiniteFloat, [v](auto e) { return hn::Lt(e, v); },
+      [](auto x, auto y) { return hn::Max(x, y); });
   return hn::GetLane(hn::MaxOfLanes(F(), most));
 }
 
 template <typename Condition>
 HWY_INLINE int CountWhere(const float* errors, size_t count, Condition condition) {
-  size_t found = 0;
-  for (size_t t = 0; t < count; t += hn::Lanes(F())) {
-    found += hn::CountTrue(F(), condition(hn::LoadU(F(), errors + t)));
+  const F f;
+  const size_t lanes = hn::Lanes(f);
+  const auto found = [&](size_t t) {
+    return hn::CountTrue(f, condition(hn::LoadU(f, errors + t)));
+  };
+  size_t all = 0;
+  size_t t = 0;
+  for (; t + 4 * lanes <= count; t += 4 * lanes) {
+    all += (found(t) + found(t + lanes)) + (found(t + 2 * lanes) + found(t + 3 * lanes));
   }
-  return static_cast<int>(found);
+  for (; t < count; t += lanes) all += found(t);
+  return static_cast<int>(all);
 }
 
 HWY_INLINE int CountOf(const float* errors, size_t count, float value) {
@@ -135,20 +159,14 @@ HWY_INLINE Found Seek(const float* errors, size_t count, int k, Found at) {
 
 void SettleAll(const float* errors, size_t count, const WantedRanks& wanted, Ranks& ranks) {
   uint32_t off = OffBits(ranks, wanted);
-  // Each says what is true of the errors, whichever rank it was wanted for. Read from a copy: small
-  // writes that are read back as a vector are waited for.
+  // Each says what is true of the errors, whichever rank it was wanted for.
   const Ranks known = ranks;
   for (; off != 0; off &= off - 1) {
     const int j = std::countr_zero(off);
     const int32_t k = wanted.rank[j];
-    // Another one may be there already: a rank moves to its neighbour most often.
-    const auto sought = hn::Set(I(), k);
-    const uint32_t there = BitsOf([&](size_t i) {
-      const auto below = hn::PromoteTo(I(), hn::LoadU(H(), &known.below[i]));
-      const auto upto = hn::PromoteTo(I(), hn::LoadU(H(), &known.upto[i]));
-      return hn::And(hn::Not(hn::Lt(sought, below)), hn::Lt(sought, upto));
-    });
-    const int from = there != 0 ? std::countr_zero(there) : j;
+    // The other one of its pair may be there already: a rank moves to its neighbour most often.
+    const int other = j ^ kTails;
+    const int from = k >= known.below[other] && k < known.upto[other] ? other : j;
     const Found found =
         Seek(errors, count, k, {known.value[from], known.below[from], known.upto[from]});
     ranks.value[j] = found.value;

@@ -18,7 +18,8 @@ namespace foreshadow::models {
 // eight places on, by that above it.
 inline constexpr int kTails = kQuantiles - 1;
 inline constexpr int kRanks = 2 * kTails;
-inline constexpr int kErrorLanes = 16;  // errors are handed over in whole groups of so many
+static_assert((kTails & (kTails - 1)) == 0);  // so that i ^ kTails is the other one of a pair
+inline constexpr int kErrorLanes = 16;        // errors are handed over in whole groups of so many
 
 // 132 bytes of each distance of each series.
 struct Ranks {

@@ -1,7 +1,6 @@
 #include "models/mixture/mixture.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
@@ -20,7 +19,6 @@ constexpr int64_t kChunkSeries = 256;
 constexpr float kDifferenceUnit = 32;  // int8: four errors either way, past which all is far
 // Width of the 80 % interval to the mean absolute error, where none was seen: normal law.
 constexpr float kErrorOfWidth = 0.8f / 2.56f;
-constexpr float kLogWeightMin = -80;  // below the best: e^-80 is no weight
 
 // A sample in 1,000 to 10,000 is above that many times all before it (docs/models.md); a network
 // that has seen machines of all sizes says it more often of one that has just woken.
@@ -99,21 +97,6 @@ void Fit(Mixture& m, const History& history, int models, int steps) {
   }
 }
 
-// e^x for x in [kLogWeightMin, -kLogWeightMin], to 3e-6 of it, in a form that loops vectorise.
-inline float Exp(float x) {
-  const float scaled = x * 1.44269504f;
-  const int whole = static_cast<int>(scaled);
-  const float f = scaled - static_cast<float>(whole);  // in (-1, 1)
-  // Taylor's series of 2^f.
-  const float power =
-      1 + f * (0.69314718f +
-               f * (0.24022651f +
-                    f * (0.05550411f +
-                         f * (0.00961813f +
-                              f * (0.00133336f + f * (1.5403530e-4f + f * 1.5252734e-5f))))));
-  return power * std::bit_cast<float>((whole + 127) << 23);
-}
-
 Between Locate(int step, int steps) {
   const auto judged = JudgedSteps(steps);
   int high = 0;
@@ -128,10 +111,11 @@ Between Locate(int step, int steps) {
 struct Weighed {
   Weighed(int models, int steps)
       : answers(static_cast<size_t>(models)),
-        weights(static_cast<size_t>(kJudged * kMixtureParts * models)),
+        weights(Padded(static_cast<size_t>(kJudged * kMixtureParts * models))),
         by_level(static_cast<size_t>(kJudged * models)),
         last_rows(static_cast<size_t>(models)),
-        now(static_cast<size_t>(models * kQuantiles)),
+        now(Padded(static_cast<size_t>(models * kQuantiles))),
+        rounded(now.size()),
         rows(static_cast<size_t>(models)),
         nothing(static_cast<size_t>(steps * kQuantiles)) {}
 
@@ -140,6 +124,7 @@ struct Weighed {
   std::vector<PaddedRow> by_level;   // [kJudged][model], the same
   std::vector<PaddedRow> last_rows;  // [model]
   std::vector<float> now;            // [model][kQuantiles] of one step
+  std::vector<int8_t> rounded;       // the same
   std::vector<const float*> rows;    // [model] its block's row of the first step, or nothing
   std::vector<float> nothing;        // zeros, as long as a series' rows
   std::array<PaddedRow, kJudged> factors{};  // of the gaps
@@ -160,9 +145,11 @@ void Weigh(const Mixture& m, int64_t s, Weighed& w) {
     const float* own_factors = is_new ? newcomer + row : series.log_factors.data();
     float* weights = w.weights.data() + d * row;
     for (int i = 0; i < row; ++i) weights[i] = own[i] + shared[i];
+    w.factors[d] = {};
     for (int q = 0; q < kQuantiles; ++q) {
-      w.factors[d][q] = Exp(std::clamp(own_factors[q] + shared[row + q], -10.0f, 10.0f));
+      w.factors[d][q] = std::clamp(own_factors[q] + shared[row + q], -10.0f, 10.0f);
     }
+    Exponentials(w.factors[d]);
     if (pooled.learned[signal] == 0) {  // the first that answers
       const auto first = std::ranges::find(w.answers, 1) - w.answers.begin();
       for (int i = 0; i < row; ++i) weights[i] = i % models == first ? 0 : kLogWeightMin;
@@ -178,7 +165,8 @@ void Weigh(const Mixture& m, int64_t s, Weighed& w) {
       }
     }
   }
-  for (float& weight : w.weights) weight = weight <= kLogWeightMin ? 0 : Exp(weight);
+  std::fill(w.weights.begin() + kJudged * row, w.weights.end(), kLogWeightMin);
+  Exponentials(w.weights);
   for (int i = 0; i < kJudged * kMixtureParts; ++i) {
     float* of_part = w.weights.data() + i * models;
     float total = 0;
@@ -230,11 +218,10 @@ void Remember(const MixtureSeries& series, int64_t s, int step, Weighed& w,
     }
   }
   const float scale = error > 0 ? std::min(kMost, kDifferenceUnit / error) : 0;
-  int8_t* difference = made.difference.data() + s * std::ssize(w.now);
-  for (size_t i = 0; i < w.now.size(); ++i) {
-    const float scaled = std::clamp(w.now[i] * scale, -127.0f, 127.0f);
-    difference[i] = static_cast<int8_t>(static_cast<int>(scaled + std::copysign(0.5f, scaled)));
-  }
+  RoundScaled(w.now, scale, w.rounded);
+  const auto size = static_cast<std::ptrdiff_t>(w.rows.size() * kQuantiles);
+  int8_t* difference = made.difference.data() + s * size;
+  std::copy_n(w.rounded.begin(), size, difference);
   for (size_t k = 0; k < w.rows.size(); ++k) {
     if (w.answers[k] == 0) difference[k * kQuantiles] = kNoAnswer;
   }

@@ -9,6 +9,8 @@
 #include <limits>
 #include <vector>
 
+#include "kernels/check.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace foreshadow::models::HWY_NAMESPACE {
 namespace {
@@ -77,6 +79,43 @@ void MixStep(const RowsToMix& in, const Between& place, const RowOf& row_of, flo
   for (int q = kMedian + 1; q < kQuantiles; ++q) out[q] = std::max(out[q], out[q - 1]);
 }
 
+HWY_INLINE hn::Vec<F> Exp(hn::Vec<F> x) {
+  const F f;
+  const hn::RebindToSigned<F> i;
+  const auto scaled = hn::Mul(x, hn::Set(f, 1.44269504f));
+  const auto whole = hn::ConvertTo(i, scaled);
+  const auto fraction = hn::Sub(scaled, hn::ConvertTo(f, whole));  // in (-1, 1)
+  // Taylor's series of 2^fraction.
+  auto power = hn::Set(f, 1.5252734e-5f);
+  for (const float coefficient :
+       {1.5403530e-4f, 0.00133336f, 0.00961813f, 0.05550411f, 0.24022651f, 0.69314718f, 1.0f}) {
+    power = hn::Add(hn::Mul(power, fraction), hn::Set(f, coefficient));
+  }
+  return hn::Mul(power, hn::BitCast(f, hn::ShiftLeft<23>(hn::Add(whole, hn::Set(i, 127)))));
+}
+
+void ExpAll(float* values, size_t count) {
+  const F f;
+  const auto least = hn::Set(f, kLogWeightMin);
+  for (size_t t = 0; t < count; t += hn::Lanes(f)) {
+    const auto x = hn::LoadU(f, values + t);
+    hn::StoreU(hn::IfThenZeroElse(hn::Le(x, least), Exp(x)), f, values + t);
+  }
+}
+
+void RoundAll(const float* values, size_t count, float scale, int8_t* rounded) {
+  const F f;
+  const hn::Rebind<int8_t, F> bytes;
+  const auto most = hn::Set(f, 127.0f);
+  for (size_t t = 0; t < count; t += hn::Lanes(f)) {
+    const auto scaled = hn::Mul(hn::LoadU(f, values + t), hn::Set(f, scale));
+    const auto cut = hn::Max(hn::Neg(most), hn::Min(scaled, most));
+    const auto nearest = hn::Add(cut, hn::CopySign(hn::Set(f, 0.5f), cut));
+    hn::StoreU(hn::DemoteTo(bytes, hn::ConvertTo(hn::RebindToSigned<F>(), nearest)), bytes,
+               rounded + t);
+  }
+}
+
 // What a step reads and writes beyond its row is the next one's, but for the last.
 void MixAll(const RowsToMix& in, std::span<PaddedRow> last_rows, float* out) {
   const size_t last = in.places.size() - 1;
@@ -101,9 +140,21 @@ HWY_AFTER_NAMESPACE();
 namespace foreshadow::models {
 
 HWY_EXPORT(MixAll);
+HWY_EXPORT(ExpAll);
+HWY_EXPORT(RoundAll);
 
 void MixSteps(const RowsToMix& in, std::span<PaddedRow> last_rows, float* out) {
   HWY_DYNAMIC_DISPATCH(MixAll)(in, last_rows, out);
+}
+
+void Exponentials(std::span<float> values) {
+  FORESHADOW_CHECK(values.size() % kPaddedRow == 0);
+  HWY_DYNAMIC_DISPATCH(ExpAll)(values.data(), values.size());
+}
+
+void RoundScaled(std::span<const float> values, float scale, std::span<int8_t> rounded) {
+  FORESHADOW_CHECK(values.size() % kPaddedRow == 0 && rounded.size() == values.size());
+  HWY_DYNAMIC_DISPATCH(RoundAll)(values.data(), values.size(), scale, rounded.data());
 }
 
 }  // namespace foreshadow::models

@@ -14,6 +14,18 @@ namespace foreshadow::models {
 inline constexpr int kPaddedRow = 16;
 using PaddedRow = std::array<float, kPaddedRow>;
 
+constexpr size_t Padded(size_t count) { return (count + kPaddedRow - 1) / kPaddedRow * kPaddedRow; }
+
+// A log weight so far below the best is no weight: e^-80.
+inline constexpr float kLogWeightMin = -80;
+
+// e^x, to 6e-6 of it, for each x up to 80, in place; 0 for those not above kLogWeightMin. Whole
+// vectors: Padded(n) of them.
+void Exponentials(std::span<float> values);
+
+// values x scale to the nearest whole number, cut to -127 .. 127. Whole vectors.
+void RoundScaled(std::span<const float> values, float scale, std::span<int8_t> rounded);
+
 // Where a step lies between two judged distances.
 struct Between {
   int low;

@@ -294,5 +294,27 @@ TEST(Mixture, StaysInOrderAndBoundedOnWildSamples) {
   }
 }
 
+TEST(MixtureRows, ExponentialsAreRightToAFewMillionths) {
+  std::vector<float> values(Padded(3'000), kLogWeightMin);
+  for (size_t i = 0; i < 3'000; ++i) values[i] = static_cast<float>(i) * 0.05f - 75.0f;
+  const std::vector<float> of = values;
+  Exponentials(values);
+  for (size_t i = 0; i < 3'000; ++i) {
+    const double exact = std::exp(static_cast<double>(of[i]));
+    ASSERT_NEAR(values[i], exact, 6e-6 * exact) << of[i];
+  }
+  EXPECT_EQ(values.back(), 0) << "no weight";
+}
+
+TEST(MixtureRows, RoundsHalvesAwayFromZeroAndCuts) {
+  std::vector<float> values(kPaddedRow);
+  const std::vector<float> some = {0, 0.24f, 0.25f, -0.25f, 1.3f, -2.9f, 63.6f, -1e30f};
+  std::ranges::copy(some, values.begin());
+  std::vector<int8_t> rounded(values.size());
+  RoundScaled(values, 2, rounded);
+  EXPECT_THAT(std::span(rounded).first(some.size()),
+              testing::ElementsAre(0, 0, 1, -1, 3, -6, 127, -127));
+}
+
 }  // namespace
 }  // namespace foreshadow::models
