@@ -111,10 +111,10 @@ Between Locate(int step, int steps) {
 struct Weighed {
   Weighed(int models, int steps)
       : answers(static_cast<size_t>(models)),
-        weights(Padded(static_cast<size_t>(kJudged * kMixtureParts * models))),
+        weights(Padded(static_cast<size_t>(models) * kJudged * kMixtureParts)),
         by_level(static_cast<size_t>(kJudged * models)),
         last_rows(static_cast<size_t>(models)),
-        now(Padded(static_cast<size_t>(models * kQuantiles))),
+        now(Padded(static_cast<size_t>(models) * kQuantiles)),
         rounded(now.size()),
         rows(static_cast<size_t>(models)),
         nothing(static_cast<size_t>(steps * kQuantiles)) {}

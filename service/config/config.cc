@@ -256,7 +256,7 @@ double Number(const toml::value& value, const std::string& key, const Key& spec)
 
 std::string Word(const toml::value& value, const std::string& key, const Key& spec) {
   if (!value.is_string()) throw Bad{fmt::format("{} = {}: must be a string", key, Text(value))};
-  const std::string word = value.as_string();
+  std::string word = value.as_string();
   if (!spec.words.empty() &&
       std::find(spec.words.begin(), spec.words.end(), word) == spec.words.end()) {
     throw Bad{fmt::format("{} = \"{}\": must be one of \"{}\"", key, word,
@@ -271,7 +271,7 @@ Words TableOfWords(const toml::value& value, const std::string& key) {
   }
   Words words;
   for (const auto& [name, word] : value.as_table()) {
-    words[name] = Word(word, key + "." + name, Key{name.c_str(), &words[name]});
+    words[name] = Word(word, fmt::format("{}.{}", key, name), Key{name.c_str(), &words[name]});
   }
   return words;
 }
@@ -346,11 +346,12 @@ void ReadSection(const toml::value& table, const std::string& section,
                  const std::vector<Key>& keys) {
   if (!table.is_table()) throw Bad{fmt::format("{} must be a table: [{}]", section, section)};
   for (const auto& [name, value] : table.as_table()) {
-    const std::string full = section + "." + name;
+    const std::string full = fmt::format("{}.{}", section, name);
     const auto key =
         std::find_if(keys.begin(), keys.end(), [&, n = name](const Key& k) { return k.name == n; });
     if (key == keys.end()) {
       std::vector<std::string> known;
+      known.reserve(keys.size());
       for (const Key& k : keys) known.emplace_back(k.name);
       Unknown(full, name, known);
     }
@@ -443,7 +444,7 @@ void ReadNamed(toml::value& guard, const char* kind, std::map<std::string, Rule>
   const std::string section = fmt::format("guard.{}", kind);
   if (!tables.is_table()) throw Bad{fmt::format("{0} must hold tables: [{0}.NAME]", section)};
   for (const auto& [name, table] : tables.as_table()) {
-    ReadSection(table, section + "." + name, KeysOf(rules[name]));
+    ReadSection(table, fmt::format("{}.{}", section, name), KeysOf(rules[name]));
   }
 }
 

@@ -152,6 +152,7 @@ int Clients(int count) {
     all_got.wait(lock, [&] { return got_count == count; });
   };
   std::vector<std::unique_ptr<Follower>> followers;
+  followers.reserve(static_cast<size_t>(count));
   for (int i = 0; i < count; ++i) {
     followers.push_back(std::make_unique<Follower>((*server)->port(), i, got));
   }

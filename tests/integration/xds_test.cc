@@ -232,9 +232,9 @@ TEST_F(Xds, PythonClientTakesItsRoutesOverTls) {
                 {"private_key_file", certificates.path(as + ".key")}}}}}},
            {"server_features", {"xds_v3"}}}}},
         {"node", {{"id", as}, {"cluster", "tests"}}}};
+    const std::string program = FORESHADOW_SOURCE_DIR "/tests/integration/clients/xds_caller.py";
     Process caller({"/usr/bin/env", "GRPC_XDS_BOOTSTRAP_CONFIG=" + bootstrap.dump(), python,
-                    FORESHADOW_SOURCE_DIR "/tests/integration/clients/xds_caller.py",
-                    "xds:///accounts/" + account_, calls, timeout_s},
+                    program, "xds:///accounts/" + account_, calls, timeout_s},
                    folder_ + "/" + as + ".log");
     EXPECT_EQ(caller.Wait(), 0) << caller.Output();
     const std::string output = caller.Output();
