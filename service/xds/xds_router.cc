@@ -5,6 +5,9 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <thread>
+#include <type_traits>
+#include <vector>
 
 #include "envoy/service/discovery/v3/ads.grpc.pb.h"
 #include "service/xds/hub.h"
@@ -23,6 +26,7 @@ constexpr int kRequestBytesMax = 16 << 20;  // names of some 100,000 resources
 // What a client may send before it hears that it was read. gRPC would find out by pings what its
 // connection takes; with them the last of 1,000 clients is told after 20 ms, without after 10.
 constexpr int kUnreadBytesMax = 1 << 20;
+constexpr int kQueues = 4;  // of completions, each with a thread
 constexpr auto kStopGrace = std::chrono::milliseconds(200);
 
 std::optional<Type> TypeOf(const std::string& url) {
@@ -92,15 +96,45 @@ void ToProto(const Response& response, discovery::DeltaDiscoveryResponse& messag
   for (const std::string& name : response.removed) message.add_removed_resources(name);
 }
 
-using RawReactor = grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>;
+using Ads = discovery::AggregatedDiscoveryService;
+using AdsService = Ads::WithRawMethod_StreamAggregatedResources<
+    Ads::WithRawMethod_DeltaAggregatedResources<Ads::Service>>;
 
-// Deletes itself when the call is over.
-template <typename Req, typename Resp>
-class AdsStream : public Stream, public RawReactor {
+// What a completion queue tells of.
+class Event {
  public:
-  AdsStream(Hub& hub, bool delta, const std::string& peer) : Stream(delta), hub_(hub) {
-    hub_.Add(this, peer);
-    StartRead(&request_bytes_);
+  virtual ~Event() = default;
+  virtual void Happened(bool ok) = 0;
+};
+
+template <typename Owner>
+class Tag : public Event {
+ public:
+  Tag(Owner* owner, void (Owner::*what)(bool)) : owner_(owner), what_(what) {}
+  void Happened(bool ok) override { (owner_->*what_)(ok); }
+
+ private:
+  Owner* owner_;
+  void (Owner::*what_)(bool);
+};
+
+// One call, from before it comes until it is over, when it deletes itself. When it comes the next
+// one begins to wait. Not by gRPC's callbacks: these share one completion queue, and Debian's gRPC,
+// which is built with its own checks, goes through all that is under way in a queue, under its
+// lock, whenever a part of that ends.
+template <typename Req, typename Resp>
+class AdsStream : public Stream {
+ public:
+  AdsStream(Hub& hub, AdsService& service, grpc::ServerCompletionQueue* queue)
+      : Stream(std::is_same_v<Req, discovery::DeltaDiscoveryRequest>),
+        hub_(hub),
+        service_(service),
+        queue_(queue) {
+    if constexpr (std::is_same_v<Req, discovery::DeltaDiscoveryRequest>) {
+      service.RequestDeltaAggregatedResources(&context_, &stream_, queue, queue, &came_);
+    } else {
+      service.RequestStreamAggregatedResources(&context_, &stream_, queue, queue, &came_);
+    }
   }
 
   grpc::ByteBuffer Encode(const Response& response) const override {
@@ -111,12 +145,23 @@ class AdsStream : public Stream, public RawReactor {
     grpc::SerializationTraits<Resp>::Serialize(message, &encoded, &own_buffer);
     return encoded;
   }
-  void Write() override { StartWrite(&bytes); }
+  void Write() override { stream_.Write(bytes, &written_); }
 
-  void OnReadDone(bool ok) override {
+ private:
+  void Came(bool ok) {
+    if (!ok) {  // the server ends
+      delete this;
+      return;
+    }
+    new AdsStream(hub_, service_, queue_);
+    hub_.Add(this, context_.peer());
+    stream_.Read(&request_bytes_, &read_);
+  }
+
+  void Read(bool ok) {
     ok = ok && grpc::SerializationTraits<Req>::Deserialize(&request_bytes_, &request_).ok();
     if (!ok) {
-      if (hub_.End(*this)) Finish(grpc::Status::OK);
+      if (hub_.End(*this)) Finish();
       return;
     }
     // A type that is not served here is never answered, which a client takes as "not yet".
@@ -125,44 +170,41 @@ class AdsStream : public Stream, public RawReactor {
       hub_.Take(*this, FromProto(request_, *type), has_node ? request_.node().id() : "",
                 has_node ? AgentOf(request_.node()) : "");
     }
-    StartRead(&request_bytes_);
+    stream_.Read(&request_bytes_, &read_);
   }
 
-  void OnWriteDone(bool ok) override {
-    if (hub_.Written(*this, ok)) Finish(grpc::Status::OK);
+  void Written(bool ok) {
+    if (hub_.Written(*this, ok)) Finish();
   }
 
-  void OnDone() override {
+  void Finish() { stream_.Finish(grpc::Status::OK, &finished_); }
+
+  void Finished(bool) {
     hub_.Remove(this);
     delete this;
   }
 
- private:
   Hub& hub_;
+  AdsService& service_;
+  grpc::ServerCompletionQueue* queue_;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
   Req request_;
   grpc::ByteBuffer request_bytes_;
+  Tag<AdsStream> came_{this, &AdsStream::Came};
+  Tag<AdsStream> read_{this, &AdsStream::Read};
+  Tag<AdsStream> written_{this, &AdsStream::Written};
+  Tag<AdsStream> finished_{this, &AdsStream::Finished};
 };
 
-using Ads = discovery::AggregatedDiscoveryService;
-
-class AdsService : public Ads::WithRawCallbackMethod_StreamAggregatedResources<
-                       Ads::WithRawCallbackMethod_DeltaAggregatedResources<Ads::Service>> {
- public:
-  explicit AdsService(Hub& hub) : hub_(hub) {}
-
-  RawReactor* StreamAggregatedResources(grpc::CallbackServerContext* context) override {
-    return new AdsStream<discovery::DiscoveryRequest, discovery::DiscoveryResponse>(
-        hub_, false, context->peer());
-  }
-
-  RawReactor* DeltaAggregatedResources(grpc::CallbackServerContext* context) override {
-    return new AdsStream<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>(
-        hub_, true, context->peer());
-  }
-
- private:
-  Hub& hub_;
-};
+void Serve(Hub& hub, AdsService& service, grpc::ServerCompletionQueue* queue) {
+  new AdsStream<discovery::DiscoveryRequest, discovery::DiscoveryResponse>(hub, service, queue);
+  new AdsStream<discovery::DeltaDiscoveryRequest, discovery::DeltaDiscoveryResponse>(hub, service,
+                                                                                     queue);
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue->Next(&tag, &ok)) static_cast<Event*>(tag)->Happened(ok);
+}
 
 std::string RunName() {
   const auto now = std::chrono::system_clock::now().time_since_epoch();
@@ -174,10 +216,12 @@ class Server : public XdsRouter {
   explicit Server(Options options)
       : options_(std::move(options)),
         hub_(Snapshot(options_.resources, RunName())),
-        ads_(hub_),
         loads_(MakeLoadService(options_.load)) {}
 
-  ~Server() override { server_->Shutdown(std::chrono::system_clock::now() + kStopGrace); }
+  ~Server() override {
+    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now() + kStopGrace);
+    for (const auto& queue : queues_) queue->Shutdown();
+  }
 
   absl::Status Bind() {
     grpc::ServerBuilder builder;
@@ -195,12 +239,16 @@ class Server : public XdsRouter {
         &port_);
     builder.RegisterService(&ads_);
     builder.RegisterService(loads_.get());
+    for (int i = 0; i < kQueues; ++i) queues_.push_back(builder.AddCompletionQueue());
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return absl::UnavailableError(fmt::format(
           "xds.listen = \"{}\" cannot be bound: is the port in use or the address not of this "
           "machine?",
           options_.listen));
+    }
+    for (const auto& queue : queues_) {
+      threads_.emplace_back([this, &queue] { Serve(hub_, ads_, queue.get()); });
     }
     return absl::OkStatus();
   }
@@ -216,7 +264,9 @@ class Server : public XdsRouter {
   Hub hub_;
   AdsService ads_;
   const std::unique_ptr<grpc::Service> loads_;
+  std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues_;
   std::unique_ptr<grpc::Server> server_;
+  std::vector<std::jthread> threads_;  // one of each queue
   int port_ = 0;
 };
 
