@@ -82,6 +82,14 @@ class Xds : public ::testing::Test {
 xds::XdsRouter* Xds::server_ = nullptr;
 int Xds::envoy_port_ = 0;
 
+TEST_F(Xds, AnAddressInUseIsNamed) {
+  xds::Options options;
+  options.listen = fmt::format("127.0.0.1:{}", server_->port());
+  const auto second = xds::XdsRouter::Start(std::move(options), {{}, {}, true});
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(second.status().message()), HasSubstr(std::to_string(server_->port())));
+}
+
 // Three standard deviations of 10,000 draws are 0.9 points.
 TEST_F(Xds, SplitIsTrueToAPointOver10000Requests) {
   for (const bool stateful : {false, true}) {
