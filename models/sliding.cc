@@ -159,7 +159,8 @@ HWY_INLINE Found Seek(const float* errors, size_t count, int k, Found at) {
 
 void SettleAll(const float* errors, size_t count, const WantedRanks& wanted, Ranks& ranks) {
   uint32_t off = OffBits(ranks, wanted);
-  // Each says what is true of the errors, whichever rank it was wanted for.
+  // Each says what is true of the errors, whichever rank it was wanted for; where both of a pair
+  // move down, the upper one takes the place that the lower one has left.
   const Ranks known = ranks;
   for (; off != 0; off &= off - 1) {
     const int j = std::countr_zero(off);

@@ -48,8 +48,7 @@ struct Config {
   std::string envoy_listen;    // IP:port that Envoys are told to listen on; "" = nothing for Envoy
   std::string sticky_header;
   int64_t health_interval_ms = 5'000;
-  bool retry_failed =
-      true;  // whether the data plane repeats stateless calls that failed on the way
+  bool retry_failed = true;  // the data plane repeats stateless calls that failed on the way
   std::string log_level = "info";
   logs::Format log_format = logs::Format::kText;
   ComputeDevice compute_device = ComputeDevice::kAuto;

@@ -32,7 +32,7 @@ constexpr int64_t kConnectTimeoutMs = 1'000;
 constexpr int64_t kCallTimeoutMs = 15'000;
 constexpr int kRetriesMax = 4;  // gRPC makes no more
 // Envoy draws again while it draws a host that has failed: one with a share of 5 % is missed so
-// often once in 26,000 calls.
+// often once in 28,000 calls.
 constexpr int kHostDrawsMax = 200;
 constexpr int64_t kRetryBackOffMs = 10;
 constexpr int64_t kRetryBackOffMaxMs = 250;

@@ -38,8 +38,7 @@ struct ResourceOptions {
   std::string envoy_listen;   // IP:port that Envoy listens on; "" = nothing for Envoy
   std::string sticky_header;  // requests with the same value of it go to the same side; "" = none
   int64_t health_interval_ms = 5'000;  // between two checks of an instance by Envoy; 0 = none
-  bool retry_failed =
-      true;  // a stateless call that failed on the way, not only one that never left
+  bool retry_failed = true;  // stateless calls that failed on the way, or only what never left
 };
 
 // Weights of two localities sum to this, those of two clusters to the other: gRPC before 1.53 takes

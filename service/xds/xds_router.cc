@@ -124,13 +124,12 @@ class Tag : public Event {
 // lock, whenever a part of that ends.
 template <typename Req, typename Resp>
 class AdsStream : public Stream {
+  static constexpr bool kDelta = std::is_same_v<Req, discovery::DeltaDiscoveryRequest>;
+
  public:
   AdsStream(Hub& hub, AdsService& service, grpc::ServerCompletionQueue* queue)
-      : Stream(std::is_same_v<Req, discovery::DeltaDiscoveryRequest>),
-        hub_(hub),
-        service_(service),
-        queue_(queue) {
-    if constexpr (std::is_same_v<Req, discovery::DeltaDiscoveryRequest>) {
+      : Stream(kDelta), hub_(hub), service_(service), queue_(queue) {
+    if constexpr (kDelta) {
       service.RequestDeltaAggregatedResources(&context_, &stream_, queue, queue, &came_);
     } else {
       service.RequestStreamAggregatedResources(&context_, &stream_, queue, queue, &came_);

@@ -91,7 +91,6 @@ class Callers {
       return it == last_start.end() ? SteadyTime{} : it->second;
     }
     std::map<std::string, SteadyTime> last_start;  // by instance; "" = failed
-    std::vector<SteadyTime> failed_starts;
   };
 
   Callers(std::shared_ptr<grpc::Channel> channel, int callers, bool write = false)
@@ -137,10 +136,9 @@ class Callers {
       last = std::max(last, start);
       if (status.ok()) {
         ++counts_.by_instance[response.instance_id()];
-        continue;
+      } else if (counts_.failed++ == 0) {
+        counts_.first_error = status.error_message();
       }
-      counts_.failed_starts.push_back(start);
-      if (counts_.failed++ == 0) counts_.first_error = status.error_message();
     }
   }
 

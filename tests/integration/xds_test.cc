@@ -305,20 +305,22 @@ static_resources:
   std::unique_ptr<Process> process_;
 };
 
+httplib::Client HttpClient(int port) {
+  httplib::Client client("127.0.0.1", port);
+  client.set_keep_alive(true);
+  client.set_tcp_nodelay(true);
+  client.set_read_timeout(20);
+  return client;
+}
+
 TEST_F(Xds, EnvoySplitsAndLeavesAKilledPrimary) {
   if (Envoy::Program().empty()) GTEST_SKIP() << "envoy is not there: script/setup";
   for (const bool delta : {false, true}) {
     Set(0.1);
     Envoy envoy(folder_, server_->port(), delta);
+    httplib::Client client = HttpClient(envoy_port_);
     const auto call = [&]() -> std::string {
-      thread_local std::unique_ptr<httplib::Client> client;
-      if (client == nullptr) {
-        client = std::make_unique<httplib::Client>("127.0.0.1", envoy_port_);
-        client->set_keep_alive(true);
-        client->set_tcp_nodelay(true);
-        client->set_read_timeout(20);
-      }
-      const auto answer = client->Get("/call", {{"x-foreshadow-account", account_}});
+      const auto answer = client.Get("/call", {{"x-foreshadow-account", account_}});
       if (answer == nullptr) return "no answer";
       if (answer->status != 200) return fmt::format("status {}", answer->status);
       return answer->get_header_value("x-foreshadow-instance");
@@ -364,10 +366,7 @@ class HttpCallers {
   HttpCallers(int port, const std::string& account, int callers) {
     for (int i = 0; i < callers; ++i) {
       threads_.emplace_back([this, port, account] {
-        httplib::Client client("127.0.0.1", port);
-        client.set_keep_alive(true);
-        client.set_tcp_nodelay(true);
-        client.set_read_timeout(20);
+        httplib::Client client = HttpClient(port);
         while (!stopping_) {
           const auto answer = client.Get("/call", {{"x-foreshadow-account", account}});
           ++(answer != nullptr && answer->status == 200 ? served_ : failed_);
