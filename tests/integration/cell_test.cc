@@ -91,9 +91,11 @@ class Agent {
     return process_->Wait();
   }
   bool Ran(const std::string& id) const { return fs::exists(folder_ + "/ran-" + id); }
+  // Waits for the line: the shell makes the file a moment before it writes there.
   bool WaitUntilRan(const std::string& id) const {
-    for (int i = 0; i < 1'000 && !Ran(id); ++i) Pause(5);
-    return Ran(id);
+    const auto written = [&] { return ReadFile(folder_ + "/ran-" + id).ends_with('\n'); };
+    for (int i = 0; i < 1'000 && !written(); ++i) Pause(5);
+    return written();
   }
 
  private:
@@ -398,7 +400,6 @@ TEST_F(CellAgent, PlaceholdersAreReplacedOnceWithoutAShell) {
   v1::Instance instance;
   ASSERT_TRUE(agent.Create("s-1", false, &instance, 1.5, "'{id}'").ok());
   ASSERT_TRUE(agent.WaitUntilRan("s-1"));
-  for (int i = 0; i < 400 && ReadFile(folder + "/ran-s-1").empty(); ++i) Agent::Pause(5);
   EXPECT_EQ(ReadFile(folder + "/ran-s-1"), "cell-1 {id} 1.5\n");
 }
 
