@@ -31,6 +31,12 @@ class RunningAgent {
     process_->Signal(SIGKILL);
     process_->Wait();
   }
+  // The machine is gone: the agent, and all that runs there.
+  void Vanish() {
+    const v1::ListInstancesResponse all = List();
+    Kill();
+    for (const v1::Instance& instance : all.instances()) kill(instance.pid(), SIGKILL);
+  }
   void ComeBack() { Start(address_); }
 
   const std::string& address() const { return address_; }

@@ -118,6 +118,43 @@ TEST_F(Traffic, AKilledPrimaryIsLeftAtOnceAndThePlanFollows) {
   }
 }
 
+// Cell a is all there is of its zone: nobody is left there who could tell of it.
+TEST_F(Traffic, AZoneThatIsGoneIsLeftAtOnceByAllThatHaveShadows) {
+  for (int i = 0; i < 10; ++i) a_->CreatePrimary(fmt::format("busy-{}", i));
+  Serve();
+  PlayUntilSharing();
+  std::map<std::string, std::string> shadows;  // by account
+  for (int ticks = 0; ticks < 60 && shadows.size() < 2; ++ticks) {
+    const v1::Plan plan = Tick();
+    for (const v1::Shadow& shadow : plan.shadows()) {
+      if (shadow.state() != v1::SHADOW_STATE_SHARING || shadow.split() == 0) continue;
+      shadows[shadow.account_id()] = shadow.instance_id();
+    }
+  }
+  ASSERT_GE(shadows.size(), 2u);
+
+  UseControlPlane(xds_port_, "caller");
+  std::map<std::string, std::unique_ptr<Callers>> callers;
+  for (const auto& [account, shadow] : shadows) {
+    ASSERT_TRUE(b_->WaitUntilServing(shadow));
+    callers[account] = std::make_unique<Callers>(XdsChannel(account), 4);
+    callers[account]->WaitForCount(1'000);
+  }
+  a_->Vanish();
+  for (auto& [account, calls] : callers) calls->WaitForCount(calls->count() + 1'000);
+  for (auto& [account, calls] : callers) {
+    const Callers::Counts counts = calls->Stop();
+    EXPECT_EQ(counts.failed, 0) << account << ": " << counts.first_error;
+    EXPECT_GT(counts.by_instance.at(shadows[account]), 800);
+  }
+  const v1::Plan plan = Tick();
+  for (const v1::Shadow& shadow : plan.shadows()) {
+    if (shadows.contains(shadow.account_id())) {
+      EXPECT_EQ(shadow.split(), 1) << shadow.DebugString();
+    }
+  }
+}
+
 // 1,200 calls a second come to a shadow that serves 800, after its primary was killed: without more
 // ado a thousand would wait, each for a second and more, and a third of all fail at the line's end.
 TEST_F(Traffic, WhatAShadowAloneCannotCarryIsRefused) {
