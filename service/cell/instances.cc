@@ -452,24 +452,27 @@ Amounts Instances::reserved() {
   return sum;
 }
 
-// First that it has ended, then its code: the other way round it may end between the two.
-void Instances::Refresh(Record& record) const {
-  if (record.exited || Inspect(record.process).state != ProcessState::kGone) return;
+// Looks once: what is told of as ended has its end and its code on record. First that it has ended,
+// then its code: the other way round it may end between the two.
+ProcessView Instances::Refresh(Record& record) const {
+  if (record.exited) return {};
+  const ProcessView process = Inspect(record.process);
+  if (process.state != ProcessState::kGone) return process;
   record.exited = true;
   // The code of a child of an earlier run of the agent is not to be had.
   if (const auto code = Reap(record.process)) record.exit_code = *code;
   Save(record).IgnoreError();  // a later run that does not know it sees the end all the same
+  return process;
 }
 
 InstanceView Instances::View(Record& record) const {
-  Refresh(record);
+  const ProcessView process = Refresh(record);
   InstanceView view;
   view.spec = record.spec;
   view.ports = record.ports;
   view.created_ms = record.created_ms;
   view.pid = record.process.pid;
   view.exit_code = record.exited ? record.exit_code : 0;
-  const ProcessView process = record.exited ? ProcessView{} : Inspect(record.process);
   view.state = process.state == ProcessState::kStopped   ? InstanceState::kPaused
                : process.state == ProcessState::kRunning ? InstanceState::kRunning
                                                          : InstanceState::kExited;

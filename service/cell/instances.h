@@ -113,7 +113,7 @@ class Instances {
   absl::StatusOr<InstanceView> Switch(const std::string& id, bool run);
   std::string PathOf(const std::string& id) const;
   std::string MarkOf(const std::string& id) const;
-  void Refresh(Record& record) const;
+  ProcessView Refresh(Record& record) const;
   InstanceView View(Record& record) const;
 
   const Options options_;
