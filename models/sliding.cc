@@ -10,6 +10,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 
 #ifndef FORESHADOW_MODELS_SLIDING_SHARED  // by the texts of all instruction sets
@@ -340,7 +341,7 @@ void ErrorsOfRing(std::span<const float> samples, std::span<const float> levels,
                   int lag, int64_t count, std::vector<float>& errors) {
   const auto ring = std::ssize(samples);
   const auto place = [ring](int64_t step) { return ((step % ring) + ring) % ring; };
-  errors.resize(static_cast<size_t>((count + kErrorLanes - 1) / kErrorLanes * kErrorLanes));
+  errors.resize(static_cast<size_t>(kernels::RoundUp(count, kErrorLanes)));
   std::fill(errors.begin() + count, errors.end(), std::numeric_limits<float>::quiet_NaN());
   int64_t a = place(newest - count + 1);
   int64_t b = place(newest - count + 1 - lag);

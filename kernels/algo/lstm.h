@@ -15,6 +15,7 @@
 #include <cstdint>
 
 #include "kernels/algo/portable.h"
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 #include "kernels/ops.h"
 
@@ -41,8 +42,7 @@ constexpr LstmMatrix LstmMatrixAt(int64_t at, int64_t inputs, int64_t rows) {
 // The embeddings come first, up to a whole group.
 constexpr LstmMatrix LstmLayerAt(const LstmModel& m, int layer) {
   const int64_t rows = int64_t{kLstmGroupRows} * m.hidden;
-  const int64_t first =
-      (int64_t{m.contexts} * m.embedding + kLstmGroupRows - 1) / kLstmGroupRows * kLstmGroupRows;
+  const int64_t first = RoundUp(int64_t{m.contexts} * m.embedding, kLstmGroupRows);
   LstmMatrix matrix = LstmMatrixAt(first, LstmInputs(m) + m.hidden, rows);
   for (int l = 0; l < layer; ++l) matrix = LstmMatrixAt(matrix.end(), 2 * int64_t{m.hidden}, rows);
   return matrix;

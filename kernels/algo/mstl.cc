@@ -1,11 +1,12 @@
 #include "kernels/algo/mstl.h"
 
+#include "kernels/algo/round_up.h"
 #include "kernels/algo/stl_plan.h"
 
 namespace foreshadow::kernels {
 namespace {
 
-size_t Aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t Aligned(size_t bytes) { return RoundUp(bytes, 64); }
 
 }  // namespace
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/algo/portable.h"
+#include "kernels/algo/round_up.h"
 #include "kernels/ops.h"
 
 namespace foreshadow::kernels {
@@ -16,7 +17,7 @@ inline constexpr int64_t kPeriodSamplesMax = int64_t{1} << 23;
 inline constexpr int kReds = 18;   // lag-one correlations of noise that are tried,
 inline constexpr int kWhites = 6;  // with none and ever larger shares of white noise on top
 inline constexpr int kNoises = kReds * kWhites;
-inline constexpr int kNoisesPadded = (kNoises + 15) / 16 * 16;  // so that whole vectors fit
+inline constexpr int kNoisesPadded = RoundUp(kNoises, 16);  // so that whole vectors fit
 inline constexpr int kBandsMax = 64;
 inline constexpr int kOctavesMax = 24;
 inline constexpr int kKeptMax = 8;        // cycles a series; forecasts use up to three
@@ -120,7 +121,7 @@ FORESHADOW_PORTABLE PeriodRow CarveRow(const PeriodShape& shape, Take take) {
   return row;
 }
 
-FORESHADOW_PORTABLE constexpr int64_t WholeLines(int64_t floats) { return (floats + 31) / 32 * 32; }
+FORESHADOW_PORTABLE constexpr int64_t WholeLines(int64_t floats) { return RoundUp(floats, 32); }
 
 FORESHADOW_PORTABLE inline PeriodRow RowAt(const PeriodShape& shape, float* memory) {
   PeriodRow row = CarveRow(shape, [&memory](int64_t floats) {

@@ -16,6 +16,7 @@
 #include <span>
 
 #include "kernels/algo/events.h"
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 #include "kernels/cpu/column.h"
 #include "kernels/cpu/patterns.h"
@@ -51,7 +52,7 @@ inline EventScratch CarveEvents(const EventPlan& plan, std::byte* memory, size_t
   bytes = 0;
   const auto take = [&]<typename T>(T*& part, int64_t count) {
     if (memory != nullptr) part = reinterpret_cast<T*>(memory + bytes);
-    bytes += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
+    bytes += RoundUp(static_cast<size_t>(count) * sizeof(T), 64);
   };
   take(scratch.values, kGroup * plan.steps);
   for (float** part : {&scratch.blocks, &scratch.spreads, &scratch.levels, &scratch.differences}) {

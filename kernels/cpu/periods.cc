@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 #include "kernels/cpu/patterns.h"
 
@@ -238,7 +239,7 @@ HWY_EXPORT(PeriodsOf);
 namespace cpu {
 namespace {
 
-size_t WholeLinesOfBytes(size_t bytes) { return (bytes + 63) / 64 * 64; }
+size_t WholeLinesOfBytes(size_t bytes) { return RoundUp(bytes, 64); }
 
 // The same walk sizes the memory and hands it out: take(bytes) gives their place.
 template <typename Take>

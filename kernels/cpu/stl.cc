@@ -10,6 +10,7 @@
 #include <limits>
 
 #include "kernels/algo/loess.h"
+#include "kernels/algo/round_up.h"
 #include "kernels/algo/stl_plan.h"
 #include "kernels/check.h"
 
@@ -346,7 +347,7 @@ HWY_EXPORT(Decompose);
 size_t StlWorkspaceBytes(const StlParams& params, int64_t steps, int64_t) {
   size_t floats = 0;
   Carve(PlanStl(params, steps), [&](int64_t count) {
-    floats += static_cast<size_t>((count + kLanesMax - 1) / kLanesMax * kLanesMax);
+    floats += static_cast<size_t>(RoundUp(count, kLanesMax));
     return static_cast<float*>(nullptr);
   });
   return floats * sizeof(float);
@@ -362,7 +363,7 @@ void Stl(const StlArgs& args) {
   auto* memory = reinterpret_cast<float*>(args.workspace.data());
   Memory m = Carve(plan, [&](int64_t count) {
     float* taken = memory;
-    memory += (count + kLanesMax - 1) / kLanesMax * kLanesMax;
+    memory += RoundUp(count, kLanesMax);
     return taken;
   });
   FillRows(m.trend);

@@ -12,6 +12,7 @@
 
 #include "kernels/algo/events.h"
 #include "kernels/algo/portable.h"
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 #include "kernels/ops.h"
 
@@ -411,7 +412,7 @@ EventLaunch PlaceEvents(const EventArgs& args) {
   launch.chunks = (series + kCountsAThread - 1) / kCountsAThread;
   const auto take = [&]<typename T>(T*& part, int64_t count) {
     part = reinterpret_cast<T*>(args.workspace.data() + launch.bytes);
-    launch.bytes += (static_cast<size_t>(count) * sizeof(T) + 255) / 256 * 256;
+    launch.bytes += RoundUp(static_cast<size_t>(count) * sizeof(T), 256);
   };
   EventState& state = launch.state;
   take(state.shifts, series * launch.plan.shifts_max);

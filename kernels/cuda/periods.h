@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "kernels/algo/periods-inl.h"
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 #include "kernels/cuda/fft.h"
 
@@ -210,10 +211,10 @@ struct PeriodPlan {
 // rows, and a fleet that grows is to need few.
 inline int64_t FewCounts(int64_t rows) {
   const int64_t grain = static_cast<int64_t>(std::bit_floor(static_cast<uint64_t>(rows))) / 8;
-  return grain < 1 ? rows : (rows + grain - 1) / grain * grain;
+  return grain < 1 ? rows : RoundUp(rows, grain);
 }
 
-inline size_t WholeLinesOfBytes(size_t bytes) { return (bytes + 255) / 256 * 256; }
+inline size_t WholeLinesOfBytes(size_t bytes) { return RoundUp(bytes, 256); }
 
 template <typename Device>
 PeriodPlan PlanPeriods(const PeriodArgs& args) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/algo/portable.h"
+#include "kernels/algo/round_up.h"
 #include "kernels/ops.h"
 
 namespace foreshadow::kernels::cuda {
@@ -87,7 +88,7 @@ FORESHADOW_PORTABLE void PlaceCycles(const TileSizes& sizes, TileMemory& m, Take
   m.low_knots = floats(sizes.low_fits);
 }
 
-FORESHADOW_PORTABLE constexpr int64_t Aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+FORESHADOW_PORTABLE constexpr int64_t Aligned(int64_t bytes) { return RoundUp(bytes, 64); }
 
 struct Bump {
   std::byte* next;

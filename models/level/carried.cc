@@ -5,6 +5,7 @@
 #include <cmath>
 #include <span>
 
+#include "kernels/algo/round_up.h"
 #include "models/empirical.h"
 #include "models/sliding.h"
 
@@ -150,7 +151,7 @@ float LevelOfHour(const Call& call, std::span<const float> samples, int64_t at, 
                   Scratch& scratch) {
   const auto hour = static_cast<int64_t>(call.hour_steps);
   std::vector<float>& recent = scratch.recent;
-  recent.resize(static_cast<size_t>((hour + kErrorLanes - 1) / kErrorLanes * kErrorLanes));
+  recent.resize(static_cast<size_t>(kernels::RoundUp(hour, kErrorLanes)));
   const int64_t newer = std::min(hour, at + 1);
   size_t count = KeepThere(samples.last(hour - newer), recent.data());
   count += KeepThere(samples.subspan(at + 1 - newer, newer), recent.data() + count);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 
+#include "kernels/algo/round_up.h"
 #include "models/forecaster.h"
 
 namespace foreshadow::models {
@@ -14,7 +15,7 @@ namespace foreshadow::models {
 inline constexpr int kPaddedRow = 16;
 using PaddedRow = std::array<float, kPaddedRow>;
 
-constexpr size_t Padded(size_t count) { return (count + kPaddedRow - 1) / kPaddedRow * kPaddedRow; }
+constexpr size_t Padded(size_t count) { return kernels::RoundUp(count, kPaddedRow); }
 
 // A log weight so far below the best is no weight: e^-80.
 inline constexpr float kLogWeightMin = -80;

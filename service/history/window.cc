@@ -5,6 +5,7 @@
 #include <limits>
 #include <numeric>
 
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 
 namespace foreshadow {
@@ -29,7 +30,7 @@ void Window::Grow(int64_t series_count) {
   if (series_count <= series_) return;
   if (series_count > stride_) {
     const int64_t wanted = std::max(series_count, stride_ + stride_ / 2);
-    const int64_t stride = (wanted + kLaneFloats - 1) / kLaneFloats * kLaneFloats;
+    const int64_t stride = kernels::RoundUp(wanted, kLaneFloats);
     std::vector<float, models::LeftOpen<float>> rows(static_cast<size_t>(rows_max_ * stride));
     for (int64_t step = 0; step < steps_; ++step) {
       float* row = rows.data() + step * stride;

@@ -174,7 +174,9 @@ Choice ChooseTarget(const Planner& p, int32_t account, const Targets& targets,
           "guard.target_free_share_max = {:.0f} %",
           100 * share_max);
     } else if (const Bar bar =
-                   Higher(Higher(BarOf(p.in.rails, account, cell), p.jumps[cell]), p.jumps[source]);
+                   Higher(Higher(Higher(p.in.rails.asked, BarOf(p.in.rails, account, cell)),
+                                 p.jumps[cell]),
+                          p.jumps[source]);
                spared.urgency < bar.least) {
       why_not = fmt::format("its urgency is {}, and {} is asked for: {}", Name(spared.urgency),
                             Name(bar.least), bar.why);

@@ -138,7 +138,7 @@ Rails SetRails(const RailsInput& in, RailsMemory& memory, std::vector<std::strin
               .now_ms = in.now_ms,
               .drifted = in.drifted};
   rails.cells.resize(in.fleet.cells.size());
-  Raise(rails.all, in.settings.urgency_min,
+  Raise(rails.asked, in.settings.urgency_min,
         fmt::format("guard.urgency_min = \"{}\"", Name(in.settings.urgency_min)));
   Settle(in, memory, rails, alerts);
   if (in.drifted) Raise(rails.all, Urgency::kNow, "the forecasts have become worse than they were");

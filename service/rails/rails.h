@@ -31,7 +31,8 @@ struct Rails {
   const RailSettings& settings;
   Mode mode = Mode::kRecommend;
   int64_t now_ms = 0;
-  Bar all = {};
+  Bar asked = {};                                      // of what is begun: guard.urgency_min
+  Bar all = {};                                        // for now
   std::vector<Bar> cells = {};                         // [cell]
   std::unordered_map<int32_t, CoolDown> cooling = {};  // account
   int32_t creations_max = 0;                           // now
@@ -67,7 +68,7 @@ std::vector<Bar> JumpBars(const Rails& rails, const std::vector<CellDemand>& dem
 // target; where none is, shadow.mode. `target` < 0: wherever it may be.
 Mode ModeOf(const Rails& rails, int32_t account, int32_t target);
 
-// The bar for moving an account, `target` < 0: wherever to.
+// The bar for moving an account as things are now, `target` < 0: wherever to.
 Bar BarOf(const Rails& rails, int32_t account, int32_t target);
 
 // Why an account's shadow may not be in a cell, by the rules of both; nothing if it may.

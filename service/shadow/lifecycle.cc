@@ -330,9 +330,11 @@ bool IdleTooLong(const Outlook& in, const Shadow& shadow) {
   return shadow.idle_since_ms != 0 && in.now_ms - shadow.idle_since_ms >= in.settings.idle_ms;
 }
 
-// No rail holds back what is not urgent.
+// No rail holds back what is not urgent for now. guard.urgency_min, which is always there, is about
+// shadows: it must not keep those that it let pass from becoming primaries for ever.
 bool MayBegin(const Outlook& in, const Shadow& shadow) {
   return ModeOf(in.rails, shadow.account, shadow.target) == Mode::kAct &&
+         in.rails.asked.least != Urgency::kNever &&
          BarOf(in.rails, shadow.account, shadow.target).least == Urgency::kRoutine;
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <numeric>
 
+#include "kernels/algo/round_up.h"
 #include "kernels/algo/stream_plan.h"
 #include "kernels/check.h"
 
@@ -389,7 +390,7 @@ void* Memory::Allocate(size_t bytes) {
 }
 
 StepMajor<float> Memory::MakeBatch(int64_t steps, int64_t series) {
-  const int64_t stride = (series + kColumnsAlign - 1) / kColumnsAlign * kColumnsAlign;
+  const int64_t stride = kernels::RoundUp(series, kColumnsAlign);
   return {Make<float>(static_cast<size_t>(steps * stride)).data(), steps, series, stride};
 }
 

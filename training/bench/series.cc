@@ -5,6 +5,8 @@
 #include <numbers>
 #include <random>
 
+#include "kernels/algo/round_up.h"
+
 namespace foreshadow::training {
 namespace {
 
@@ -49,7 +51,7 @@ SeriesSet MakeSeries(const Shape& shape, uint64_t seed) {
   SeriesSet set;
   set.steps = shape.steps;
   set.series = shape.series;
-  set.stride = (shape.series + kColumnsAlign - 1) / kColumnsAlign * kColumnsAlign;
+  set.stride = kernels::RoundUp(shape.series, kColumnsAlign);
   for (auto* values : {&set.observed, &set.leader, &set.remainder}) {
     values->assign(static_cast<size_t>(set.steps * set.stride), 0);
   }

@@ -58,6 +58,7 @@ class Lifecycle : public ::testing::Test {
     if (!changes.moved.empty()) fleet.accounts[0] = changes.moved[0];
     Rails rails = testing::RailsOf(fleet, guard, settings.mode);
     const std::vector<Resources> account_demand(fleet.accounts.size(), Resources{cores});
+    rails.asked.least = guard.urgency_min;
     rails.all = bar;
     const Outlook outlook{moment,  plan,     demand, plan_settings, rails, account_demand,
                           migrate, measures, 400};
@@ -241,6 +242,10 @@ TEST_F(Lifecycle, NothingIsPromotedBelowTheBarOrByRecommendation) {
   for (int i = 0; i < 10; ++i) Tick();
   EXPECT_EQ(shadow().state, ShadowState::kSharing);
   guard.applications.clear();
+  guard.urgency_min = Urgency::kNever;
+  for (int i = 0; i < 10; ++i) Tick();
+  EXPECT_EQ(shadow().state, ShadowState::kSharing);
+  guard.urgency_min = Urgency::kOverloaded;  // of new shadows
   Tick();
   EXPECT_EQ(shadow().state, ShadowState::kPromoting);
 }

@@ -251,6 +251,8 @@ TEST(Plan, BelowTheBarNothingIsBegunAndTheBarIsNamed) {
   ASSERT_EQ(plan.alerts.size(), 1u);
   EXPECT_NE(plan.alerts[0].find("its urgency is routine, and soon is asked for: a test asks"),
             std::string::npos);
+  std::swap(rails.all, rails.asked);
+  EXPECT_TRUE(scene.Make(rails).reliefs.empty());
 }
 
 TEST(Plan, WhatIsOnlyObservedStaysWhereItIs) {

@@ -119,6 +119,14 @@ TEST_F(RailsTest, SilentAreThoseWithoutASampleForAWhile) {
   EXPECT_EQ(SilentShare(window.view(), 4, 10 * kMinute), 0);
 }
 
+TEST_F(RailsTest, WhatIsAlwaysAskedForIsNoMatterOfTheMoment) {
+  guard.urgency_min = Urgency::kSoon;
+  const Rails rails = Set();
+  EXPECT_EQ(rails.asked.least, Urgency::kSoon);
+  EXPECT_THAT(rails.asked.why, HasSubstr("guard.urgency_min"));
+  EXPECT_EQ(BarOf(rails, 0, 1).least, Urgency::kRoutine);
+}
+
 TEST_F(RailsTest, DriftLowersTheBudget) {
   drifted = true;
   const Rails rails = Set();
