@@ -13,9 +13,7 @@ constexpr double kMinuteMs = 60'000;
 constexpr double kRounding = 1e-9;
 constexpr double kDrainedCores = 1e-6;  // 0 would be unlimited
 
-void Raise(Bar& bar, Urgency least, std::string why) {
-  bar = Higher(std::move(bar), {least, std::move(why)});
-}
+void Raise(Bar& bar, Urgency least, std::string why) { bar = Higher(bar, {least, std::move(why)}); }
 
 const CellRule* RuleOf(const Rails& rails, int32_t cell) {
   const auto it = rails.settings.cells.find(rails.fleet.cells[cell].id);
@@ -108,7 +106,7 @@ void FollowOverloads(const RailsInput& in, RailsMemory& memory, Rails& rails) {
 
 }  // namespace
 
-Bar Higher(Bar a, const Bar& b) { return b.least > a.least ? b : std::move(a); }
+Bar Higher(const Bar& a, const Bar& b) { return b.least > a.least ? b : a; }
 
 double SilentShare(const WindowView& window, int64_t accounts, int64_t gap_ms) {
   const int64_t hour = std::max<int64_t>(1, kHorizonMs / window.step_ms);
@@ -196,7 +194,7 @@ Mode ModeOf(const Rails& rails, int32_t account, int32_t target) {
 
 Bar BarOf(const Rails& rails, int32_t account, int32_t target) {
   Bar bar = Higher(rails.all, rails.cells[rails.fleet.accounts[account].cell]);
-  if (target >= 0) bar = Higher(std::move(bar), rails.cells[target]);
+  if (target >= 0) bar = Higher(bar, rails.cells[target]);
   const auto it = rails.cooling.find(account);
   if (it != rails.cooling.end()) {
     const CoolDown& c = it->second;

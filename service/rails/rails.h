@@ -23,7 +23,7 @@ struct Bar {
   std::string why;
 };
 // The higher one; the first of equals.
-Bar Higher(Bar a, const Bar& b);
+Bar Higher(const Bar& a, const Bar& b);
 
 // What holds in a tick.
 struct Rails {

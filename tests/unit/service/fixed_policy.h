@@ -22,7 +22,7 @@ inline QCard FixedCard(const std::string& version) {
 }
 
 inline std::vector<models::Tensor> FixedWeights(SplitAction action) {
-  const auto tensor = [](const char* name, std::vector<int64_t> shape) {
+  const auto tensor = [](const char* name, const std::vector<int64_t>& shape) {
     int64_t count = 1;
     for (const int64_t side : shape) count *= side;
     return models::Tensor{name, shape, std::vector<float>(static_cast<size_t>(count))};
