@@ -385,7 +385,7 @@ TEST_F(CellAgent, AnExitCodeOutlivesTheAgent) {
     Agent agent(folder, {}, "echo >> ran-{id}; exit 7");
     ASSERT_TRUE(agent.Create("s-1", false, &instance).ok());
     v1::Instance told;
-    for (int i = 0; i < 2'000 && told.state() != v1::INSTANCE_STATE_EXITED; ++i) {
+    for (int i = 0; i < 50'000 && told.state() != v1::INSTANCE_STATE_EXITED; ++i) {
       told = agent.List()[0];
     }
     EXPECT_EQ(told.exit_code(), 7) << "the first time that its end is told";
