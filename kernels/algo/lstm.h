@@ -36,7 +36,7 @@ constexpr int64_t LstmInputs(const LstmModel& m) { return m.features + m.embeddi
 constexpr int64_t LstmHeadRow(const LstmModel& m) { return m.candidates + m.spreads + m.quantiles; }
 
 constexpr LstmMatrix LstmMatrixAt(int64_t at, int64_t inputs, int64_t rows) {
-  return {at, inputs, (rows + 2 * kLstmGroupRows - 1) / (2 * kLstmGroupRows) * 2};
+  return {at, inputs, RoundUp(rows, 2 * kLstmGroupRows) / kLstmGroupRows};
 }
 
 // The embeddings come first, up to a whole group.

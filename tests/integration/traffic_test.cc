@@ -47,6 +47,9 @@ class Traffic : public ::testing::Test {
     xds_port_ = std::stoi(ReadFile(folder_ + "/xds_port"));
   }
 
+  static bool TakesAShare(const v1::Shadow& shadow) {
+    return shadow.state() == v1::SHADOW_STATE_SHARING && shadow.split() > 0;
+  }
   // Until the plan gives some account's shadow its first share; that account.
   void PlayUntilSharing() {
     ASSERT_TRUE(server_->Put(story_.Accounts()).ok());
@@ -54,7 +57,7 @@ class Traffic : public ::testing::Test {
       const auto plans = story_.Play(*server_, step_, step_ + 1);
       if (plans.empty()) continue;
       for (const v1::Shadow& shadow : plans.back().shadows()) {
-        if (shadow.state() == v1::SHADOW_STATE_SHARING && shadow.split() > 0) {
+        if (TakesAShare(shadow)) {
           shadow_ = shadow;
           ++step_;
           return;
@@ -127,8 +130,7 @@ TEST_F(Traffic, AZoneThatIsGoneIsLeftAtOnceByAllThatHaveShadows) {
   for (int ticks = 0; ticks < 60 && shadows.size() < 2; ++ticks) {
     const v1::Plan plan = Tick();
     for (const v1::Shadow& shadow : plan.shadows()) {
-      if (shadow.state() != v1::SHADOW_STATE_SHARING || shadow.split() == 0) continue;
-      shadows[shadow.account_id()] = shadow.instance_id();
+      if (TakesAShare(shadow)) shadows[shadow.account_id()] = shadow.instance_id();
     }
   }
   ASSERT_GE(shadows.size(), 2u);

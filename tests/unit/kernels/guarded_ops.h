@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/algo/round_up.h"
 #include "kernels/check.h"
 #include "kernels/ops.h"
 
@@ -26,7 +27,7 @@ class GuardedMemory {
   }
 
   void* Allocate(size_t bytes) {
-    const size_t whole = (bytes + 255) / 256 * 256;
+    const size_t whole = RoundUp(bytes, 256);
     if (bytes > kBytes || used_ + whole > kBytes) return nullptr;
     void* at = begin_ + used_;
     used_ += whole;
