@@ -12,11 +12,12 @@ std::string ConstantsText() {
       "unserved {} overloaded {} shadow {} move {} create_ms {} resume_ms {} copy_bytes_per_second "
       "{} "
       "copy_cpu {} cores_per_gib {} memory_unknown {} service_ms {} ping_pong_ms {} fork_ms {} "
-      "prevented_ms {} episode_gap {} nearly_full {} foreseeable {} server_cores {} watts {}",
+      "prevented_ms {} episode_gap {} nearly_full {} foreseeable {} {} {} server_cores {} watts {}",
       kPrices.unserved_core_hour, kPrices.overloaded_core_hour, kPrices.shadow_core_hour,
       kPrices.move, kCreateMs, kResumeMs, kCopyBytesPerSecond, kCopyCpuShare, kCoresPerGib,
       kMemoryBytesUnknown, kServiceMs, kPingPongMs, kForkAfterMs, kPreventedMs, kEpisodeGapSteps,
-      kNearlyFull, kForeseeableDeviations, kServerCores, fmt::join(kServerWatts, " "));
+      kNearlyFull, kForeseeableChance, kForeseenAheadMs, kPanelHours, kServerCores,
+      fmt::join(kServerWatts, " "));
 }
 
 std::string ConstantsHash() {

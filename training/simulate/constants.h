@@ -33,9 +33,12 @@ inline constexpr int64_t kPingPongMs = 60 * 60'000;
 inline constexpr int64_t kForkAfterMs = 60 * 60'000;
 // An account that left for good counts so long as what keeps its old cell from an overload.
 inline constexpr int64_t kPreventedMs = 60 * 60'000;
-inline constexpr int kEpisodeGapSteps = 2;              // shorter calms do not end an episode
-inline constexpr double kNearlyFull = 0.9;              // OM90
-inline constexpr double kForeseeableDeviations = 1.28;  // above the last hour's mean
+inline constexpr int kEpisodeGapSteps = 2;  // shorter calms do not end an episode
+inline constexpr double kNearlyFull = 0.9;  // OM90
+// An overload is foreseeable if someone gave it that chance so long before.
+inline constexpr double kForeseeableChance = 0.5;
+inline constexpr int64_t kForeseenAheadMs = 15 * 60'000;
+inline constexpr int kPanelHours = 3;  // that the panel looks back
 
 // What a server of two cores draws at 0, 10 .. 100 % of its CPU: HP ProLiant ML110 G5 by SPECpower,
 // as Beloglazov and Buyya (2012), table 2, have it. A cell is as many of them as its cores need.

@@ -92,6 +92,7 @@ Ledger::Ledger(const Demand& demand, const WorldOptions& options, int64_t first_
       first_step_(first_step),
       cells_(options.cells.size()),
       step_hours_(static_cast<double>(demand.step_ms) / 3'600'000),
+      panel_(demand.steps, cells_),
       home_(static_cast<size_t>(demand.steps) * cells_),
       left_(static_cast<size_t>(demand.count())),
       account_demand_(static_cast<size_t>(demand.count())),
@@ -142,32 +143,40 @@ double Ledger::LoadOf(int64_t step, const std::vector<int64_t>& accounts) const 
   return load;
 }
 
-bool Ledger::Foreseeable(int64_t onset, int32_t cell) const {
-  const double capacity = options_.cells[cell].capacity[kCpu];
-  const int64_t hour = std::max<int64_t>(1, kHorizonMs / demand_.step_ms);
-  const int64_t ahead = std::max<int64_t>(1, 15 * 60'000 / demand_.step_ms);
+void Ledger::AskPanel(int64_t step) {
+  const int64_t hour = kHorizonMs / demand_.step_ms;
   const int64_t day = 24 * hour;
-  std::vector<int64_t> accounts;
+  if (hour < 1 || step < kPanelHours * hour - 1) return;
+  std::vector<std::vector<int64_t>> accounts(cells_);
   for (int64_t a = 0; a < demand_.count(); ++a) {
-    if (homes_[a] == cell || LeftLately(onset, a) == cell) accounts.push_back(a);
+    accounts[homes_[a]].push_back(a);
+    const int32_t before = LeftLately(step, a);
+    if (before >= 0 && before != homes_[a]) accounts[before].push_back(a);
   }
-  std::vector<double> loads;  // from two hours before
-  for (int64_t t = std::max<int64_t>(0, onset - 2 * hour); t < onset; ++t) {
-    loads.push_back(LoadOf(t, accounts));
+  const auto loads = [&](const std::vector<int64_t>& of, int64_t from, int64_t to) {
+    std::vector<double> all;
+    for (int64_t t = from; t < to; ++t) all.push_back(LoadOf(t, of));
+    return all;
+  };
+  for (size_t c = 0; c < cells_; ++c) {
+    const auto cell = static_cast<int32_t>(c);
+    const double capacity = options_.cells[c].capacity[kCpu];
+    if (capacity <= 0 || Over(step, cell)) continue;
+    const auto past = loads(accounts[c], step + 1 - kPanelHours * hour, step + 1);
+    const auto coming = loads(accounts[c], step + 1, std::min(demand_.steps, step + 1 + hour));
+    const auto yesterday = step + 1 - hour - day >= 0
+                               ? loads(accounts[c], step + 1 - hour - day, step + 1 + hour - day)
+                               : std::vector<double>();
+    panel_.Look(step, cell, {past, yesterday, hour, capacity},
+                std::ranges::any_of(coming, [&](double load) { return load > capacity; }));
   }
-  for (int64_t origin = onset - hour; origin <= onset - ahead; ++origin) {
-    if (origin - hour + 1 < std::max<int64_t>(0, onset - 2 * hour)) continue;
-    const auto end = loads.end() - (onset - origin - 1);
-    const std::vector<double> last(end - hour, end);
-    const double mean = std::accumulate(last.begin(), last.end(), 0.0) / static_cast<double>(hour);
-    double square = 0;
-    for (const double v : last) square += (v - mean) * (v - mean);
-    const double deviation =
-        std::sqrt(square / static_cast<double>(std::max<int64_t>(1, hour - 1)));
-    if (mean + kForeseeableDeviations * deviation > capacity) return true;
-  }
-  for (int64_t t = onset - day; t < onset - day + hour - ahead; ++t) {
-    if (t >= 0 && LoadOf(t, accounts) > capacity) return true;
+}
+
+bool Ledger::Foreseeable(int64_t onset, int32_t cell) const {
+  const int64_t first = std::max<int64_t>(0, onset - kHorizonMs / demand_.step_ms);
+  const int64_t last = onset - std::max<int64_t>(1, kForeseenAheadMs / demand_.step_ms);
+  for (int64_t t = first; t <= last; ++t) {
+    if (panel_.Chance(t, cell) >= kForeseeableChance) return true;
   }
   return false;
 }
@@ -182,13 +191,8 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
     const int32_t before = LeftLately(step, a);
     if (before >= 0 && before != homes[a]) home_[step * cells_ + before] += demand;
   }
+  AskPanel(step);
   if (!scored(step)) return;
-  for (size_t c = 0; c < cells_; ++c) {
-    const auto id = static_cast<int32_t>(c);
-    if (Over(step, id) && !Over(step - 1, id) && Foreseeable(step, id)) {
-      foreseeable_.emplace(step, id);
-    }
-  }
   std::vector<Resources> cell(cells_);
   std::vector<double> split(traffic_.size(), 0);
   std::vector<int32_t> target(traffic_.size(), -1);
@@ -387,7 +391,7 @@ void Ledger::FindEpisodes() {
       if (!goes_on) counted = scored(t);
       if (goes_on && counted) metrics_.episodes.back().end_step = t;
       if (!goes_on && counted) {
-        Episode episode{cell, t, t, false, 0, foreseeable_.contains({t, cell})};
+        Episode episode{cell, t, t, false, 0, Foreseeable(t, cell)};
         for (const auto& [from, to] : ready_[c]) {
           if (from >= t || to <= t - 1) continue;
           episode.covered = true;

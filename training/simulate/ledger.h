@@ -4,13 +4,13 @@
 
 #include <array>
 #include <cstdint>
-#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "service/tick/types.h"
 #include "training/simulate/demand.h"
+#include "training/simulate/panel.h"
 #include "training/simulate/world.h"
 
 namespace foreshadow::training {
@@ -38,7 +38,7 @@ struct Episode {
   int64_t end_step = 0;
   bool covered = false;
   double lead_min = 0;       // from a ready shadow to its onset
-  bool foreseeable = false;  // to someone on the panel, 15 min ahead
+  bool foreseeable = false;  // someone on the panel gave it an even chance 15 to 60 min ahead
 };
 
 struct Metrics {
@@ -110,6 +110,8 @@ class Ledger {
   // The cell that it left for good within the hour before `step`; -1 = none.
   int32_t LeftLately(int64_t step, int64_t account) const;
   double LoadOf(int64_t step, const std::vector<int64_t>& accounts) const;
+  // What the panel sees of the cells at that step, and what comes.
+  void AskPanel(int64_t step);
   bool Foreseeable(int64_t onset, int32_t cell) const;
   void HoldAgainstTheFuture(int64_t step, const TickReport& report);
   void FindEpisodes();
@@ -120,12 +122,12 @@ class Ledger {
   int64_t first_step_;
   size_t cells_;
   double step_hours_;
+  Panel panel_;
   Metrics metrics_;
-  std::vector<double> home_;    // CPU of who lives there or left lately. [step][cell]
-  std::vector<int32_t> homes_;  // [account] in the newest step
-  std::vector<Left> left_;      // [account] the newest home that it left for good
-  std::set<std::pair<int64_t, int32_t>> foreseeable_;  // onset and cell
-  std::vector<double> account_demand_;                 // core-hours
+  std::vector<double> home_;            // CPU of who lives there or left lately. [step][cell]
+  std::vector<int32_t> homes_;          // [account] in the newest step
+  std::vector<Left> left_;              // [account] the newest home that it left for good
+  std::vector<double> account_demand_;  // core-hours
   std::vector<double> account_unserved_;
   std::vector<Traffic> traffic_;                                 // [account]
   std::unordered_map<std::string, Fork> forks_;                  // of shadows that exist

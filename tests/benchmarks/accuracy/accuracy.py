@@ -39,6 +39,13 @@ TITLES = {
     "orders": "An order process, bizitobs l2c: nothing like it was learned from",
     "services": "Machines, services and tweets of NAB: nothing like most of them was learned from",
 }
+DATA_SETS = {
+    "Bitbrains": ("bitbrains-unseen", "bitbrains-seen"),
+    "PlanetLab": ("planetlab",),
+    "Google": ("google2011",),
+    "requests": ("worldcup98", "nasa_http", "twitter_sample"),
+    "unlike all learned from": ("datacentre", "orders", "services"),
+}
 
 
 def say(text):
@@ -215,8 +222,38 @@ def against_best(results):
     return "\n".join(lines)
 
 
+def mean_of(results, model, figure):
+    """Over 5, 10, 15 and 60 minutes and all signals of each test, and over the tests."""
+    total = 0.0
+    for result in results:
+        figures = figures_of(result)
+        for distance, (first, last) in DISTANCES.items():
+            total += (last - first + 1) * figures[model, distance][figure]
+    steps = sum(last - first + 1 for first, last in DISTANCES.values())
+    return total / steps / len(results)
+
+
+def by_data_set(results):
+    """How `auto` stands against the one peer that is best on the data set as a whole."""
+    lines = ["| data set | MASE | CRPS |", "| --- | --- | --- |"]
+    for name, tests in DATA_SETS.items():
+        of = [result for result in results if result["test"] in tests]
+        if len(of) < len(tests):
+            continue
+        peers_in_all = set.intersection(*(set(result["peers"]) for result in of))
+        cells = []
+        for figure in ("mase", "crps"):
+            least, peer = min((mean_of(of, model, figure), model) for model in peers_in_all)
+            ours = mean_of(of, MIXED, figure)
+            cells.append(f"{ours:.3f}, {100 * (ours / least - 1):+.1f} % ({peer} {least:.3f})")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def render(results):
-    parts = ["`auto` against the best of the peers in each cell (which one is in brackets; minus is "
+    parts = ["`auto` against the one peer that is best on a data set as a whole: means over its tests "
+             "and over 5, 10,\n15 and 60 minutes (minus is better):\n", by_data_set(results) + "\n",
+             "`auto` against the best of the peers in each cell (which one is in brackets; minus is "
              "better), and the\nshare of samples within its 80 % interval:\n", against_best(results)]
     for result in results:
         head = (f"\n**{TITLES[result['test']]}.** {result['series']} series, {result['origins']} "

@@ -267,6 +267,26 @@ class GiftEval(unittest.TestCase):
         np.testing.assert_allclose(made[0], law.ppf(gift_eval.LEVELS), rtol=1e-9)
 
 
+class DataSets(unittest.TestCase):
+    """Two tests of one data set; a peer that is best in one of them alone is not the best."""
+
+    def test_the_best_peer_is_best_as_a_whole(self):
+        def result(test, **near_and_far):
+            return {"test": test, "ours": ["auto"], "peers": ["naive", "other"], "scores": [
+                {"model": model, "signal": "all", "first_step": first, "last_step": last, "mase": value,
+                 "crps": value / 10}
+                for model, values in near_and_far.items()
+                for (first, last), value in zip(accuracy.DISTANCES.values(), values)]}
+
+        results = [result("bitbrains-unseen", auto=(1, 1), naive=(1, 5), other=(4, 8)),
+                   result("bitbrains-seen", auto=(1, 1), naive=(2, 6), other=(1, 1)),
+                   result("worldcup98", auto=(1, 1), naive=(1, 1), other=(1, 1))]
+        self.assertAlmostEqual(accuracy.mean_of(results[:1], "naive", "mase"), (3 * 1 + 5) / 4)
+        # naive (2 + 3) / 2, other (5 + 1) / 2; the request logs are not all there.
+        self.assertEqual(accuracy.by_data_set(results).splitlines()[2:],
+                         ["| Bitbrains | 1.000, -60.0 % (naive 2.500) | 0.100, -60.0 % (naive 0.250) |"])
+
+
 if __name__ == "__main__":
     PROGRAM = sys.argv.pop()
     unittest.main()
