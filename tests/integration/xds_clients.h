@@ -86,11 +86,13 @@ class Callers {
     std::map<std::string, int> by_instance;
     int failed = 0;
     std::string first_error;
-    SteadyTime last_start_to_failed_or(const std::string& instance) const {
+    std::map<std::string, SteadyTime> last_start;  // by instance; "" = failed
+
+    // When the newest call that an instance answered began; the clock's zero = it answered none.
+    SteadyTime LastStartTo(const std::string& instance) const {
       const auto it = last_start.find(instance);
       return it == last_start.end() ? SteadyTime{} : it->second;
     }
-    std::map<std::string, SteadyTime> last_start;  // by instance; "" = failed
   };
 
   Callers(std::shared_ptr<grpc::Channel> channel, int callers, bool write = false)

@@ -92,8 +92,10 @@ Ledger::Ledger(const Demand& demand, const WorldOptions& options, int64_t first_
       first_step_(first_step),
       cells_(options.cells.size()),
       step_hours_(static_cast<double>(demand.step_ms) / 3'600'000),
-      panel_(demand.steps, cells_),
-      home_(static_cast<size_t>(demand.steps) * cells_),
+      lately_{std::vector<double>(static_cast<size_t>(demand.steps) * cells_),
+              Panel(demand.steps, cells_)},
+      ever_(lately_),
+      stayed_(lately_.load),
       left_(static_cast<size_t>(demand.count())),
       account_demand_(static_cast<size_t>(demand.count())),
       account_unserved_(static_cast<size_t>(demand.count())),
@@ -102,9 +104,9 @@ Ledger::Ledger(const Demand& demand, const WorldOptions& options, int64_t first_
       ready_(cells_),
       ready_since_(cells_, -1) {}
 
-bool Ledger::Over(int64_t step, int32_t cell) const {
+bool Ledger::Over(const std::vector<double>& load, int64_t step, int32_t cell) const {
   const double capacity = options_.cells[cell].capacity[kCpu];
-  return step >= 0 && capacity > 0 && home_[step * cells_ + cell] > capacity;
+  return capacity > 0 && load[step * cells_ + cell] > capacity;
 }
 
 void Ledger::FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
@@ -143,40 +145,37 @@ double Ledger::LoadOf(int64_t step, const std::vector<int64_t>& accounts) const 
   return load;
 }
 
-void Ledger::AskPanel(int64_t step) {
+void Ledger::Follow(int64_t step, const Residents& residents, Undone& undone) {
+  for (size_t c = 0; c < cells_; ++c) {
+    undone.load[step * cells_ + c] = LoadOf(step, residents[c]);
+  }
   const int64_t hour = kHorizonMs / demand_.step_ms;
   const int64_t day = 24 * hour;
   if (hour < 1 || step < kPanelHours * hour - 1) return;
-  std::vector<std::vector<int64_t>> accounts(cells_);
-  for (int64_t a = 0; a < demand_.count(); ++a) {
-    accounts[homes_[a]].push_back(a);
-    const int32_t before = LeftLately(step, a);
-    if (before >= 0 && before != homes_[a]) accounts[before].push_back(a);
-  }
-  const auto loads = [&](const std::vector<int64_t>& of, int64_t from, int64_t to) {
-    std::vector<double> all;
-    for (int64_t t = from; t < to; ++t) all.push_back(LoadOf(t, of));
-    return all;
-  };
   for (size_t c = 0; c < cells_; ++c) {
     const auto cell = static_cast<int32_t>(c);
     const double capacity = options_.cells[c].capacity[kCpu];
-    if (capacity <= 0 || Over(step, cell)) continue;
-    const auto past = loads(accounts[c], step + 1 - kPanelHours * hour, step + 1);
-    const auto coming = loads(accounts[c], step + 1, std::min(demand_.steps, step + 1 + hour));
-    const auto yesterday = step + 1 - hour - day >= 0
-                               ? loads(accounts[c], step + 1 - hour - day, step + 1 + hour - day)
-                               : std::vector<double>();
-    panel_.Look(step, cell, {past, yesterday, hour, capacity},
-                std::ranges::any_of(coming, [&](double load) { return load > capacity; }));
+    if (capacity <= 0 || Over(undone.load, step, cell)) continue;
+    const auto loads = [&](int64_t from, int64_t to) {
+      std::vector<double> all;
+      for (int64_t t = from; t < to; ++t) all.push_back(LoadOf(t, residents[c]));
+      return all;
+    };
+    const int64_t next = step + 1;
+    const auto past = loads(next - kPanelHours * hour, next);
+    const auto coming = loads(next, std::min(demand_.steps, next + hour));
+    const auto yesterday =
+        next < hour + day ? std::vector<double>() : loads(next - hour - day, next + hour - day);
+    undone.panel.Look(step, cell, {past, yesterday, hour, capacity},
+                      std::ranges::any_of(coming, [&](double load) { return load > capacity; }));
   }
 }
 
-bool Ledger::Foreseeable(int64_t onset, int32_t cell) const {
+bool Ledger::Foreseeable(const Undone& undone, int64_t onset, int32_t cell) const {
   const int64_t first = std::max<int64_t>(0, onset - kHorizonMs / demand_.step_ms);
   const int64_t last = onset - std::max<int64_t>(1, kForeseenAheadMs / demand_.step_ms);
   for (int64_t t = first; t <= last; ++t) {
-    if (panel_.Chance(t, cell) >= kForeseeableChance) return true;
+    if (undone.panel.Chance(t, cell) >= kForeseeableChance) return true;
   }
   return false;
 }
@@ -185,13 +184,18 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
                     const std::vector<int32_t>& homes, const SimWorld& world) {
   FollowTraffic(step, shadows, homes);
   homes_ = homes;
+  if (first_homes_.empty()) first_homes_ = homes;
+  Residents lately(cells_);
+  Residents ever(cells_);
   for (int64_t a = 0; a < demand_.count(); ++a) {
-    const double demand = demand_.at(step, a, kCpu);
-    home_[step * cells_ + homes[a]] += demand;
+    lately[homes[a]].push_back(a);
     const int32_t before = LeftLately(step, a);
-    if (before >= 0 && before != homes[a]) home_[step * cells_ + before] += demand;
+    if (before >= 0 && before != homes[a]) lately[before].push_back(a);
+    ever[first_homes_[a]].push_back(a);
+    if (homes[a] == first_homes_[a]) stayed_[step * cells_ + homes[a]] += demand_.at(step, a, kCpu);
   }
-  AskPanel(step);
+  Follow(step, lately, lately_);
+  Follow(step, ever, ever_);
   if (!scored(step)) return;
   std::vector<Resources> cell(cells_);
   std::vector<double> split(traffic_.size(), 0);
@@ -379,33 +383,43 @@ bool Ledger::ForkOverloads(const Fork& fork) const {
   return false;
 }
 
-void Ledger::FindEpisodes() {
+std::vector<Episode> Ledger::EpisodesOf(const Undone& undone) const {
+  std::vector<Episode> episodes;
   for (size_t c = 0; c < cells_; ++c) {
-    if (ready_since_[c] >= 0) ready_[c].emplace_back(ready_since_[c], demand_.steps);
     const auto cell = static_cast<int32_t>(c);
     int64_t last = -1;
     bool counted = false;  // the episode that goes on
     for (int64_t t = 0; t < demand_.steps; ++t) {
-      if (!Over(t, cell)) continue;
+      if (!Over(undone.load, t, cell)) continue;
       const bool goes_on = last >= 0 && t - last <= kEpisodeGapSteps;
       if (!goes_on) counted = scored(t);
-      if (goes_on && counted) metrics_.episodes.back().end_step = t;
-      if (!goes_on && counted) {
-        Episode episode{cell, t, t, false, 0, Foreseeable(t, cell)};
+      last = t;
+      if (!counted) continue;
+      if (!goes_on) {
+        episodes.push_back({.cell = cell,
+                            .onset_step = t,
+                            .prevented = true,
+                            .foreseeable = Foreseeable(undone, t, cell)});
+        Episode& episode = episodes.back();
         for (const auto& [from, to] : ready_[c]) {
           if (from >= t || to <= t - 1) continue;
           episode.covered = true;
           episode.lead_min = static_cast<double>(t - from - 1) * step_hours_ * 60;
         }
-        metrics_.episodes.push_back(episode);
       }
-      last = t;
+      episodes.back().end_step = t;
+      episodes.back().prevented &= !Over(stayed_, t, cell);
     }
   }
+  return episodes;
 }
 
 Metrics Ledger::Finish() {
-  FindEpisodes();
+  for (size_t c = 0; c < cells_; ++c) {
+    if (ready_since_[c] >= 0) ready_[c].emplace_back(ready_since_[c], demand_.steps);
+  }
+  metrics_.episodes = EpisodesOf(lately_);
+  metrics_.episodes_of_none = EpisodesOf(ever_);
   for (size_t c = 0; c < cells_; ++c) {
     if (run_steps_[c] > 0) {
       run_minutes_.push_back(static_cast<double>(run_steps_[c]) * step_hours_ * 60);

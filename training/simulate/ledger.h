@@ -30,13 +30,13 @@ struct Reliability {
   double base_rate() const;
 };
 
-// An overload of a cell had no traffic been moved from where accounts live, and had nobody left it
-// for good in the last hour.
+// An overload of a cell had something been left undone.
 struct Episode {
   int32_t cell = 0;
   int64_t onset_step = 0;
   int64_t end_step = 0;
-  bool covered = false;
+  bool covered = false;      // a shadow was ready before it
+  bool prevented = false;    // by those who have left for good: without them there is none
   double lead_min = 0;       // from a ready shadow to its onset
   bool foreseeable = false;  // someone on the panel gave it an even chance 15 to 60 min ahead
 };
@@ -67,7 +67,11 @@ struct Metrics {
   double copy_degradation = 0;  // PDM: share of demand lost to copies
   double energy_kwh = 0;        // of the cells
   int64_t broken = 0;           // invariants, must be 0
+  // Had no traffic been moved from where accounts live, and had nobody left for good in the last
+  // hour; one who has is readier than any shadow.
   std::vector<Episode> episodes;
+  std::vector<Episode>
+      episodes_of_none;  // had nothing ever been done: of the world, not the policy
 
   double cost(const Prices& prices = kPrices) const;
   double UnservedShare() const;  // worst resource
@@ -103,18 +107,24 @@ class Ledger {
     int64_t moved_step = -1;
     bool counted = false;  // as ping-pong
   };
+  // What cells would have carried had something been left undone, and who could have known.
+  struct Undone {
+    std::vector<double> load;  // CPU. [step][cell]
+    Panel panel;
+  };
+  using Residents = std::vector<std::vector<int64_t>>;  // [cell] accounts
   bool scored(int64_t step) const { return step >= first_step_; }
-  bool Over(int64_t step, int32_t cell) const;
+  bool Over(const std::vector<double>& load, int64_t step, int32_t cell) const;
   void FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
                      const std::vector<int32_t>& homes);
   // The cell that it left for good within the hour before `step`; -1 = none.
   int32_t LeftLately(int64_t step, int64_t account) const;
   double LoadOf(int64_t step, const std::vector<int64_t>& accounts) const;
-  // What the panel sees of the cells at that step, and what comes.
-  void AskPanel(int64_t step);
-  bool Foreseeable(int64_t onset, int32_t cell) const;
+  // The load of that step, what the panel sees of it, and what comes.
+  void Follow(int64_t step, const Residents& residents, Undone& undone);
+  bool Foreseeable(const Undone& undone, int64_t onset, int32_t cell) const;
   void HoldAgainstTheFuture(int64_t step, const TickReport& report);
-  void FindEpisodes();
+  std::vector<Episode> EpisodesOf(const Undone& undone) const;
   bool ForkOverloads(const Fork& fork) const;
 
   const Demand& demand_;
@@ -122,10 +132,12 @@ class Ledger {
   int64_t first_step_;
   size_t cells_;
   double step_hours_;
-  Panel panel_;
   Metrics metrics_;
-  std::vector<double> home_;            // CPU of who lives there or left lately. [step][cell]
-  std::vector<int32_t> homes_;          // [account] in the newest step
+  Undone lately_;               // with those who left in the last hour
+  Undone ever_;                 // with all who were there at first
+  std::vector<double> stayed_;  // CPU of those who still live where they did at first. [step][cell]
+  std::vector<int32_t> first_homes_;    // [account]
+  std::vector<int32_t> homes_;          // likewise, in the newest step
   std::vector<Left> left_;              // [account] the newest home that it left for good
   std::vector<double> account_demand_;  // core-hours
   std::vector<double> account_unserved_;

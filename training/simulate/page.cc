@@ -40,7 +40,8 @@ std::string TableOf(const std::vector<Row>& rows) {
   std::string html =
       "<table><tr><th>policy<th>headroom<th>create min<th>budget<th>cost J<th>skill (95 %)"
       "<th>U %<th>OM<th>OM90<th>AOM<th>tail %<th>episode p99 min<th>SH %<th>moves<th>PP %<th>FP %"
-      "<th>REC %<th>REC of foreseeable %<th>lead p10 / p50 min<th>Brier, ECE 15 min"
+      "<th>REC, of foreseeable %<th>REL, of foreseeable %<th>lead p10 / p50 min<th>Brier, ECE 15 "
+      "min"
       "<th>Brier, ECE 60 min<th>slowdown mean / p99<th>SLATAH %<th>PDM %<th>energy kWh<th>ESV "
       "kWh</tr>\n";
   for (const Row& r : rows) {
@@ -48,16 +49,17 @@ std::string TableOf(const std::vector<Row>& rows) {
         "<tr><td>{}<td>{:.2f}<td>{:.0f}<td>{}<td>{:.1f}<td>{:.2f} ({:.2f}, "
         "{:.2f})<td>{:.3f}<td>{:.1f}"
         "<td>{:.1f}<td>{:.1f}<td>{:.2f}<td>{:.0f}<td>{:.2f}<td>{:.1f}<td>{:.1f}<td>{:.0f}<td>{:.0f}"
-        "<td>{:.0f}<td>{:.0f} / {:.0f}<td>{:.4f}, {:.4f}<td>{:.4f}, {:.4f}<td>{:.2f} / {:.1f}"
+        ", {:.0f}<td>{:.0f}, {:.0f}<td>{:.0f} / {:.0f}<td>{:.4f}, {:.4f}<td>{:.4f}, "
+        "{:.4f}<td>{:.2f} / {:.1f}"
         "<td>{:.2f}<td>{:.4f}<td>{:.1f}<td>{:.3g}</tr>\n",
         Html(r.policy), r.setting.headroom, static_cast<double>(r.setting.create_ms) / 60'000,
         r.setting.creations_per_tick, r.cost, r.skill.median, r.skill.low, r.skill.high,
         r.unserved_percent, r.overload_min, r.nearly_min, r.account_overload_min, r.tail_percent,
         r.episode_p99_min, r.shadow_percent, r.moves, r.ping_pong_percent, r.false_percent,
-        r.recall_percent, r.recall_foreseeable_percent, r.lead_p10_min, r.lead_p50_min,
-        r.within_15.brier(), r.within_15.ece(), r.within_60.brier(), r.within_60.ece(),
-        r.slowdown_mean, r.slowdown_p99, r.time_over_full_percent, r.copy_degradation_percent,
-        r.energy_kwh, r.esv);
+        r.recall.percent(), r.recall.of_foreseeable_percent(), r.relief.percent(),
+        r.relief.of_foreseeable_percent(), r.lead_p10_min, r.lead_p50_min, r.within_15.brier(),
+        r.within_15.ece(), r.within_60.brier(), r.within_60.ece(), r.slowdown_mean, r.slowdown_p99,
+        r.time_over_full_percent, r.copy_degradation_percent, r.energy_kwh, r.esv);
   }
   return html + "</table>\n";
 }

@@ -22,6 +22,13 @@ ordered_json ToJson(const Reliability& r) {
   return {{"brier", r.brier()}, {"ece", r.ece()}, {"base_rate", r.base_rate()}, {"bins", bins}};
 }
 
+ordered_json ToJson(const Coverage& c) {
+  return {{"episodes", c.episodes},
+          {"percent", c.percent()},
+          {"foreseeable_percent", c.foreseeable_percent()},
+          {"of_foreseeable_percent", c.of_foreseeable_percent()}};
+}
+
 ordered_json ToJson(const Row& row) {
   return {{"policy", row.policy},
           {"headroom", row.setting.headroom},
@@ -45,9 +52,8 @@ ordered_json ToJson(const Row& row) {
           {"ping_pong_percent", row.ping_pong_percent},
           {"shadows_created", row.created},
           {"false_shadows_percent", row.false_percent},
-          {"recall_percent", row.recall_percent},
-          {"foreseeable_percent_of_episodes", row.foreseeable_percent},
-          {"recall_of_foreseeable_percent", row.recall_foreseeable_percent},
+          {"recall", ToJson(row.recall)},
+          {"relief", ToJson(row.relief)},
           {"lead_p10_minutes", row.lead_p10_min},
           {"lead_p50_minutes", row.lead_p50_min},
           {"overload_within_15_minutes", ToJson(row.within_15)},
@@ -71,17 +77,19 @@ void PrintTable(const ReportContext& context, const std::vector<WorldResult>& re
              context.step_ms / 1'000, context.first_step, ConstantsHash());
   fmt::print(
       "{:<16} {:>5} {:>9} {:>20} {:>7} {:>7} {:>7} {:>6} {:>6} {:>5} {:>5} {:>5} {:>5} {:>6} "
-      "{:>6} {:>6}\n",
+      "{:>5} {:>5} {:>6} {:>6}\n",
       "policy", "room", "cost J", "skill (95 %)", "U %", "OM", "AOM", "SH %", "moves", "PP %",
-      "FP %", "REC %", "foR %", "lead10", "ECE15", "ECE60");
+      "FP %", "REC %", "foR %", "REL %", "foL %", "lead10", "ECE15", "ECE60");
   for (const Row& r : Summarize(results)) {
     fmt::print(
         "{:<16} {:>5.2f} {:>9.1f} {:>6.2f} ({:>5.2f},{:>5.2f}) {:>7.3f} {:>7.1f} {:>7.1f} {:>6.2f} "
-        "{:>6.1f} {:>5.1f} {:>5.0f} {:>5.0f} {:>5.0f} {:>6.0f} {:>6.3f} {:>6.3f}\n",
+        "{:>6.1f} {:>5.1f} {:>5.0f} {:>5.0f} {:>5.0f} {:>5.0f} {:>5.0f} {:>6.0f} {:>6.3f} "
+        "{:>6.3f}\n",
         r.policy, r.setting.headroom, r.cost, r.skill.median, r.skill.low, r.skill.high,
         r.unserved_percent, r.overload_min, r.account_overload_min, r.shadow_percent, r.moves,
-        r.ping_pong_percent, r.false_percent, r.recall_percent, r.recall_foreseeable_percent,
-        r.lead_p10_min, r.within_15.ece(), r.within_60.ece());
+        r.ping_pong_percent, r.false_percent, r.recall.percent(), r.recall.of_foreseeable_percent(),
+        r.relief.percent(), r.relief.of_foreseeable_percent(), r.lead_p10_min, r.within_15.ece(),
+        r.within_60.ece());
     if (r.broken > 0) fmt::print("  {} invariants broken\n", r.broken);
   }
   for (const std::string& note : context.notes) fmt::print("{}\n", note);
@@ -91,6 +99,7 @@ std::string ReportJson(const ReportContext& context, const std::vector<WorldResu
   ordered_json rows = ordered_json::array();
   for (const Row& row : Summarize(results)) rows.push_back(ToJson(row));
   std::vector<uint64_t> seeds;
+  seeds.reserve(results.size());
   for (const WorldResult& r : results) seeds.push_back(r.setting.seed);
   std::ranges::sort(seeds);
   seeds.erase(std::unique(seeds.begin(), seeds.end()), seeds.end());

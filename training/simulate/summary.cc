@@ -22,10 +22,6 @@ Row SummarizeOne(const std::vector<const WorldResult*>& worlds) {
   double tail = 0;
   double episode_p99 = 0;
   double unserved = 0;
-  int64_t covered = 0;
-  int64_t foreseeable = 0;
-  int64_t foreseeable_covered = 0;
-  int64_t episodes = 0;
   std::vector<double> leads;
   const auto n = static_cast<double>(worlds.size());
   for (const WorldResult* world : worlds) {
@@ -58,12 +54,10 @@ Row SummarizeOne(const std::vector<const WorldResult*>& worlds) {
     row.within_60.Add(m.within_60);
     account_days += m.account_hours / 24;
     for (const Episode& e : m.episodes) {
-      ++episodes;
-      covered += e.covered;
-      foreseeable += e.foreseeable;
-      foreseeable_covered += e.foreseeable && e.covered;
+      row.recall.Add(e, e.covered);
       if (e.covered) leads.push_back(e.lead_min);
     }
+    for (const Episode& e : m.episodes_of_none) row.relief.Add(e, e.covered || e.prevented);
   }
   row.unserved_percent = 100 * unserved;
   row.tail_percent = 100 * tail;
@@ -76,10 +70,6 @@ Row SummarizeOne(const std::vector<const WorldResult*>& worlds) {
   row.ping_pong_percent = Share(static_cast<double>(sum.ping_pong), static_cast<double>(sum.moves));
   row.false_percent =
       Share(static_cast<double>(sum.false_shadows), static_cast<double>(sum.judged));
-  row.recall_percent = Share(static_cast<double>(covered), static_cast<double>(episodes));
-  row.foreseeable_percent = Share(static_cast<double>(foreseeable), static_cast<double>(episodes));
-  row.recall_foreseeable_percent =
-      Share(static_cast<double>(foreseeable_covered), static_cast<double>(foreseeable));
   if (!leads.empty()) {
     row.lead_p10_min = QuantileOf(leads, 0.1);
     row.lead_p50_min = QuantileOf(leads, 0.5);
@@ -88,6 +78,17 @@ Row SummarizeOne(const std::vector<const WorldResult*>& worlds) {
 }
 
 }  // namespace
+
+void Coverage::Add(const Episode& episode, bool was_in_time) {
+  ++episodes;
+  in_time += was_in_time;
+  foreseeable += episode.foreseeable;
+  foreseeable_in_time += episode.foreseeable && was_in_time;
+}
+
+double Coverage::percent() const { return Share(in_time, episodes); }
+double Coverage::foreseeable_percent() const { return Share(foreseeable, episodes); }
+double Coverage::of_foreseeable_percent() const { return Share(foreseeable_in_time, foreseeable); }
 
 std::vector<Row> Summarize(const std::vector<WorldResult>& results) {
   std::vector<Row> rows;

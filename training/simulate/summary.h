@@ -8,6 +8,19 @@
 
 namespace foreshadow::training {
 
+// Of overloads, what came in time.
+struct Coverage {
+  int64_t episodes = 0;
+  int64_t in_time = 0;
+  int64_t foreseeable = 0;
+  int64_t foreseeable_in_time = 0;
+
+  void Add(const Episode& episode, bool was_in_time);
+  double percent() const;
+  double foreseeable_percent() const;     // of all
+  double of_foreseeable_percent() const;  // in time
+};
+
 struct Row {
   std::string policy;
   Setting setting;  // its seed has no meaning
@@ -24,9 +37,8 @@ struct Row {
   double moves = 0;              // MV, per 100 account-days
   double ping_pong_percent = 0;  // PP
   double false_percent = 0;      // FP
-  double recall_percent = 0;     // REC, all episodes
-  double recall_foreseeable_percent = 0;
-  double foreseeable_percent = 0;  // of the episodes
+  Coverage recall;               // REC
+  Coverage relief;               // REL, of the episodes of none: covered or prevented
   double lead_p10_min = 0;
   double lead_p50_min = 0;
   Reliability within_15;

@@ -105,6 +105,10 @@ def skill(row):
     return f"{s['median']:.2f} ({s['low']:.2f}, {s['high']:.2f})"
 
 
+def in_time(coverage):
+    return f"{coverage['percent']:.0f}, {coverage['of_foreseeable_percent']:.0f}"
+
+
 def lines_of(head, rows):
     return "\n".join([f"| {' | '.join(head)} |", "|" + " --- |" * len(head)]
                      + [f"| {' | '.join(row)} |" for row in rows]) + "\n"
@@ -150,26 +154,27 @@ def believed(studies):
         rows.append([
             label,
             f"{f['false_shadows_percent']:.0f}",
-            f"{f['recall_percent']:.0f}, {f['recall_of_foreseeable_percent']:.0f}",
-            f"{o['recall_percent']:.0f}, {o['recall_of_foreseeable_percent']:.0f}",
-            f"{f['foreseeable_percent_of_episodes']:.0f}",
+            in_time(f["recall"]), in_time(o["recall"]), in_time(f["relief"]), in_time(o["relief"]),
+            f"{f['recall']['foreseeable_percent']:.0f}, {f['relief']['foreseeable_percent']:.0f}",
             f"{f['lead_p10_minutes']:.0f} / {f['lead_p50_minutes']:.0f}",
             f"{near['brier']:.3f} / {far['brier']:.3f}",
             f"{near['ece']:.3f} / {far['ece']:.3f}",
         ])
-    return lines_of(["foreshadow", "FP %", "REC, of foreseeable %", "the oracle's", "foreseeable %",
+    return lines_of(["foreshadow", "FP %", "REC, of foreseeable %", "the oracle's",
+                     "REL, of foreseeable %", "the oracle's", "foreseeable of REC's, REL's %",
                      "lead p10 / p50 min", "Brier 15 / 60 min", "ECE 15 / 60 min"], rows)
 
 
 def policies(study):
     rows = [[f"`{row['policy']}`", f"{row['cost']:.0f}", skill(row),
-             f"{row['unserved_percent']:.2f}", f"{row['shadow_percent_of_demand']:.2f}", f"{row['moves_per_100_account_days']:.1f}",
-             f"{row['ping_pong_percent']:.1f}", f"{row['false_shadows_percent']:.0f}",
-             f"{row['recall_percent']:.0f}, {row['recall_of_foreseeable_percent']:.0f}",
+             f"{row['unserved_percent']:.2f}", f"{row['shadow_percent_of_demand']:.2f}",
+             f"{row['moves_per_100_account_days']:.1f}", f"{row['ping_pong_percent']:.1f}",
+             f"{row['false_shadows_percent']:.0f}",
+             in_time(row["recall"]), in_time(row["relief"]),
              f"{row['overload_within_15_minutes']['ece']:.3f}"]
             for row in study["rows"]]
     return lines_of(["", "J", "skill (95 %)", "U %", "SH %", "moves", "PP %", "FP %",
-                     "REC, of foreseeable %", "ECE 15 min"], rows)
+                     "REC, of foreseeable %", "REL, of foreseeable %", "ECE 15 min"], rows)
 
 
 def ratio(study, **of):

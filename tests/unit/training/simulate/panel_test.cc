@@ -13,8 +13,8 @@ constexpr int64_t kDay = 288;
 
 // Loads of an hour about a level, a core to each side.
 std::vector<double> About(double level) {
-  std::vector<double> loads;
-  for (int i = 0; i < 12; ++i) loads.push_back(level + (i % 2 == 0 ? 1 : -1));
+  std::vector<double> loads(12, level + 1);
+  for (size_t t = 1; t < loads.size(); t += 2) loads[t] = level - 1;
   return loads;
 }
 
