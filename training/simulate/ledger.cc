@@ -95,7 +95,7 @@ Ledger::Ledger(const Demand& demand, const WorldOptions& options, int64_t first_
       lately_{std::vector<double>(static_cast<size_t>(demand.steps) * cells_),
               Panel(demand.steps, cells_)},
       ever_(lately_),
-      stayed_(lately_.load),
+      overloaded_(lately_.load.size()),
       left_(static_cast<size_t>(demand.count())),
       account_demand_(static_cast<size_t>(demand.count())),
       account_unserved_(static_cast<size_t>(demand.count())),
@@ -192,7 +192,6 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
     const int32_t before = LeftLately(step, a);
     if (before >= 0 && before != homes[a]) lately[before].push_back(a);
     ever[first_homes_[a]].push_back(a);
-    if (homes[a] == first_homes_[a]) stayed_[step * cells_ + homes[a]] += demand_.at(step, a, kCpu);
   }
   Follow(step, lately, lately_);
   Follow(step, ever, ever_);
@@ -261,6 +260,7 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
     }
     const double capacity = options_.cells[c].capacity[kCpu];
     metrics_.cell_hours += step_hours_;
+    overloaded_[step * cells_ + c] = over;
     metrics_.overload_minutes += over ? minutes : 0;
     metrics_.nearly_minutes += nearly ? minutes : 0;
     metrics_.overloaded_core_hours += over ? capacity * step_hours_ : 0;
@@ -408,7 +408,7 @@ std::vector<Episode> Ledger::EpisodesOf(const Undone& undone) const {
         }
       }
       episodes.back().end_step = t;
-      episodes.back().prevented &= !Over(stayed_, t, cell);
+      episodes.back().prevented &= overloaded_[t * cells_ + c] == 0;
     }
   }
   return episodes;

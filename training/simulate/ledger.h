@@ -36,7 +36,7 @@ struct Episode {
   int64_t onset_step = 0;
   int64_t end_step = 0;
   bool covered = false;      // a shadow was ready before it
-  bool prevented = false;    // by those who have left for good: without them there is none
+  bool prevented = false;    // as traffic went, the cell was not overloaded while it lasts
   double lead_min = 0;       // from a ready shadow to its onset
   bool foreseeable = false;  // someone on the panel gave it an even chance 15 to 60 min ahead
 };
@@ -133,9 +133,9 @@ class Ledger {
   size_t cells_;
   double step_hours_;
   Metrics metrics_;
-  Undone lately_;               // with those who left in the last hour
-  Undone ever_;                 // with all who were there at first
-  std::vector<double> stayed_;  // CPU of those who still live where they did at first. [step][cell]
+  Undone lately_;                       // with those who left in the last hour
+  Undone ever_;                         // with all who were there at first
+  std::vector<uint8_t> overloaded_;     // as traffic went, in scored steps. [step][cell]
   std::vector<int32_t> first_homes_;    // [account]
   std::vector<int32_t> homes_;          // likewise, in the newest step
   std::vector<Left> left_;              // [account] the newest home that it left for good

@@ -84,39 +84,40 @@ TEST(Ledger, WhatAPrimaryServesIsNoShadows) {
 }
 
 // Two accounts double at step 24, more than their cell has. One of them left it long before: in the
-// world where nothing is ever done that overload comes all the same, and here it is prevented.
+// world where nothing is ever done that overload comes all the same, and here it is prevented,
+// unless it comes back, or another takes its place.
 TEST(Ledger, WhatLeavingPreventsIsSeenInTheWorldWithoutIt) {
-  Trace trace = FlatTrace({1.5, 1.5}, 48);
+  Trace trace = FlatTrace({1.5, 1.5, 1.5}, 48);
   for (int64_t t = 24; t < 48; ++t) {
     for (int64_t a = 0; a < 2; ++a) trace.values[t * trace.series() + a * kSignals] = 3;
   }
   const Demand demand = MakeDemand(trace, {});
   WorldOptions options;
-  options.cells = {CellOf("cell", 4), CellOf("other", 4)};
-  options.cell_of = {0, 0};
-  const auto metrics = [&](int64_t leaves, int64_t returns) {
+  options.cells = {CellOf("cell", 4), CellOf("other", 4), CellOf("third", 4)};
+  options.cell_of = {0, 0, 2};
+  const auto metrics = [&](int64_t leaves, int64_t returns, int64_t comes) {
     SimWorld world(options, demand);
     Ledger ledger(demand, options, 0);
     for (int64_t t = 0; t < 48; ++t) {
-      ledger.Settle(t, {}, {0, t >= leaves && t < returns ? 1 : 0}, world);
+      ledger.Settle(t, {}, {0, t >= leaves && t < returns ? 1 : 0, t >= comes ? 0 : 2}, world);
     }
     return ledger.Finish();
   };
-  const Metrics stays = metrics(48, 48);
+  const Metrics stays = metrics(48, 48, 48);
   ASSERT_EQ(stays.episodes_of_none.size(), 1u);
   EXPECT_EQ(stays.episodes_of_none[0].onset_step, 24);
   EXPECT_EQ(stays.episodes_of_none[0].end_step, 47);
   EXPECT_FALSE(stays.episodes_of_none[0].prevented);
   EXPECT_EQ(stays.episodes.size(), 1u);
 
-  const Metrics leaves = metrics(5, 48);
+  const Metrics leaves = metrics(5, 48, 48);
   ASSERT_EQ(leaves.episodes_of_none.size(), 1u);
   EXPECT_TRUE(leaves.episodes_of_none[0].prevented);
   EXPECT_FALSE(leaves.episodes_of_none[0].covered);
   EXPECT_EQ(leaves.episodes.size(), 0u);
 
-  // Back before it is over.
-  EXPECT_FALSE(metrics(5, 40).episodes_of_none.at(0).prevented);
+  EXPECT_FALSE(metrics(5, 40, 48).episodes_of_none.at(0).prevented);
+  EXPECT_FALSE(metrics(5, 48, 30).episodes_of_none.at(0).prevented);
 }
 
 TEST(Coverage, CountsWhatCameInTime) {
