@@ -70,8 +70,8 @@ struct Metrics {
   // Had no traffic been moved from where accounts live, and had nobody left for good in the last
   // hour; one who has is readier than any shadow.
   std::vector<Episode> episodes;
-  std::vector<Episode>
-      episodes_of_none;  // had nothing ever been done: of the world, not the policy
+  // Had nothing ever been done: the world's, whatever the policy.
+  std::vector<Episode> episodes_of_none;
 
   double cost(const Prices& prices = kPrices) const;
   double UnservedShare() const;  // worst resource

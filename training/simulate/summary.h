@@ -8,7 +8,7 @@
 
 namespace foreshadow::training {
 
-// Of overloads, what came in time.
+// How many overloads something was in time for. Percents are 0 where there is none to count.
 struct Coverage {
   int64_t episodes = 0;
   int64_t in_time = 0;
@@ -17,8 +17,8 @@ struct Coverage {
 
   void Add(const Episode& episode, bool was_in_time);
   double percent() const;
-  double foreseeable_percent() const;     // of all
-  double of_foreseeable_percent() const;  // in time
+  double foreseeable_percent() const;
+  double of_foreseeable_percent() const;  // of those alone, how many in time
 };
 
 struct Row {
