@@ -145,9 +145,9 @@ double Ledger::LoadOf(int64_t step, const std::vector<int64_t>& accounts) const 
   return load;
 }
 
-void Ledger::Follow(int64_t step, const Residents& residents, Undone& undone) {
+void Ledger::Follow(int64_t step, Undone& undone) {
   for (size_t c = 0; c < cells_; ++c) {
-    undone.load[step * cells_ + c] = LoadOf(step, residents[c]);
+    undone.load[step * cells_ + c] = LoadOf(step, undone.residents[c]);
   }
   const int64_t hour = kHorizonMs / demand_.step_ms;
   const int64_t day = 24 * hour;
@@ -158,7 +158,7 @@ void Ledger::Follow(int64_t step, const Residents& residents, Undone& undone) {
     if (capacity <= 0 || Over(undone.load, step, cell)) continue;
     const auto loads = [&](int64_t from, int64_t to) {
       std::vector<double> all;
-      for (int64_t t = from; t < to; ++t) all.push_back(LoadOf(t, residents[c]));
+      for (int64_t t = from; t < to; ++t) all.push_back(LoadOf(t, undone.residents[c]));
       return all;
     };
     const int64_t next = step + 1;
@@ -184,17 +184,16 @@ void Ledger::Settle(int64_t step, const std::vector<Shadow>& shadows,
                     const std::vector<int32_t>& homes, const SimWorld& world) {
   FollowTraffic(step, shadows, homes);
   homes_ = homes;
-  if (first_homes_.empty()) first_homes_ = homes;
-  Residents lately(cells_);
-  Residents ever(cells_);
+  lately_.residents.assign(cells_, {});
   for (int64_t a = 0; a < demand_.count(); ++a) {
-    lately[homes[a]].push_back(a);
+    lately_.residents[homes[a]].push_back(a);
     const int32_t before = LeftLately(step, a);
-    if (before >= 0 && before != homes[a]) lately[before].push_back(a);
-    ever[first_homes_[a]].push_back(a);
+    if (before >= 0 && before != homes[a]) lately_.residents[before].push_back(a);
   }
-  Follow(step, lately, lately_);
-  Follow(step, ever, ever_);
+  // Before the first tick nobody has left.
+  if (ever_.residents.empty()) ever_.residents = lately_.residents;
+  Follow(step, lately_);
+  Follow(step, ever_);
   if (!scored(step)) return;
   std::vector<Resources> cell(cells_);
   std::vector<double> split(traffic_.size(), 0);

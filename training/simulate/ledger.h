@@ -111,8 +111,8 @@ class Ledger {
   struct Undone {
     std::vector<double> load;  // CPU. [step][cell]
     Panel panel;
+    std::vector<std::vector<int64_t>> residents = {};  // [cell] accounts, in the newest step
   };
-  using Residents = std::vector<std::vector<int64_t>>;  // [cell] accounts
   bool scored(int64_t step) const { return step >= first_step_; }
   bool Over(const std::vector<double>& load, int64_t step, int32_t cell) const;
   void FollowTraffic(int64_t step, const std::vector<Shadow>& shadows,
@@ -121,7 +121,7 @@ class Ledger {
   int32_t LeftLately(int64_t step, int64_t account) const;
   double LoadOf(int64_t step, const std::vector<int64_t>& accounts) const;
   // The load of that step, what the panel sees of it, and what comes.
-  void Follow(int64_t step, const Residents& residents, Undone& undone);
+  void Follow(int64_t step, Undone& undone);
   bool Foreseeable(const Undone& undone, int64_t onset, int32_t cell) const;
   void HoldAgainstTheFuture(int64_t step, const TickReport& report);
   std::vector<Episode> EpisodesOf(const Undone& undone) const;
@@ -136,8 +136,7 @@ class Ledger {
   Undone lately_;                       // with those who left in the last hour
   Undone ever_;                         // with all who were there at first
   std::vector<uint8_t> overloaded_;     // as traffic went, in scored steps. [step][cell]
-  std::vector<int32_t> first_homes_;    // [account]
-  std::vector<int32_t> homes_;          // likewise, in the newest step
+  std::vector<int32_t> homes_;          // [account] in the newest step
   std::vector<Left> left_;              // [account] the newest home that it left for good
   std::vector<double> account_demand_;  // core-hours
   std::vector<double> account_unserved_;

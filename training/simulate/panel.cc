@@ -3,8 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <optional>
+
+#include "training/simulate/rules.h"
 
 namespace foreshadow::training {
 namespace {
@@ -20,11 +21,7 @@ struct Outlook {
 
 Outlook LastHour(const PanelView& view) {
   const auto hour = view.past.last(static_cast<size_t>(view.hour_steps));
-  const auto n = static_cast<double>(hour.size());
-  const double mean = std::accumulate(hour.begin(), hour.end(), 0.0) / n;
-  double squares = 0;
-  for (const double v : hour) squares += (v - mean) * (v - mean);
-  return {mean, std::sqrt(squares / std::max(1.0, n - 1))};
+  return {MeanOf(hour), DeviationOf(hour)};
 }
 
 // The most of the hour that comes, as it was; as far off as the hour before was.

@@ -19,9 +19,7 @@ double BaseOf(const Demand& demand, int64_t step, int64_t account, Base base) {
   const int64_t oldest = std::max<int64_t>(0, step - kHourMs / demand.step_ms + 1);
   for (int64_t t = oldest; t <= step; ++t) hour.push_back(demand.Seen(t, account, 0));
   if (base == Base::kHourMedian) return MedianOf(std::move(hour));
-  double sum = 0;
-  for (const double v : hour) sum += v;
-  return sum / static_cast<double>(hour.size());
+  return MeanOf(hour);
 }
 
 }  // namespace

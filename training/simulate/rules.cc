@@ -27,18 +27,6 @@ std::span<const double> Last(std::span<const double> values, size_t count) {
   return values.last(std::min(count, values.size()));
 }
 
-double Mean(std::span<const double> values) {
-  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
-}
-
-double Deviation(std::span<const double> values) {
-  if (values.size() < 2) return 0;
-  const double mean = Mean(values);
-  double sum = 0;
-  for (const double v : values) sum += (v - mean) * (v - mean);
-  return std::sqrt(sum / static_cast<double>(values.size() - 1));
-}
-
 // A threshold as demand to hold against the capacity: over it while triggered; else below it,
 // whatever the demand.
 void Level(const RuleView& view, double threshold, bool triggered, int steps, Path& path) {
@@ -131,7 +119,7 @@ class Linear : public Rule {
     const auto y = Last(view.home, kLine);
     if (y.size() < kLine) return;
     const double mid = (static_cast<double>(kLine) - 1) / 2;
-    const double mean = Mean(y);
+    const double mean = MeanOf(y);
     double xy = 0;
     double xx = 0;
     for (size_t i = 0; i < kLine; ++i) {
@@ -191,9 +179,9 @@ class HoltWinters : public Rule {
     void Take(std::span<const double> home, int day, int steps) {
       const double y = home.back();
       if (taken == 0) level = y;
-      if (season.empty() && home.size() == static_cast<size_t>(2 * day)) {
+      if (season.empty() && home.size() == 2 * static_cast<size_t>(day)) {
         season.assign(static_cast<size_t>(day), 0);
-        const double mean = Mean(home);
+        const double mean = MeanOf(home);
         for (int i = 0; i < day; ++i) season[i] = (home[i] + home[i + day]) / 2 - mean;
         level = mean;
         trend = 0;
@@ -220,8 +208,8 @@ class Sigma : public Rule {
   void Predict(const RuleView& view, size_t, int steps, Path& path) override {
     const auto hour = Last(view.home, kHour);
     const double level =
-        base_ == Base::kHourMean ? Mean(hour) : MedianOf({hour.begin(), hour.end()});
-    std::fill_n(path.begin(), steps, level + kZ90 * Deviation(hour));
+        base_ == Base::kHourMean ? MeanOf(hour) : MedianOf({hour.begin(), hour.end()});
+    std::fill_n(path.begin(), steps, level + kZ90 * DeviationOf(hour));
   }
 
  private:
@@ -253,6 +241,18 @@ double Regressed(std::span<const double> values, double ahead, auto weight_at) {
 }
 
 }  // namespace
+
+double MeanOf(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+double DeviationOf(std::span<const double> values) {
+  if (values.size() < 2) return 0;
+  const double mean = MeanOf(values);
+  double sum = 0;
+  for (const double v : values) sum += (v - mean) * (v - mean);
+  return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
 
 double MedianOf(std::vector<double> values) { return QuantileOf(std::move(values), 0.5); }
 

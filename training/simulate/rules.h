@@ -48,6 +48,8 @@ class Rule {
 // nullptr: no such rule.
 std::unique_ptr<Rule> MakeRule(std::string_view name);
 
+double MeanOf(std::span<const double> values);
+double DeviationOf(std::span<const double> values);  // of a sample; 0 of one value
 double MedianOf(std::vector<double> values);
 // Quantile by linear interpolation between order statistics (R's type 7).
 double QuantileOf(std::vector<double> values, double level);
