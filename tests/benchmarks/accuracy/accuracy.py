@@ -59,17 +59,22 @@ def fingerprint(paths):
     return digest.hexdigest()
 
 
+def make_once(out, key, make):
+    """Makes a folder unless it was made from the same."""
+    made_from = out / "made_from"
+    if not made_from.exists() or made_from.read_text(encoding="ascii") != key:
+        say(f"making {out}")
+        make()
+        made_from.write_text(key, encoding="ascii")
+
+
 def traces_of(data, work):
     """{test: {"trace", "test_steps"}}; makes the traces unless these are there."""
     out = work / "traces"
-    made_from = out / "made_from"
     sets = [name for name in make_traces.SETS if (data / name).is_dir()]
     key = fingerprint([path for name in sets for path in (data / name).rglob("*.gz")]
                       + [FOLDER / "make_traces.py"])
-    if not made_from.exists() or made_from.read_text(encoding="ascii") != key:
-        say(f"making traces in {out}")
-        make_traces.make_traces(data, out, sets)
-        made_from.write_text(key, encoding="ascii")
+    make_once(out, key, lambda: make_traces.make_traces(data, out, sets))
     with open(out / "split.json", encoding="ascii") as file:
         return {name: {**test, "trace": out / test["trace"]}
                 for name, test in json.load(file).items()}

@@ -18,7 +18,7 @@ import sys
 FOLDER = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent / "accuracy"))
 
-from accuracy import say, update  # noqa: E402
+from accuracy import fingerprint, make_once, say, update  # noqa: E402
 
 PLANETLAB = "planetlab-20110325.csv.gz"
 OTHER_DAYS = ("20110303", "20110306", "20110309")
@@ -44,24 +44,13 @@ STUDIES = {
 }
 
 
-def digest(*parts):
-    made = hashlib.sha256()
-    for part in parts:
-        made.update(hashlib.sha256(part).digest())
-    return made.hexdigest()
-
-
 def traces_of(data, work):
     out = work / "traces"
-    made_from = out / "made_from"
-    key = digest((FOLDER / "make_demand.py").read_bytes(),
-                 *(path.read_bytes() for name in ("planetlab", "bitbrains")
-                   for path in sorted((data / name).rglob("*.csv.gz"))))
-    if not made_from.exists() or made_from.read_text(encoding="ascii") != key:
-        say(f"making traces in {out}")
-        subprocess.run([sys.executable, str(FOLDER / "make_demand.py"), str(data), str(out)],
-                       stdout=subprocess.DEVNULL, check=True)
-        made_from.write_text(key, encoding="ascii")
+    script = FOLDER / "make_demand.py"
+    key = fingerprint([script, *(path for name in ("planetlab", "bitbrains")
+                                 for path in (data / name).rglob("*.csv.gz"))])
+    make_once(out, key, lambda: subprocess.run([sys.executable, str(script), str(data), str(out)],
+                                               stdout=subprocess.DEVNULL, check=True))
     return out
 
 
@@ -71,8 +60,9 @@ def run(options, name, traces):
     inputs = [options.foreshadow, *(word for word in words if word.endswith(".csv.gz"))]
     if options.model_folder:
         words += ["--model-folder", options.model_folder]
-        inputs += sorted(p for p in pathlib.Path(options.model_folder).rglob("*") if p.is_file())
-    key = digest(" ".join(STUDIES[name]).encode(), *(pathlib.Path(p).read_bytes() for p in inputs))
+        inputs += [p for p in pathlib.Path(options.model_folder).rglob("*") if p.is_file()]
+    made_from = " ".join(STUDIES[name]) + fingerprint(map(pathlib.Path, inputs))
+    key = hashlib.sha256(made_from.encode()).hexdigest()
     path = options.work / f"{name}-{key[:12]}.json"
     if not path.exists():
         command = [options.foreshadow, "simulate", *words]
