@@ -5,7 +5,7 @@
 namespace foreshadow {
 
 double StepCost(const CostModel& model, int32_t cell, const CellForecast& forecast, int step) {
-  const Resources& capacity = model.fleet.cells[cell].capacity;
+  const Resources& capacity = model.cells[cell].capacity;
   const double cores = capacity[0] > 0 ? capacity[0] : 1;
   double share = 0;   // of the cell, that is asked for in vain
   double chance = 0;  // of any overload, at least that of the worst resource

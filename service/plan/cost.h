@@ -10,7 +10,7 @@
 namespace foreshadow {
 
 struct CostModel {
-  const Fleet& fleet;
+  const std::vector<Cell>& cells;  // as they count: what is drained has next to nothing
   const CellErrorMemory& errors;
   const PlanSettings& settings;
   double step_hours = 0;

@@ -9,25 +9,27 @@
 namespace foreshadow {
 namespace {
 
-// Whether a cell that is overloaded now is relieved by what is there, whatever is foreseen: while
-// its forecasts are in doubt, or when they have called an overload over that has stood for long.
+// Whether a cell is relieved by what is there, whatever is foreseen: while it is overloaded and its
+// forecasts are in doubt, or when it has been too full for too long and they see nothing of it.
 bool Reacts(const Planner& p, int32_t cell) {
-  if (p.in.rails.drifted || p.jumps[cell].least > Urgency::kRoutine) return true;
-  return p.in.rails.overloaded_long[cell] && p.plan.risks[cell].step_probability[0] < 0.5;
+  const bool doubted = p.in.rails.drifted || p.jumps[cell].least > Urgency::kRoutine;
+  if (doubted && p.OverloadedNow(cell)) return true;
+  const bool stands = p.in.rails.overloaded_long[cell] || p.in.rails.nearly_full[cell];
+  return stands && p.plan.risks[cell].step_probability[0] < 0.5;
 }
 
 // Never less than one who only looks at the present would do: relieves such cells, with every
 // shadow there is and is planned at its largest split, as if what is there now were to last.
 Plan React(Planner p) {
-  const std::vector<CellDemand>& demand = p.in.cell_demand;
   std::vector<int32_t> cells;
-  for (int32_t c = 0; c < std::ssize(demand); ++c) {
-    if (Exceeds(demand[c].with, p.in.fleet.cells[c].capacity) && Reacts(p, c)) cells.push_back(c);
+  for (int32_t c = 0; c < std::ssize(p.in.cell_demand); ++c) {
+    if (Reacts(p, c)) cells.push_back(c);
   }
   if (cells.empty()) return std::move(p.plan);
-  Planner now{p.in, Lasting(p.in.demand, p.forecasts.steps), p.cost, /*of_present=*/true};
+  Planner now{p.in, Lasting(p.in.demand, p.forecasts.steps), p.present, p.present,
+              /*of_present=*/true};
   now.accounts_of = std::move(p.accounts_of);
-  now.jumps = std::move(p.jumps);
+  now.jumps.resize(p.jumps.size());  // no forecast is asked
   now.room =
       RoomNow(p.in, now.forecasts, now.accounts_of, ForecastCells(p.in.fleet, now.forecasts));
   now.plan = std::move(p.plan);
@@ -57,10 +59,10 @@ void Advise(Planner& p) {
   if (p.in.shadows.empty()) return;
   static const std::vector<Resources> kUnknown;
   const std::vector<Resources>& present = p.in.parts.present ? p.in.demand : kUnknown;
-  std::vector<Advice> advice = p.in.parts.advice
-                                   ? AdviseSplits({p.cost, p.forecasts, p.accounts_of, p.in.shadows,
-                                                   present, p.in.split_max, p.in.resume_steps})
-                                   : AdviseByDanger(p);
+  std::vector<Advice> advice =
+      p.in.parts.advice ? AdviseSplits({p.in.fleet, p.cost, p.present, p.forecasts, p.accounts_of,
+                                        p.in.shadows, present, p.in.split_max, p.in.resume_steps})
+                        : AdviseByDanger(p);
   for (size_t i = 0; i < advice.size(); ++i) {
     const Shadow& shadow = p.in.shadows[i];
     const int32_t home = p.in.fleet.accounts[shadow.account].cell;
@@ -78,8 +80,8 @@ void Advise(Planner& p) {
 Plan MakePlan(const PlanInput& in) {
   const auto accounts = static_cast<int64_t>(in.fleet.accounts.size());
   const double step_hours = static_cast<double>(in.step_ms) / 3'600'000;
-  const Fleet usable = AnyDrains(in.rails) ? WithDrains(in.rails) : Fleet{};
-  const Fleet& seen = usable.cells.empty() ? in.fleet : usable;
+  const std::vector<Cell> seen = WithDrains(in.rails);
+  const std::vector<Cell> full = WithMargins(in.rails, seen);
   AccountForecasts forecasts = MomentsOf(in.table, accounts);
   std::vector<int32_t> surprises(in.fleet.cells.size());
   if (in.surprises != nullptr) {
@@ -88,14 +90,17 @@ Plan MakePlan(const PlanInput& in) {
       ++surprises[in.fleet.accounts[account].cell];
     }
   }
-  Planner p{in, std::move(forecasts), {seen, in.errors, in.settings, step_hours}};
+  Planner p{in,
+            std::move(forecasts),
+            {seen, in.errors, in.settings, step_hours},
+            {full, in.errors, in.settings, step_hours}};
   p.accounts_of = AccountsOf(in.fleet);
   p.surprises = std::move(surprises);
 
   const double threshold = in.settings.risk_threshold;
   p.plan.forecasts_without = ForecastCells(in.fleet, p.forecasts);
-  p.plan.said_without =
-      RiskOfCells(in.fleet, p.plan.forecasts_without, in.errors, threshold, in.now_ms, in.step_ms);
+  p.plan.said_without = RiskOfCells(in.fleet.cells, p.plan.forecasts_without, in.errors, threshold,
+                                    in.now_ms, in.step_ms);
   p.plan.risks_without = p.plan.said_without;
   const auto correct = [&](CellRisk& risk) {
     Correct(in.calibration, threshold, in.now_ms, in.step_ms, risk);
@@ -109,7 +114,8 @@ Plan MakePlan(const PlanInput& in) {
       ForecastSome(in.fleet, p.accounts_of, p.forecasts, in.shadows, splits, touched);
   for (size_t i = 0; i < touched.size(); ++i) {
     CellRisk& risk = p.plan.risks[touched[i]];
-    risk = RiskOfCell(in.fleet, touched[i], shared[i], in.errors, threshold, in.now_ms, in.step_ms);
+    risk = RiskOfCell(in.fleet.cells, touched[i], shared[i], in.errors, threshold, in.now_ms,
+                      in.step_ms);
     correct(risk);
   }
   Advise(p);

@@ -57,8 +57,14 @@ std::string ReasonFor(const Planner& p, int32_t source, const CellRisk& left) {
   if (Drains(p.in.rails, source)) return fmt::format("cell {} is being drained", id);
   if (p.of_present) {
     const double capacity = p.in.fleet.cells[source].capacity[left.resource];
-    return fmt::format("cell {} is asked for {:.0f} % of its {} already", id,
-                       100 * p.room.cells[source].mean[left.resource][0] / capacity, resource);
+    std::string reason =
+        fmt::format("cell {} is asked for {:.0f} % of its {} already", id,
+                    100 * p.room.cells[source].mean[left.resource][0] / capacity, resource);
+    if (!p.OverloadedNow(source)) {
+      reason += fmt::format(", over guard.nearly_full_at = {:.0f} %",
+                            100 * p.in.rails.settings.nearly_full_at);
+    }
+    return reason;
   }
   const CellRisk& risk = p.plan.risks[source];
   const std::string when =
@@ -225,6 +231,7 @@ void Relieve(Planner& p, int32_t source) {
     Improve(p, source, first);
     left = p.RiskIn(source, p.room.cells[source]);
   }
+  if (p.of_present) left = p.RiskIn(p.in.fleet.cells, source, p.room.cells[source]);
   for (size_t i = first; i < p.plan.reliefs.size(); ++i) {
     p.plan.reliefs[i].evidence.probability_after = left.probability;
     if (!why_not.empty()) p.plan.reliefs[i].evidence.guard_rails.push_back(why_not);

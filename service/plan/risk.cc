@@ -31,10 +31,10 @@ double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, in
   return std::sqrt(independent + std::max(0.0, errors.excess[cell][resource][step]));
 }
 
-CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+CellRisk RiskOfCell(const std::vector<Cell>& cells, int32_t cell, const CellForecast& forecast,
                     const CellErrorMemory& errors, double threshold, int64_t now_ms,
                     int64_t step_ms) {
-  const Resources& capacity = fleet.cells[cell].capacity;
+  const Resources& capacity = cells[cell].capacity;
   CellRisk risk;
   risk.cell = cell;
   risk.steps = forecast.steps;
@@ -67,21 +67,22 @@ CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& foreca
   return risk;
 }
 
-std::vector<CellRisk> RiskOfCells(const Fleet& fleet, const std::vector<CellForecast>& forecasts,
+std::vector<CellRisk> RiskOfCells(const std::vector<Cell>& cells,
+                                  const std::vector<CellForecast>& forecasts,
                                   const CellErrorMemory& errors, double threshold, int64_t now_ms,
                                   int64_t step_ms) {
   std::vector<CellRisk> risks;
   risks.reserve(forecasts.size());
   for (size_t c = 0; c < forecasts.size(); ++c) {
-    risks.push_back(RiskOfCell(fleet, static_cast<int32_t>(c), forecasts[c], errors, threshold,
+    risks.push_back(RiskOfCell(cells, static_cast<int32_t>(c), forecasts[c], errors, threshold,
                                now_ms, step_ms));
   }
   return risks;
 }
 
-Utilisation UtilisationOf(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
-                          const CellErrorMemory& errors) {
-  const Resources& capacity = fleet.cells[cell].capacity;
+Utilisation UtilisationOf(const std::vector<Cell>& cells, int32_t cell,
+                          const CellForecast& forecast, const CellErrorMemory& errors) {
+  const Resources& capacity = cells[cell].capacity;
   Utilisation worst;
   for (int r = 0; r < kResources; ++r) {
     if (capacity[r] <= 0) continue;

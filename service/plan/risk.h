@@ -43,10 +43,11 @@ double Deviation(const CellForecast& forecast, const CellErrorMemory& errors, in
                  int resource, int step);
 
 // Risk of each cell; `threshold` says from what probability a step counts as likely.
-std::vector<CellRisk> RiskOfCells(const Fleet& fleet, const std::vector<CellForecast>& forecasts,
+std::vector<CellRisk> RiskOfCells(const std::vector<Cell>& cells,
+                                  const std::vector<CellForecast>& forecasts,
                                   const CellErrorMemory& errors, double threshold, int64_t now_ms,
                                   int64_t step_ms);
-CellRisk RiskOfCell(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
+CellRisk RiskOfCell(const std::vector<Cell>& cells, int32_t cell, const CellForecast& forecast,
                     const CellErrorMemory& errors, double threshold, int64_t now_ms,
                     int64_t step_ms);
 
@@ -55,7 +56,7 @@ struct Utilisation {
   double expected = 0;
   double p95 = 0;
 };
-Utilisation UtilisationOf(const Fleet& fleet, int32_t cell, const CellForecast& forecast,
-                          const CellErrorMemory& errors);
+Utilisation UtilisationOf(const std::vector<Cell>& cells, int32_t cell,
+                          const CellForecast& forecast, const CellErrorMemory& errors);
 
 }  // namespace foreshadow

@@ -41,7 +41,7 @@ Room RoomNow(const PlanInput& in, const AccountForecasts& forecasts,
   for (size_t i = 0; i < touched.size(); ++i) room.cells[touched[i]] = shared[i];
   for (size_t c = 0; c < room.cells.size(); ++c) {
     room.used.push_back(
-        UtilisationOf(in.fleet, static_cast<int32_t>(c), room.cells[c], in.errors).p95);
+        UtilisationOf(in.fleet.cells, static_cast<int32_t>(c), room.cells[c], in.errors).p95);
   }
   room.has_shadow.assign(in.fleet.accounts.size(), false);
   room.shadows_of.assign(in.fleet.cells.size(), 0);
@@ -87,7 +87,7 @@ void Promise(Planner& p, int32_t account, int32_t source, int32_t target, int32_
   Leave(p, account, count, p.room.cells[source]);
   Add(p.forecasts, account, count, p.in.split_max, 1, p.room.cells[target]);
   for (const int32_t cell : {source, target}) {
-    p.room.used[cell] = UtilisationOf(p.in.fleet, cell, p.room.cells[cell], p.in.errors).p95;
+    p.room.used[cell] = UtilisationOf(p.in.fleet.cells, cell, p.room.cells[cell], p.in.errors).p95;
   }
   CountShadow(p.in.fleet, account, target, count, p.room);
   p.room.creations_count += count;

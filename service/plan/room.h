@@ -29,6 +29,7 @@ struct Planner {
   const PlanInput& in;
   const AccountForecasts forecasts;
   const CostModel cost;
+  const CostModel present;  // what is asked for now costs, if it lasts
   const bool of_present =
       false;                    // the forecasts are the present: what reacts, whatever is foreseen
   std::vector<Bar> jumps = {};  // [cell]
@@ -37,11 +38,19 @@ struct Planner {
   Room room = {};
   Plan plan = {};
 
+  // In a cell of `cells`; without them, as it counts here.
   CellRisk RiskIn(int32_t cell, const CellForecast& forecast) const {
-    CellRisk risk = RiskOfCell(cost.fleet, cell, forecast, in.errors, in.settings.risk_threshold,
+    return RiskIn(cost.cells, cell, forecast);
+  }
+  CellRisk RiskIn(const std::vector<Cell>& cells, int32_t cell,
+                  const CellForecast& forecast) const {
+    CellRisk risk = RiskOfCell(cells, cell, forecast, in.errors, in.settings.risk_threshold,
                                in.now_ms, in.step_ms);
     Correct(in.calibration, in.settings.risk_threshold, in.now_ms, in.step_ms, risk);
     return risk;
+  }
+  bool OverloadedNow(int32_t cell) const {
+    return Exceeds(in.cell_demand[cell].with, in.fleet.cells[cell].capacity);
   }
   // From when on the account's shadow can be of use, if it is decided now.
   int FirstStep(int32_t account, const CreationLine& line) const {

@@ -28,6 +28,7 @@ struct Board {
   const AccountForecasts& forecasts;
   const Touched& touched;
   std::vector<CellForecast> cells;  // of Touched
+  const CostModel& model;
   int first = 0;
   int last = 0;
 
@@ -41,9 +42,9 @@ struct Board {
     for (int step = first; step < last; ++step) {
       traffic += to * forecasts.at(shadow.account, 0, step).mean;
     }
-    return Cost(in.model, home, source, first, last) +
-           Cost(in.model, shadow.target, target, first, last) +
-           in.model.settings.traffic_cost * in.model.step_hours * traffic;
+    return Cost(model, home, source, first, last) +
+           Cost(model, shadow.target, target, first, last) +
+           model.settings.traffic_cost * model.step_hours * traffic;
   }
 
   void Move(const Shadow& shadow, double from, double to) {
@@ -52,7 +53,7 @@ struct Board {
 
   CellForecast& At(int32_t cell) { return cells[touched.at.at(cell)]; }
   const CellForecast& At(int32_t cell) const { return cells[touched.at.at(cell)]; }
-  int32_t Home(const Shadow& shadow) const { return in.model.fleet.accounts[shadow.account].cell; }
+  int32_t Home(const Shadow& shadow) const { return in.fleet.accounts[shadow.account].cell; }
 
   void Shift(const Shadow& shadow, double from, double to, CellForecast& source,
              CellForecast& target) const {
@@ -105,31 +106,32 @@ std::vector<Found> Descend(Board& board, const TakesPart& takes_part) {
 std::vector<CellForecast> NothingMoved(const SplitInput& in, const AccountForecasts& forecasts,
                                        const Touched& touched) {
   const std::vector<double> none(in.shadows.size(), 0);
-  return ForecastSome(in.model.fleet, in.accounts_of, forecasts, in.shadows, none, touched.cells);
+  return ForecastSome(in.fleet, in.accounts_of, forecasts, in.shadows, none, touched.cells);
 }
 
 }  // namespace
 
 std::vector<Advice> AdviseSplits(const SplitInput& in) {
   std::vector<Advice> advice(in.shadows.size());
-  const auto in_place = [&](const Shadow& s) { return InPlace(s, in.model.fleet); };
+  const auto in_place = [&](const Shadow& s) { return InPlace(s, in.fleet); };
   if (std::none_of(in.shadows.begin(), in.shadows.end(), in_place)) return advice;
   const auto runs = [&](const Shadow& s) { return Serves(s.state) && in_place(s); };
 
   const int horizon = in.forecasts.steps;
-  const Touched touched(CellsOf(in.model.fleet, in.shadows));
+  const Touched touched(CellsOf(in.fleet, in.shadows));
   const std::vector<CellForecast> nothing_moved = NothingMoved(in, in.forecasts, touched);
-  Board soon{in, in.forecasts, touched, nothing_moved, 0, std::min(in.resume_steps, horizon)};
+  Board soon{
+      in, in.forecasts, touched, nothing_moved, in.model, 0, std::min(in.resume_steps, horizon)};
   const std::vector<Found> planned = Descend(soon, in_place);
-  Board next{in, in.forecasts, touched, nothing_moved, 0, std::min(1, horizon)};
+  Board next{in, in.forecasts, touched, nothing_moved, in.model, 0, std::min(1, horizon)};
   const std::vector<Found> coming = Descend(next, runs);
   std::vector<Found> present(in.shadows.size());
   if (!in.demand.empty()) {
     const AccountForecasts now = Lasting(in.demand, 1);
-    Board board{in, now, touched, NothingMoved(in, now, touched), 0, 1};
+    Board board{in, now, touched, NothingMoved(in, now, touched), in.present, 0, 1};
     present = Descend(board, in_place);
   }
-  Board hour{in, in.forecasts, touched, nothing_moved, 0, horizon};
+  Board hour{in, in.forecasts, touched, nothing_moved, in.model, 0, horizon};
   for (size_t i = 0; i < in.shadows.size(); ++i) {
     const Shadow& shadow = in.shadows[i];
     if (!in_place(shadow)) continue;
@@ -153,11 +155,11 @@ std::vector<Advice> AdviseSplits(const SplitInput& in) {
     };
     hour.Shift(shadow, planned[i].split, 0, source, target);
     const double at_home = cost();
-    const double used_home = UtilisationOf(in.model.fleet, home, source, in.model.errors).p95;
+    const double used_home = UtilisationOf(in.model.cells, home, source, in.model.errors).p95;
     hour.Shift(shadow, 0, 1, source, target);
     const double there = cost();
     const double used_there =
-        UtilisationOf(in.model.fleet, shadow.target, target, in.model.errors).p95;
+        UtilisationOf(in.model.cells, shadow.target, target, in.model.errors).p95;
     const double least = in.model.settings.gain_min;
     advice[i].better_there =
         there + least <= at_home || (there <= at_home && used_there < used_home);

@@ -22,7 +22,9 @@ struct Advice {
 };
 
 struct SplitInput {
+  const Fleet& fleet;
   const CostModel& model;
+  const CostModel& present;  // for `demand`
   const AccountForecasts& forecasts;
   const AccountsOfCells& accounts_of;
   const std::vector<Shadow>& shadows;

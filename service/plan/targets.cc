@@ -45,7 +45,7 @@ std::optional<std::string> Barred(const Planner& p, int32_t account, int32_t cel
 // Share of a cell's free capacity that its shadows take.
 double ShareOfFree(const Planner& p, int32_t cell, double expected) {
   const double own =
-      UtilisationOf(p.in.fleet, cell, p.plan.forecasts_without[cell], p.in.errors).expected;
+      UtilisationOf(p.in.fleet.cells, cell, p.plan.forecasts_without[cell], p.in.errors).expected;
   return own >= 1 ? kNothingFree : (expected - own) / (1 - own);
 }
 
@@ -66,7 +66,7 @@ Spared SparedFrom(const Planner& p, int32_t account, int first) {
            p.in.settings.move_cost;
   };
   if (p.of_present) {
-    spared.urgency = Urgency::kOverloaded;
+    spared.urgency = p.OverloadedNow(source) ? Urgency::kOverloaded : Urgency::kNow;
   } else if (Drains(p.in.rails, source) || pays(first + 1)) {
     spared.urgency = Urgency::kNow;
   } else if (pays(std::clamp(p.in.resume_steps, first + 1, p.forecasts.steps))) {
@@ -150,7 +150,7 @@ Choice ChooseTarget(const Planner& p, int32_t account, const Targets& targets,
   for (const int32_t cell : targets.cells) {
     const CellForecast& before = p.room.cells[cell];
     const CellForecast after = With(p, account, before);
-    const Utilisation used = UtilisationOf(p.in.fleet, cell, after, p.in.errors);
+    const Utilisation used = UtilisationOf(p.in.fleet.cells, cell, after, p.in.errors);
     const CreationLine& line = p.in.leads.in(cell);
     const int first = p.FirstStep(account, line);
     if (first != spared.first) spared = SparedFrom(p, account, first);

@@ -89,18 +89,58 @@ void FillBudgets(const RailsInput& in, RailsMemory& memory, Rails& rails) {
   rails.creations_max = static_cast<int32_t>(memory.creations_left + kRounding);
 }
 
+// Where all cells together are asked for little, one that is nearly full stands out and others have
+// room to spare. Where they are not, most are nearly full most of the time. What does not move with
+// traffic no shadow relieves.
+Resources NearlyFullAt(const RailsInput& in, const Rails& rails) {
+  Resources demand{};
+  Resources capacity{};
+  for (size_t c = 0; c < in.fleet.cells.size(); ++c) {
+    const Cell& cell = in.fleet.cells[c];
+    if (cell.state != CellState::kUp || Drains(rails, static_cast<int32_t>(c))) continue;
+    for (int r = 0; r < kResources; ++r) {
+      if (cell.capacity[r] <= 0) continue;
+      demand[r] += in.demand[c].with[r];
+      capacity[r] += cell.capacity[r];
+    }
+  }
+  Resources at{};
+  for (int r = 0; r < kResources; ++r) {
+    const bool spare = demand[r] <= in.settings.nearly_full_fleet_max * capacity[r];
+    if (spare && MovesWithTraffic(r)) at[r] = in.settings.nearly_full_at;
+  }
+  return at;
+}
+
+// So long that it is to be relieved. One step below does not end it.
+bool Stands(const RailsInput& in, bool over, Stretch& stretch) {
+  if (over) {
+    if (stretch.since_ms == 0) stretch.since_ms = in.now_ms;
+    stretch.last_ms = in.now_ms;
+    return in.now_ms - stretch.since_ms >= in.settings.nearly_full_after_ms;
+  }
+  if (in.now_ms - stretch.last_ms > in.step_ms) stretch = {};
+  return false;
+}
+
 void FollowOverloads(const RailsInput& in, RailsMemory& memory, Rails& rails) {
   const size_t cells = in.fleet.cells.size();
   memory.overloaded_since_ms.resize(cells);
+  memory.nearly_full.resize(cells);
   rails.overloaded_long.resize(cells);
+  rails.nearly_full.resize(cells);
+  rails.nearly_full_at = NearlyFullAt(in, rails);
   for (size_t c = 0; c < cells; ++c) {
+    Resources full = in.fleet.cells[c].capacity;
     int64_t& since_ms = memory.overloaded_since_ms[c];
-    if (!Exceeds(in.demand[c].with, in.fleet.cells[c].capacity)) {
+    if (!Exceeds(in.demand[c].with, full)) {
       since_ms = 0;
-      continue;
+    } else {
+      if (since_ms == 0) since_ms = in.now_ms;
+      rails.overloaded_long[c] = in.now_ms - since_ms >= in.settings.react_after_ms;
     }
-    if (since_ms == 0) since_ms = in.now_ms;
-    rails.overloaded_long[c] = in.now_ms - since_ms >= in.settings.react_after_ms;
+    for (int r = 0; r < kResources; ++r) full[r] *= rails.nearly_full_at[r];
+    rails.nearly_full[c] = Stands(in, Exceeds(in.demand[c].with, full), memory.nearly_full[c]);
   }
 }
 
@@ -232,24 +272,27 @@ std::optional<std::string> WhyNotThere(const Rails& rails, int32_t account, int3
   return std::nullopt;
 }
 
-bool AnyDrains(const Rails& rails) {
-  return std::ranges::any_of(rails.settings.cells,
-                             [](const auto& rule) { return rule.second.drain; });
-}
-
 bool Drains(const Rails& rails, int32_t cell) {
   const CellRule* rule = RuleOf(rails, cell);
   return rule != nullptr && rule->drain;
 }
 
-Fleet WithDrains(const Rails& rails) {
-  Fleet seen = rails.fleet;
-  for (size_t c = 0; c < seen.cells.size(); ++c) {
-    Cell& cell = seen.cells[c];
+std::vector<Cell> WithDrains(const Rails& rails) {
+  std::vector<Cell> cells = rails.fleet.cells;
+  for (size_t c = 0; c < cells.size(); ++c) {
     if (!Drains(rails, static_cast<int32_t>(c))) continue;
-    cell.capacity[static_cast<int>(SignalKind::kCpu)] = kDrainedCores;
+    cells[c].capacity[static_cast<int>(SignalKind::kCpu)] = kDrainedCores;
   }
-  return seen;
+  return cells;
+}
+
+std::vector<Cell> WithMargins(const Rails& rails, std::vector<Cell> cells) {
+  for (size_t c = 0; c < cells.size(); ++c) {
+    for (int r = 0; r < kResources && rails.nearly_full[c]; ++r) {
+      if (rails.nearly_full_at[r] > 0) cells[c].capacity[r] *= rails.nearly_full_at[r];
+    }
+  }
+  return cells;
 }
 
 void CoolDownGone(const std::vector<Shadow>& before, const std::vector<Shadow>& after,

@@ -38,6 +38,9 @@ struct Rails {
   int32_t creations_max = 0;                           // now
   bool drifted = false;                                // the forecasts of all cells are in doubt
   std::vector<bool> overloaded_long = {};              // [cell] for guard.react_after_ms
+  // Share of a cell's capacity from which on it is nearly full; 0: only an overloaded one counts.
+  Resources nearly_full_at = {};
+  std::vector<bool> nearly_full = {};  // [cell] for guard.nearly_full_after_ms
 };
 
 struct RailsInput {
@@ -76,9 +79,10 @@ std::optional<std::string> WhyNotThere(const Rails& rails, int32_t account, int3
 
 // A cell that is to be emptied.
 bool Drains(const Rails& rails, int32_t cell);
-bool AnyDrains(const Rails& rails);
-// The fleet as plans are to see it: a cell that is drained has next to no cores for anybody.
-Fleet WithDrains(const Rails& rails);
+// The cells as plans are to see them: one that is drained has next to no cores for anybody.
+std::vector<Cell> WithDrains(const Rails& rails);
+// As one sees them who only looks at the present: one that is nearly full for long is full.
+std::vector<Cell> WithMargins(const Rails& rails, std::vector<Cell> cells);
 
 // Accounts whose shadow is gone, or became the primary, get no other for a while.
 void CoolDownGone(const std::vector<Shadow>& before, const std::vector<Shadow>& after,

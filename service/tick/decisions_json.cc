@@ -404,9 +404,16 @@ json ToJson(const RailsMemory& rails, const Fleet& fleet) {
     const int64_t since_ms = rails.overloaded_since_ms[c];
     if (since_ms != 0) overloaded[fleet.cells[c].id] = since_ms;
   }
-  return {{"overloaded_since_ms", overloaded},      {"unsettled_ms", rails.unsettled_ms},
-          {"unsettled_why", rails.unsettled_why},   {"cool_downs", cool_downs},
-          {"creations_left", rails.creations_left}, {"cores_left", rails.cores_left}};
+  json nearly_full = json::object();
+  for (size_t c = 0; c < rails.nearly_full.size(); ++c) {
+    const Stretch& s = rails.nearly_full[c];
+    if (s == Stretch{}) continue;
+    nearly_full[fleet.cells[c].id] = {{"since_ms", s.since_ms}, {"last_ms", s.last_ms}};
+  }
+  return {{"nearly_full", nearly_full},         {"overloaded_since_ms", overloaded},
+          {"unsettled_ms", rails.unsettled_ms}, {"unsettled_why", rails.unsettled_why},
+          {"cool_downs", cool_downs},           {"creations_left", rails.creations_left},
+          {"cores_left", rails.cores_left}};
 }
 
 RailsMemory RailsFrom(const json& j, const Ids& ids) {
@@ -425,6 +432,14 @@ RailsMemory RailsFrom(const json& j, const Ids& ids) {
   for (const auto& [cell, since_ms] : j.at("overloaded_since_ms").items()) {
     const auto c = ids.cells.find(cell);
     if (c != ids.cells.end()) rails.overloaded_since_ms[c->second] = since_ms.get<int64_t>();
+  }
+  rails.nearly_full.resize(ids.fleet.cells.size());
+  const json nearly_full = j.value("nearly_full", json::object());
+  for (const auto& [cell, s] : nearly_full.items()) {
+    const auto c = ids.cells.find(cell);
+    if (c == ids.cells.end()) continue;
+    rails.nearly_full[c->second] = {s.at("since_ms").get<int64_t>(),
+                                    s.at("last_ms").get<int64_t>()};
   }
   std::ranges::sort(rails.cool_downs, {}, &CoolDown::account);
   return rails;

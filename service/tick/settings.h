@@ -120,8 +120,13 @@ struct RailSettings {
   double silent_share_max = 0.5;     // of accounts: more is a gap, in which nothing is begun
   int64_t cool_down_ms = 3'600'000;  // an account that had a shadow gets none so soon again
   int64_t react_after_ms = 900'000;  // overloaded so long: relieved whatever is foreseen
-  double jump_max = 1;               // of a cell's capacity, from now to the next step
-  double doubt_share = 0.1;          // of creations, while the forecasts have drifted
+  // So is a cell that is asked for more than that share of its capacity, for so long, while all
+  // together are asked for no more than that of theirs.
+  double nearly_full_at = 0.8;
+  int64_t nearly_full_after_ms = 300'000;
+  double nearly_full_fleet_max = 0.6;
+  double jump_max = 1;       // of a cell's capacity, from now to the next step
+  double doubt_share = 0.1;  // of creations, while the forecasts have drifted
   std::map<std::string, CellRule> cells;
   std::map<std::string, ApplicationRule> applications;
   std::map<std::string, Freeze> freezes;

@@ -299,6 +299,14 @@ struct CoolDown {
   bool moved = false;  // its shadow became the primary
   bool operator==(const CoolDown&) const = default;
 };
+
+// A time in which a cell is nearly full, but for single steps; both 0: it is not.
+struct Stretch {
+  int64_t since_ms = 0;
+  int64_t last_ms = 0;
+  bool operator==(const Stretch&) const = default;
+};
+
 struct RailsMemory {
   int64_t unsettled_ms = 0;                  // newest start of the server or end of a gap
   std::string unsettled_why;                 // in words
@@ -306,6 +314,7 @@ struct RailsMemory {
   std::vector<int64_t> overloaded_since_ms;  // [cell], as served; 0 = it is not
   double creations_left = 0;                 // of the budget
   double cores_left = 0;
+  std::vector<Stretch> nearly_full = {};  // [cell], as served
   bool operator==(const RailsMemory&) const = default;
 };
 

@@ -54,7 +54,8 @@ Decisions Some(const Fleet& fleet) {
   d.drift[1].usual_loss = 0.7;
   d.drift[4].loss.sums = {1, 2.5, 1e9};
   d.drift[4].loss.since_ms = 66;
-  d.rails = {77, "the server has started", {{0, 500}, {1, 600}}, {0, 44}, 2.5, 1.0 / 3};
+  d.rails = {
+      77, "the server has started", {{0, 500}, {1, 600}}, {0, 44}, 2.5, 1.0 / 3, {{}, {44, 55}}};
   d.changes = {{"guard.shadows_max", "3", "a \"test\"", 70}};
   d.within_60.Learn(0.3, true);
   d.creations = {{}, {2.5, 1e9, 1.0 / 3, 1e18, 7e9}};
@@ -117,6 +118,7 @@ TEST(DecisionsJson, OfAnEarlierProgramLackWhatItDidNotKnow) {
   json.erase("drift");
   json.erase("origins");
   json.erase("creations");
+  json["rails"].erase("nearly_full");
   auto& guard = json["shadows"][0]["learned"]["guard"];
   guard.erase(15);
   json["shadows"][0].erase("shed");
@@ -125,6 +127,7 @@ TEST(DecisionsJson, OfAnEarlierProgramLackWhatItDidNotKnow) {
   const auto read = DecisionsFromJson(json.dump(), fleet, dropped);
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_EQ(read->evaluation.candidate, "");
+  EXPECT_EQ(read->rails.nearly_full, std::vector<Stretch>(2));
   EXPECT_EQ(read->shadows[0].learned.guard.success[1], 0.13);
   EXPECT_EQ(read->shadows[0].learned.guard.carries, 1);
   EXPECT_EQ(read->shadows[0].shed, 0);

@@ -58,6 +58,7 @@ inline Rails RailsOf(const Fleet& fleet, const RailSettings& guard, Mode mode = 
   Rails rails{.fleet = fleet, .settings = guard, .mode = mode};
   rails.cells.resize(fleet.cells.size());
   rails.overloaded_long.resize(fleet.cells.size());
+  rails.nearly_full.resize(fleet.cells.size());
   rails.creations_max = static_cast<int32_t>(guard.creations_per_minute_max);
   return rails;
 }

@@ -163,7 +163,7 @@ void CheckInvariants(const Scene& scene, const Rails& rails, const Plan& plan) {
   const std::vector<double> largest(all.size(), scene.split_max);
   const auto cells = ForecastAll(scene.fleet, moments, all, largest);
   for (const int32_t target : targets) {
-    EXPECT_LE(UtilisationOf(scene.fleet, target, cells[target], scene.errors).expected,
+    EXPECT_LE(UtilisationOf(scene.fleet.cells, target, cells[target], scene.errors).expected,
               scene.settings.target_headroom + 1e-9)
         << "a target promised more than it has";
   }
@@ -240,6 +240,34 @@ TEST(Plan, RelievesWhatIsOverloadedWhereForecastsAreNotToBeTrusted) {
   EXPECT_EQ(scene.Make().reliefs.size(), 1u);
   scene.parts.present = false;
   EXPECT_TRUE(scene.Make().reliefs.empty());
+}
+
+// Forecasts that see nothing do not let a cell stand nearly full.
+TEST(Plan, RelievesWhatIsNearlyFullForLong) {
+  Scene scene = MakeScene(2, 100, {5, 5, 5});
+  scene.demand = {{30}, {30}, {30}};
+  Rails rails = RailsOf(scene.fleet, scene.guard);
+  rails.nearly_full_at[0] = 0.8;
+  EXPECT_TRUE(scene.Make(rails).reliefs.empty());
+  rails.nearly_full[0] = true;
+  Plan plan = scene.Make(rails);
+  ASSERT_EQ(plan.reliefs.size(), 1u);  // 60 stay
+  const Relief& relief = plan.reliefs[0];
+  EXPECT_EQ(relief.reason,
+            "cell cell-0 is asked for 90 % of its cpu already, over guard.nearly_full_at = 80 %");
+  EXPECT_EQ(relief.evidence.urgency, Urgency::kNow);
+  EXPECT_EQ(relief.evidence.probability_after, 0);
+  EXPECT_EQ(relief.evidence.target_utilisation_after, 0.3);
+  EXPECT_EQ(relief.reserved[0], 30);
+  // That it stays nearly full is no alert: nothing goes unserved.
+  rails.creations_max = 0;
+  plan = scene.Make(rails);
+  EXPECT_TRUE(plan.reliefs.empty());
+  EXPECT_TRUE(plan.alerts.empty());
+  // It is not what an hour of overload alone may break.
+  rails.creations_max = 1;
+  rails.all = {Urgency::kOverloaded, "a test asks for it"};
+  EXPECT_TRUE(scene.Make(rails).reliefs.empty());
 }
 
 TEST(Plan, BelowTheBarNothingIsBegunAndTheBarIsNamed) {

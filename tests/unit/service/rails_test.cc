@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "absl/time/time.h"
 #include "tests/unit/service/fleets.h"
 
@@ -231,6 +233,53 @@ TEST_F(RailsTest, OverloadsThatStandAreFollowed) {
   EXPECT_FALSE(Set().overloaded_long[1]);
   demand[1].with[0] = 11;
   EXPECT_FALSE(Set().overloaded_long[1]);
+}
+
+// The trigger of the plain reactive rule: more than half of the last three steps.
+TEST_F(RailsTest, NearlyFullIsInTwoOfThreeSteps) {
+  for (int pattern = 0; pattern < 1 << 10; ++pattern) {
+    SCOPED_TRACE(pattern);
+    memory = {};
+    int last[3] = {0, 0, 0};
+    for (int step = 0; step < 10; ++step, now_ms += kStep) {
+      const int over = pattern >> step & 1;
+      std::rotate(last, last + 1, last + 3);
+      last[2] = over;
+      demand[0].with[0] = over ? 8.1 : 7.9;
+      EXPECT_EQ(Set().nearly_full[0], over && last[0] + last[1] + last[2] >= 2);
+    }
+  }
+}
+
+TEST_F(RailsTest, NearlyFullIsOneOfManyWithRoom) {
+  guard.nearly_full_after_ms = 0;
+  demand[0].with[0] = 9;
+  demand[1].with[0] = 7;
+  demand[2].with[0] = 2;  // 18 of 30
+  EXPECT_TRUE(Set().nearly_full[0]);
+  EXPECT_FALSE(Set().nearly_full[1]);
+  demand[1].with[0] = 7.1;
+  EXPECT_FALSE(Set().nearly_full[0]);
+  fleet.cells[2].state = CellState::kDown;  // 9 of 20 are left
+  demand[1].with[0] = 0;
+  EXPECT_TRUE(Set().nearly_full[0]);
+  guard.cells["cell-1"].drain = true;  // 9 of 10
+  EXPECT_FALSE(Set().nearly_full[0]);
+  guard.cells.clear();
+  guard.nearly_full_at = 0.95;
+  EXPECT_FALSE(Set().nearly_full[0]);
+  // No shadow relieves a cell's memory.
+  guard.nearly_full_at = 0.8;
+  demand[0].with = {0, 9};
+  fleet.cells[0].capacity[1] = 10;
+  EXPECT_FALSE(Set().nearly_full[0]);
+  demand[0].with[1] = 11;
+  EXPECT_FALSE(Set().nearly_full[0]);
+  demand[0].with = {0, 0, 9};
+  fleet.cells[0].capacity[2] = 10;  // its network is 90 % full, and there is no other
+  EXPECT_FALSE(Set().nearly_full[0]);
+  fleet.cells[1].capacity[2] = 10;
+  EXPECT_TRUE(Set().nearly_full[0]);
 }
 
 TEST_F(RailsTest, AForecastFarFromThePresentIsDoubted) {

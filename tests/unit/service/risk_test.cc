@@ -26,15 +26,15 @@ CellForecast OneStep(double mean, double variance) {
 TEST(Risk, IsTheNormalTail) {
   const Fleet fleet = testing::MakeFleet(1, 12);
   const CellErrorMemory errors;
-  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
-  EXPECT_NEAR(RiskOfCell(fleet, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.022750, 1e-6);
-  EXPECT_EQ(RiskOfCell(fleet, 0, OneStep(13, 0), errors, 0.1, 0, 1).probability, 1);
-  EXPECT_EQ(RiskOfCell(fleet, 0, OneStep(12, 0), errors, 0.1, 0, 1).probability, 0);
+  EXPECT_NEAR(RiskOfCell(fleet.cells, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
+  EXPECT_NEAR(RiskOfCell(fleet.cells, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.022750, 1e-6);
+  EXPECT_EQ(RiskOfCell(fleet.cells, 0, OneStep(13, 0), errors, 0.1, 0, 1).probability, 1);
+  EXPECT_EQ(RiskOfCell(fleet.cells, 0, OneStep(12, 0), errors, 0.1, 0, 1).probability, 0);
 }
 
 TEST(Risk, UnlimitedCapacityIsNeverExceeded) {
   const Fleet fleet = testing::MakeFleet(1, 0);
-  EXPECT_EQ(RiskOfCell(fleet, 0, OneStep(1e9, 1), {}, 0.1, 0, 1).probability, 0);
+  EXPECT_EQ(RiskOfCell(fleet.cells, 0, OneStep(1e9, 1), {}, 0.1, 0, 1).probability, 0);
 }
 
 TEST(Risk, ExpectedIsTheFirstLikelyStep) {
@@ -43,7 +43,7 @@ TEST(Risk, ExpectedIsTheFirstLikelyStep) {
   forecast.steps = 3;
   forecast.mean[0] = {5, 9.9, 12};
   forecast.variance[0] = {1, 1, 1};
-  const CellRisk risk = RiskOfCell(fleet, 0, forecast, {}, 0.25, 1'000, 100);
+  const CellRisk risk = RiskOfCell(fleet.cells, 0, forecast, {}, 0.25, 1'000, 100);
   EXPECT_EQ(risk.expected_ms, 1'200);
   EXPECT_GT(risk.probability, 0.97);
   EXPECT_EQ(risk.resource, 0);
@@ -55,7 +55,7 @@ TEST(Risk, WidensByWhatCellsErred) {
   errors.excess.resize(1);
   double& excess = errors.excess[0][0][0];
   const auto chance = [&](double variance) {
-    return RiskOfCell(fleet, 0, OneStep(10, variance), errors, 0.1, 0, 1).probability;
+    return RiskOfCell(fleet.cells, 0, OneStep(10, variance), errors, 0.1, 0, 1).probability;
   };
   EXPECT_NEAR(chance(4), 0.158655, 1e-6);
   excess = 3;

@@ -79,6 +79,17 @@ TEST(Splits, ThePresentAloneIsEnough) {
   EXPECT_EQ(AdviceFor(scene.Make(), scene.shadows[0]).split, 0);
 }
 
+TEST(Splits, AShadowRelievesWhatIsNearlyFullForLong) {
+  Scene scene = MakeScene(2, 100, {10, 10});
+  scene.shadows = {Sharing(0, 1)};
+  scene.demand = {{45}, {45}};
+  Rails rails = testing::RailsOf(scene.fleet, scene.guard);
+  rails.nearly_full_at[0] = 0.8;
+  EXPECT_EQ(AdviceFor(scene.Make(rails), scene.shadows[0]).split, 0);
+  rails.nearly_full[0] = true;
+  EXPECT_GE(AdviceFor(scene.Make(rails), scene.shadows[0]).split, 10.0 / 45 - 1e-9);
+}
+
 TEST(Splits, WithoutAdviceAllLeavesACellInDangerAndNothingAnother) {
   Scene scene = MakeScene(2, 100, {60, 60});
   scene.shadows = {Sharing(0, 1)};
@@ -105,7 +116,7 @@ TEST(Splits, AreAsGoodAsTheBestOfAll) {
     scene.fleet.accounts[2].cell = 1;
     scene.shadows = {Sharing(0, 1), Sharing(1, 2)};
     const AccountForecasts forecasts = MomentsOf(scene.table, 3);
-    const CostModel model{scene.fleet, scene.errors, scene.settings, 1.0 / 12};
+    const CostModel model{scene.fleet.cells, scene.errors, scene.settings, 1.0 / 12};
     const auto cost = [&](double x, double y) {
       const std::vector<double> splits = {x, y};
       const auto cells = ForecastAll(scene.fleet, forecasts, scene.shadows, splits);

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "models/registry.h"
@@ -93,7 +94,7 @@ TEST(Ledger, WhatLeavingPreventsIsSeenInTheWorldWithoutIt) {
   }
   const Demand demand = MakeDemand(trace, {});
   WorldOptions options;
-  options.cells = {CellOf("cell", 4), CellOf("other", 4), CellOf("third", 4)};
+  options.cells = {CellOf("cell", 4), CellOf("other", 4)};
   options.cell_of = {0, 0, 2};
   const auto metrics = [&](int64_t leaves, int64_t returns, int64_t comes) {
     SimWorld world(options, demand);
@@ -172,6 +173,33 @@ TEST(Study, TheOracleIsInTime) {
       Skills(*results, "none", "reactive", "oracle", [](const Setting&) { return true; });
   ASSERT_EQ(skill.size(), 1u);
   EXPECT_LT(skill[0], 0);
+}
+
+// Nobody foresees what rises once for all, here from half of a cell to all of it and more. One that
+// stands nearly full is relieved all the same, as the reactive rule would.
+TEST(Study, BlindForecastsDoNoWorseThanTheReactiveRule) {
+  Trace trace = FlatTrace({1, 1}, 60);
+  for (int64_t t = 24; t < 60; ++t) {
+    for (int64_t a = 0; a < 2; ++a) {
+      trace.values[t * trace.series() + a * kSignals] = t < 32 ? 1.65F : t < 40 ? 1.9F : 2.1F;
+    }
+  }
+  StudyOptions options;
+  options.policies = {"reactive", "foreshadow"};
+  options.settings = {{}};
+  options.own_cells = {CellOf("cell", 4), CellOf("other", 4)};
+  options.models = {*models::MakeModel("seasonal-naive", "")};
+  const auto unserved = [&](const char* policy) {
+    const auto results = Study(trace, options);
+    EXPECT_TRUE(results.ok()) << results.status();
+    const auto of = [&](const WorldResult& r) { return r.policy == policy; };
+    return std::ranges::find_if(*results, of)->metrics.unserved[0];
+  };
+  EXPECT_EQ(unserved("reactive"), 0);
+  EXPECT_EQ(unserved("foreshadow"), 0);
+  options.core.guard.nearly_full_fleet_max = 0;
+  EXPECT_GT(unserved("foreshadow"), 0);
+  EXPECT_EQ(unserved("reactive"), 0);
 }
 
 StudyOptions SmallStudy(std::vector<std::string> policies, uint64_t seed) {
