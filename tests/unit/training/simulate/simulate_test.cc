@@ -94,7 +94,7 @@ TEST(Ledger, WhatLeavingPreventsIsSeenInTheWorldWithoutIt) {
   }
   const Demand demand = MakeDemand(trace, {});
   WorldOptions options;
-  options.cells = {CellOf("cell", 4), CellOf("other", 4)};
+  options.cells = {CellOf("cell", 4), CellOf("other", 4), CellOf("third", 4)};
   options.cell_of = {0, 0, 2};
   const auto metrics = [&](int64_t leaves, int64_t returns, int64_t comes) {
     SimWorld world(options, demand);
