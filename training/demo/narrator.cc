@@ -116,9 +116,8 @@ void Narrator::TellActions(const v1::Plan& plan) {
     }
     switch (action.kind()) {
       case v1::ACTION_KIND_CREATE_SHADOW:
-        fmt::print("{}    {} of account {} created in {}, paused (action {})\n",
-                   Time(plan.tick_ms()), action.instance_id(), action.account_id(),
-                   action.target_cell(), action.id());
+        fmt::print("{}    {} of account {} created in {} (action {})\n", Time(plan.tick_ms()),
+                   action.instance_id(), action.account_id(), action.target_cell(), action.id());
         break;
       case v1::ACTION_KIND_RESUME_SHADOW:
         ++sums[action.source_cell()].resumed;
