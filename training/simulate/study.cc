@@ -101,10 +101,11 @@ class Run {
     settings_.shadow.mode = policy.source == Source::kNothing ? Mode::kObserve : Mode::kAct;
     settings_.guard.creations_per_minute_max =
         setting.creations_per_tick * 60'000.0 / static_cast<double>(demand.step_ms);
-    // A point has its margin in itself.
-    if (policy.source != Source::kModels) settings_.plan.target_headroom = 1;
-    // A rule has a threshold of its own, and who knows what comes needs none.
-    if (policy.source != Source::kModels) settings_.guard.nearly_full_fleet_max = 0;
+    if (policy.source != Source::kModels) {
+      settings_.plan.target_headroom = 1;  // a point has its margin in itself
+      // A rule has a threshold of its own, and who knows what comes needs none.
+      settings_.guard.nearly_full_fleet_max = 0;
+    }
     if (policy.change != nullptr) policy.change(settings_);
     if (policy.analyze != nullptr) policy.analyze(settings_.analyze);
     if (policy.source == Source::kRule) rule_ = MakeRule(policy.name);
