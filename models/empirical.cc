@@ -63,12 +63,6 @@ Offsets ErrorOffsets(std::span<float> errors, float magnitude) {
   return offsets;
 }
 
-void WriteQuantiles(float point, const Offsets& offsets, std::span<float> row) {
-  for (int q = 0; q < kQuantiles; ++q) {
-    row[q] = std::clamp(point + offsets[q], 0.0f, std::numeric_limits<float>::max());
-  }
-}
-
 void WriteByDistance(std::span<const float> points, std::span<const float> spread, float magnitude,
                      const std::function<std::span<float>(int distance)>& errors_at, int64_t series,
                      QuantileBlock& out) {

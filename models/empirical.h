@@ -2,9 +2,11 @@
 // Pure functions over the caller's memory; any thread.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -21,7 +23,11 @@ void SortErrors(std::span<float> errors);
 Offsets ErrorOffsets(std::span<float> errors, float magnitude);
 
 // point + offsets, cut to [0, largest float].
-void WriteQuantiles(float point, const Offsets& offsets, std::span<float> row);
+inline void WriteQuantiles(float point, const Offsets& offsets, std::span<float> row) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  float* const to = row.data();
+  for (int q = 0; q < kQuantiles; ++q) to[q] = std::min(std::max(point + offsets[q], 0.0f), kMost);
+}
 
 // The row of every step 1..points.size() of `series`: points[step - 1] with the quantiles of the
 // model's errors at that distance. Those of a few distances are asked for (`errors_at` gives errors

@@ -6,9 +6,10 @@
 #include <hwy/highway.h>
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <utility>
 
 #include "kernels/algo/round_up.h"
 #include "kernels/check.h"
@@ -22,8 +23,16 @@ inline constexpr float kInfiniteFloat = std::numeric_limits<float>::infinity();
 
 // The order statistics that the (n + 1) p rule takes from n errors, and the share of the upper one.
 struct WantedRanks {
-  alignas(64) std::array<int32_t, kRanks> rank;
-  alignas(64) std::array<float, kTails> share;
+  alignas(32) std::array<int32_t, kTails> low;
+  alignas(32) std::array<int32_t, kTails> high;  // low + 1, but for the last of all
+  alignas(32) std::array<float, kTails> share;
+};
+
+// Order statistics that follow each other, on their way up or, negated, down.
+struct Run {
+  std::array<float, 3 * kRankRows> value;  // ascending
+  int first;                               // rank of the first one
+  int held;
 };
 
 }  // namespace foreshadow::models
@@ -34,185 +43,259 @@ namespace foreshadow::models::HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
-using F = hn::CappedTag<float, kRanks>;
-using I = hn::RebindToSigned<F>;
-using H = hn::Rebind<int16_t, F>;
+using F = hn::CappedTag<float, kErrorLanes>;
 using T = hn::CappedTag<float, kTails>;
+using I = hn::RebindToSigned<T>;
+using H = hn::Rebind<int16_t, T>;
 
-// Lanes of the order statistics for which `condition` holds, as bits.
-template <typename Condition>
-uint32_t BitsOf(Condition condition) {
-  uint32_t bits = 0;
-  for (size_t i = 0; i < kRanks; i += hn::Lanes(F())) {
-    uint8_t bytes[8] = {};
-    hn::StoreMaskBits(I(), condition(i), bytes);
-    bits |= (uint32_t{bytes[0]} | uint32_t{bytes[1]} << 8) << i;
+HWY_INLINE hn::Vec<I> AsOnes(hn::Mask<T> mask) {  // 1 where it holds
+  return hn::Neg(hn::BitCast(I(), hn::VecFromMask(T(), mask)));
+}
+
+// Takes one that is among the rows of `in` out of them.
+HWY_INLINE void TakeOut(float leaves, hn::Mask<T> in, hn::Vec<T>* rows) {
+  const auto gone = hn::Set(T(), leaves);
+  for (int j = 0; j < kRankRows; ++j) {
+    const auto next = j + 1 < kRankRows ? rows[j + 1] : hn::Inf(T());
+    rows[j] = hn::IfThenElse(hn::And(in, hn::Ge(rows[j], gone)), next, rows[j]);
   }
-  return bits;
 }
 
-uint32_t OffBits(const Ranks& ranks, const WantedRanks& wanted) {
-  return BitsOf([&](size_t i) {
-    const auto k = hn::Load(I(), &wanted.rank[i]);
-    const auto below = hn::PromoteTo(I(), hn::LoadU(H(), &ranks.below[i]));
-    const auto upto = hn::PromoteTo(I(), hn::LoadU(H(), &ranks.upto[i]));
-    return hn::Or(hn::Lt(k, below), hn::Not(hn::Lt(k, upto)));
-  });
-}
-
-bool SlideCounts(float leaves, float comes, const WantedRanks& wanted, Ranks& ranks) {
-  const auto gone = hn::Set(F(), leaves);
-  const auto come = hn::Set(F(), comes);
-  for (size_t i = 0; i < kRanks; i += hn::Lanes(F())) {
-    const auto value = hn::LoadU(F(), &ranks.value[i]);
-    auto below = hn::PromoteTo(I(), hn::LoadU(H(), &ranks.below[i]));
-    auto upto = hn::PromoteTo(I(), hn::LoadU(H(), &ranks.upto[i]));
-    // A mask is -1 where it holds.
-    below = hn::Sub(below, hn::BitCast(I(), hn::VecFromMask(F(), hn::Lt(come, value))));
-    below = hn::Add(below, hn::BitCast(I(), hn::VecFromMask(F(), hn::Lt(gone, value))));
-    upto = hn::Sub(upto, hn::BitCast(I(), hn::VecFromMask(F(), hn::Le(come, value))));
-    upto = hn::Add(upto, hn::BitCast(I(), hn::VecFromMask(F(), hn::Le(gone, value))));
-    hn::StoreU(hn::DemoteTo(H(), below), H(), &ranks.below[i]);
-    hn::StoreU(hn::DemoteTo(H(), upto), H(), &ranks.upto[i]);
+// Puts one that lies between the rows of `in` in its place; of `drop` the lowest one falls out for
+// it, else the highest.
+HWY_INLINE void PutIn(float comes, hn::Mask<T> in, hn::Mask<T> drop, hn::Vec<T>* rows) {
+  const auto come = hn::Set(T(), comes);
+  auto before = rows[0];
+  for (int j = 1; j < kRankRows; ++j) {
+    const auto here = rows[j];
+    rows[j - 1] = hn::IfThenElse(drop, hn::Min(here, hn::Max(before, come)), rows[j - 1]);
+    rows[j] = hn::IfThenElse(hn::AndNot(drop, in), hn::Min(here, hn::Max(before, come)), here);
+    before = here;
   }
-  return OffBits(ranks, wanted) == 0;
 }
 
-// Folds the errors that hold under `condition` into one, four chains at a time: each step of one
-// waits for the step before it.
-template <typename Condition, typename Fold>
-HWY_INLINE auto FoldWhere(const float* errors, size_t count, float none, Condition condition,
-                          Fold fold) {
-  const F f;
-  const size_t lanes = hn::Lanes(f);
-  const auto take = [&](auto& so_far, size_t t) {
-    const auto e = hn::LoadU(f, errors + t);
-    so_far = hn::IfThenElse(condition(e), fold(so_far, e), so_far);
-  };
-  auto a = hn::Set(f, none), b = a, c = a, d = a;
-  size_t t = 0;
-  for (; t + 4 * lanes <= count; t += 4 * lanes) {
-    take(a, t);
-    take(b, t + lanes);
-    take(c, t + 2 * lanes);
-    take(d, t + 3 * lanes);
+// What is known of all tails in rows of the same place, so that the tails are a vector.
+bool SlideRows(float leaves, float comes, const WantedRanks& wanted, Ranks& ranks) {
+  const T t;
+  const I n;
+  const auto gone = hn::Set(t, leaves);  // NaN is neither below nor above anything
+  const auto come = hn::Set(t, comes);
+  bool settled = true;
+  for (size_t i = 0; i < kTails; i += hn::Lanes(t)) {
+    float* const values = &ranks.value[i];
+    auto first = hn::PromoteTo(n, hn::LoadU(H(), &ranks.first[i]));
+    auto held = hn::PromoteTo(n, hn::LoadU(H(), &ranks.held[i]));
+    auto lowest = hn::LoadU(t, values);
+    const auto highest = hn::LoadU(t, values + (kRankRows - 1) * kTails);  // inf where not full
+    first = hn::Sub(first, AsOnes(hn::Lt(gone, lowest)));
+    const auto leaves_rows = hn::And(hn::Ge(gone, lowest), hn::Le(gone, highest));
+    const auto enters_rows = hn::And(hn::Ge(come, lowest), hn::Lt(come, highest));
+    const auto low = hn::Load(n, &wanted.low[i]);
+    const auto high = hn::Load(n, &wanted.high[i]);
+    if (!hn::AllFalse(t, hn::Or(leaves_rows, enters_rows))) {
+      hn::Vec<T> rows[kRankRows];
+      for (int j = 0; j < kRankRows; ++j) rows[j] = hn::LoadU(t, values + j * kTails);
+      auto is_one = hn::Eq(rows[0], gone);
+      for (int j = 1; j < kRankRows; ++j) is_one = hn::Or(is_one, hn::Eq(rows[j], gone));
+      TakeOut(leaves, is_one, rows);
+      lowest = rows[0];
+      held = hn::Sub(held, AsOnes(is_one));
+      auto in = hn::Lt(rows[0], rows[0]);  // none
+      for (int j = 1; j < kRankRows; ++j) {
+        in = hn::Or(in, hn::And(hn::Gt(rows[j], come), hn::Lt(rows[j], hn::Inf(t))));
+      }
+      in = hn::And(in, hn::Ge(come, lowest));
+      // Where there is no room, what is farther from the wanted ones falls out.
+      const auto full = hn::RebindMask(t, hn::Gt(held, hn::Set(n, kRankRows - 1)));
+      const auto to_spare_below = hn::Sub(low, first);
+      const auto to_spare_above = hn::Sub(hn::Add(first, hn::Sub(held, hn::Set(n, 1))), high);
+      const auto drop =
+          hn::And(hn::And(in, full), hn::RebindMask(t, hn::Gt(to_spare_below, to_spare_above)));
+      PutIn(comes, in, drop, rows);
+      first = hn::Add(first, AsOnes(drop));
+      held = hn::Add(held, AsOnes(hn::AndNot(full, in)));
+      for (int j = 0; j < kRankRows; ++j) hn::StoreU(rows[j], t, values + j * kTails);
+      hn::StoreU(hn::DemoteTo(H(), held), H(), &ranks.held[i]);
+    }
+    first = hn::Add(first, AsOnes(hn::Lt(come, lowest)));
+    hn::StoreU(hn::DemoteTo(H(), first), H(), &ranks.first[i]);
+    const auto known = hn::AndNot(hn::Lt(low, first), hn::Lt(high, hn::Add(first, held)));
+    settled = settled && hn::AllTrue(n, known);
   }
-  for (; t < count; t += lanes) take(a, t);
-  return fold(fold(a, b), fold(c, d));
+  return settled;
 }
 
-HWY_INLINE float LeastAbove(const float* errors, size_t count, float value) {
-  const auto v = hn::Set(F(), value);
-  const auto least = FoldWhere(
-      errors, count, kInfiniteFloat, [v](auto e) { return hn::Gt(e, v); },
-      [](auto x, auto y) { return hn::Min(x, y); });
-  return hn::GetLane(hn::MinOfLanes(F(), least));
-}
-
-HWY_INLINE float MostBelow(const float* errors, size_t count, float value) {
-  const auto v = hn::Set(F(), value);
-  const auto most = FoldWhere(
-      errors, count, -kInfiniteFloat, [v](auto e) { return hn::Lt(e, v); },
-      [](auto x, auto y) { return hn::Max(x, y); });
-  return hn::GetLane(hn::MaxOfLanes(F(), most));
-}
-
-template <typename Condition>
-HWY_INLINE int CountWhere(const float* errors, size_t count, Condition condition) {
-  const F f;
-  const size_t lanes = hn::Lanes(f);
-  const auto found = [&](size_t t) {
-    return hn::CountTrue(f, condition(hn::LoadU(f, errors + t)));
-  };
-  size_t all = 0;
-  size_t t = 0;
-  for (; t + 4 * lanes <= count; t += 4 * lanes) {
-    all += (found(t) + found(t + lanes)) + (found(t + 2 * lanes) + found(t + 3 * lanes));
-  }
-  for (; t < count; t += lanes) all += found(t);
-  return static_cast<int>(all);
-}
-
-HWY_INLINE int CountOf(const float* errors, size_t count, float value) {
-  const auto v = hn::Set(F(), value);
-  return CountWhere(errors, count, [v](auto e) { return hn::Eq(e, v); });
-}
-
-// A value among the errors, or beside them, how many are below it and how many up to it.
-struct Found {
-  float value;
-  int below;
-  int upto;
+// What lies beyond a value on one side.
+template <int kNearest>
+struct Beyond {
+  int count = 0;
+  std::array<float, kNearest> nearest{};  // from there on; inf where there are no more
 };
 
-// From there to the one of rank k.
-HWY_INLINE Found Seek(const float* errors, size_t count, int k, Found at) {
-  while (k < at.below || k >= at.upto) {
-    const bool up = k >= at.upto;
-    at.value = up ? LeastAbove(errors, count, at.value) : MostBelow(errors, count, at.value);
-    const int many = CountOf(errors, count, at.value);
-    FORESHADOW_CHECK(many > 0);  // the counts are those of the errors
-    at.below = up ? at.upto : at.below - many;
-    at.upto = at.below + many;
+// The nearest so far in each lane, ascending, with one more.
+template <int kNearest>
+HWY_INLINE void TakeNearest(hn::Vec<F> value, hn::Vec<F> (&nearest)[kNearest]) {
+  for (auto& so_far : nearest) {
+    const auto nearer = hn::Min(so_far, value);
+    value = hn::Max(so_far, value);
+    so_far = nearer;
   }
-  return at;
 }
 
-void SettleAll(const float* errors, size_t count, const WantedRanks& wanted, Ranks& ranks) {
-  uint32_t off = OffBits(ranks, wanted);
-  // Each says what is true of the errors, whichever rank it was wanted for; where both of a pair
-  // move down, the upper one takes the place that the lower one has left.
-  const Ranks known = ranks;
-  for (; off != 0; off &= off - 1) {
-    const int j = std::countr_zero(off);
-    const int32_t k = wanted.rank[j];
-    // The other one of its pair may be there already: a rank moves to its neighbour most often.
-    const int other = j ^ kTails;
-    const int from = k >= known.below[other] && k < known.upto[other] ? other : j;
-    const Found found =
-        Seek(errors, count, k, {known.value[from], known.below[from], known.upto[from]});
-    ranks.value[j] = found.value;
-    ranks.below[j] = static_cast<int16_t>(found.below);
-    ranks.upto[j] = static_cast<int16_t>(found.upto);
+// kAbove: of the errors above the value. Else of the negated ones, of which those above it are
+// those below its negative. Two chains, as each step of one waits for the step before it.
+template <bool kAbove, int kNearest>
+Beyond<kNearest> FindBeyond(const float* errors, size_t count, float value) {
+  constexpr size_t kChains = 2;
+  const F f;
+  const hn::RebindToSigned<F> i;
+  const size_t lanes = hn::Lanes(f);
+  const auto v = hn::Set(f, value);
+  hn::Vec<F> nearest[kChains][kNearest];
+  for (auto& chain : nearest) std::ranges::fill(chain, hn::Inf(f));
+  hn::Vec<hn::RebindToSigned<F>> many[kChains] = {hn::Zero(i), hn::Zero(i)};
+  const auto take = [&](size_t chain, size_t at) {
+    auto e = hn::LoadU(f, errors + at);
+    if constexpr (!kAbove) e = hn::Neg(e);
+    const auto is_beyond = hn::Gt(e, v);
+    many[chain] = hn::Sub(many[chain], hn::BitCast(i, hn::VecFromMask(f, is_beyond)));
+    TakeNearest(hn::IfThenElse(is_beyond, e, hn::Inf(f)), nearest[chain]);
+  };
+  size_t at = 0;
+  for (; at + 2 * lanes <= count; at += 2 * lanes) {
+    take(0, at);
+    take(1, at + lanes);
+  }
+  for (; at < count; at += lanes) take(0, at);
+  auto& all = nearest[0];
+  for (const auto& one : nearest[1]) TakeNearest(one, all);
+  Beyond<kNearest> beyond;
+  beyond.count = hn::GetLane(hn::SumOfLanes(i, hn::Add(many[0], many[1])));
+  for (float& next : beyond.nearest) {
+    next = hn::GetLane(hn::MinOfLanes(f, all[0]));
+    if constexpr (kNearest == 1) break;
+    const auto found = hn::Eq(all[0], hn::Set(f, next));  // the first of them is taken
+    const auto up_to_first = hn::FirstN(f, hn::FindFirstTrue(f, found) + 1);
+    const auto taken = hn::And(found, up_to_first);
+    for (int q = 0; q < kNearest; ++q) {
+      all[q] = hn::IfThenElse(taken, q + 1 < kNearest ? all[q + 1] : hn::Inf(f), all[q]);
+    }
+  }
+  return beyond;
+}
+
+// Makes the run of `total` errors one of kRankRows, or of all from its beginning, about the ranks
+// wanted, of which `low` is the lower one and no later than the run's last but kRankRows.
+template <bool kAbove>
+void Extend(const float* errors, size_t count, int total, int low, Run& run) {
+  const int start = std::max(run.first, std::min(low - (kRankRows / 2 - 1), total - kRankRows));
+  const int end = std::min(start + kRankRows, total);
+  while (run.first + run.held < end) {
+    const float last = run.value[run.held - 1];
+    const auto beyond = FindBeyond<kAbove, kRankRows / 2>(errors, count, last);
+    const auto push = [&](float value) {
+      if (run.first + run.held < end) run.value[run.held++] = value;
+    };
+    int same = total - beyond.count - (run.first + run.held);
+    FORESHADOW_CHECK(same >= 0 && same + beyond.count > 0);  // the ranks are those of the errors
+    for (; same > 0 && run.first + run.held < end; --same) push(last);
+    for (const float next : beyond.nearest) push(next);
+  }
+  std::copy_n(run.value.begin() + (start - run.first), end - start, run.value.begin());
+  run.first = start;
+  run.held = end - start;
+}
+
+// Returns false where what is known lies too far from what is wanted.
+bool SettleRows(const float* errors, size_t count, const WantedRanks& wanted, Ranks& ranks) {
+  const int total = ranks.count;
+  for (int i = 0; i < kTails; ++i) {
+    const int first = ranks.first[i];
+    const int held = ranks.held[i];
+    const int low = wanted.low[i];
+    const int high = wanted.high[i];
+    if (low >= first && high < first + held) continue;
+    const bool is_above = low >= first;
+    if (held == 0 || (is_above ? high - (first + held) : first - low) > kRankRows) return false;
+    Run run;
+    run.first = is_above ? first : total - first - held;
+    run.held = held;
+    for (int j = 0; j < held; ++j) {
+      run.value[j] =
+          is_above ? ranks.value[j * kTails + i] : -ranks.value[(held - 1 - j) * kTails + i];
+    }
+    is_above ? Extend<true>(errors, count, total, low, run)
+             : Extend<false>(errors, count, total, total - 1 - high, run);
+    for (int j = 0; j < kRankRows; ++j) {
+      ranks.value[j * kTails + i] = j >= run.held ? kInfiniteFloat
+                                    : is_above    ? run.value[j]
+                                                  : -run.value[run.held - 1 - j];
+    }
+    ranks.first[i] = static_cast<int16_t>(is_above ? run.first : total - run.first - run.held);
+    ranks.held[i] = static_cast<int16_t>(run.held);
+  }
+  return true;
+}
+
+// The one of rank k of `total` values, sought from a number on, from value to value.
+float ValueAt(int k, int total, float from, const float* values, size_t count) {
+  while (true) {
+    const auto above = FindBeyond<true, 1>(values, count, from);
+    if (k >= total - above.count) {
+      from = above.nearest[0];
+      if (k == total - above.count) return from;
+      continue;
+    }
+    const auto below = FindBeyond<false, 1>(values, count, -from);
+    if (k >= below.count) return from;
+    from = -below.nearest[0];
+    if (k == below.count - 1) return from;
   }
 }
 
 float SeekMedian(float guess, const float* values, size_t count, int there) {
-  const auto v = hn::Set(F(), guess);
-  const int below = CountWhere(values, count, [v](auto e) { return hn::Lt(e, v); });
-  const Found low =
-      Seek(values, count, (there - 1) / 2, {guess, below, below + CountOf(values, count, guess)});
-  if (there % 2 == 1) return low.value + 0.0f;
-  return Middle(low.value, Seek(values, count, there / 2, low).value);
+  const float low = ValueAt((there - 1) / 2, there, guess, values, count);
+  return there % 2 == 1 ? low + 0.0f : Middle(low, ValueAt(there / 2, there, low, values, count));
 }
 
 void Subtract(const float* a, const float* b, int64_t count, float* out) {
   const F f;
   const auto most = hn::Set(f, kLargestFloat);
   const auto lanes = static_cast<int64_t>(hn::Lanes(f));
-  int64_t t = 0;
-  const auto store = [&](const float* x, const float* y, float* to) {
+  const auto take = [&](int64_t t) {
     // Order of Min and Max: NaN stays NaN by the blend.
-    const auto d = hn::Sub(hn::LoadU(f, x), hn::LoadU(f, y));
+    const auto d = hn::Sub(hn::LoadU(f, a + t), hn::LoadU(f, b + t));
     const auto cut = hn::Max(hn::Neg(most), hn::Min(d, most));
-    hn::StoreU(hn::IfThenElse(hn::Eq(d, d), cut, d), f, to);
+    hn::StoreU(hn::IfThenElse(hn::Eq(d, d), cut, d), f, out + t);
   };
-  for (; t + lanes <= count; t += lanes) store(a + t, b + t, out + t);
+  int64_t t = 0;
+  for (; t + lanes <= count; t += lanes) take(t);
+  if (t == count) return;
+  if (count >= lanes) return take(count - lanes);  // some of them again
   for (; t < count; ++t) {
     const float d = a[t] - b[t];
     out[t] = d != d ? d : std::max(-kLargestFloat, std::min(d, kLargestFloat));
   }
 }
 
-// On the line between the two order statistics; neither overflows nor leaves them.
-void Interpolate(const float* order, const WantedRanks& wanted, float* seen) {
+// Between the two order statistics, on a line; neither overflows nor leaves them.
+HWY_INLINE hn::Vec<T> Between(hn::Vec<T> low, hn::Vec<T> high, hn::Vec<T> share) {
+  const auto line = hn::Add(hn::Mul(hn::Sub(hn::Set(T(), 1.0f), share), low), hn::Mul(share, high));
+  return hn::Min(high, hn::Max(low, line));
+}
+
+void ReadRows(const Ranks& ranks, const WantedRanks& wanted, float* seen) {
   for (size_t i = 0; i < kTails; i += hn::Lanes(T())) {
-    const auto low = hn::LoadU(T(), order + i);
-    const auto high = hn::LoadU(T(), order + kTails + i);
-    const auto share = hn::Load(T(), &wanted.share[i]);
-    const auto line =
-        hn::Add(hn::Mul(hn::Sub(hn::Set(T(), 1.0f), share), low), hn::Mul(share, high));
-    hn::StoreU(hn::Min(high, hn::Max(low, line)), T(), seen + i);
+    const auto first = hn::PromoteTo(I(), hn::LoadU(H(), &ranks.first[i]));
+    const auto tail = hn::Iota(I(), static_cast<int32_t>(i));
+    const auto value = [&](const int32_t* rank) {
+      const auto row = hn::Sub(hn::Load(I(), rank), first);
+      const auto at = hn::Add(hn::Mul(row, hn::Set(I(), kTails)), tail);
+      return hn::GatherIndex(T(), ranks.value.data(), at);
+    };
+    hn::StoreU(
+        Between(value(&wanted.low[i]), value(&wanted.high[i]), hn::Load(T(), &wanted.share[i])),
+        T(), seen + i);
   }
 }
 
@@ -222,16 +305,23 @@ void Interpolate(const float* order, const WantedRanks& wanted, float* seen) {
 void WriteLine(const float* points, int steps, const float* before, const float* after, float* rows,
                float* last_row) {
   const F f;
+  constexpr size_t kLanes = hn::MaxLanes(F());
+  constexpr size_t kVectors = (kQuantiles + kLanes - 1) / kLanes;
+  hn::Vec<F> from[kVectors];
+  hn::Vec<F> change[kVectors];
+  for (size_t i = 0; i < kVectors; ++i) {
+    from[i] = hn::LoadU(f, before + i * kLanes);
+    change[i] = hn::Sub(hn::LoadU(f, after + i * kLanes), from[i]);
+  }
   const auto zero = hn::Zero(f);
   const auto most = hn::Set(f, kLargestFloat);
   for (int step = 0; step < steps; ++step) {
     const auto share = hn::Set(f, static_cast<float>(step + 1) / static_cast<float>(steps));
     const auto point = hn::Set(f, points[step]);
     float* const row = step + 1 < steps ? rows + step * kQuantiles : last_row;
-    for (size_t i = 0; i < kQuantiles; i += hn::Lanes(f)) {
-      const auto from = hn::LoadU(f, before + i);
-      const auto between = hn::Add(from, hn::Mul(share, hn::Sub(hn::LoadU(f, after + i), from)));
-      hn::StoreU(hn::Min(most, hn::Max(zero, hn::Add(point, between))), f, row + i);
+    for (size_t i = 0; i < kVectors; ++i) {
+      const auto between = hn::Add(from[i], hn::Mul(share, change[i]));
+      hn::StoreU(hn::Min(most, hn::Max(zero, hn::Add(point, between))), f, row + i * kLanes);
     }
   }
 }
@@ -244,11 +334,11 @@ HWY_AFTER_NAMESPACE();
 namespace foreshadow::models {
 namespace {
 
-HWY_EXPORT(SlideCounts);
-HWY_EXPORT(SettleAll);
+HWY_EXPORT(SlideRows);
+HWY_EXPORT(SettleRows);
 HWY_EXPORT(SeekMedian);
 HWY_EXPORT(Subtract);
-HWY_EXPORT(Interpolate);
+HWY_EXPORT(ReadRows);
 HWY_EXPORT(WriteLine);
 
 constexpr int kCountMax = 2'400;  // errors at a distance: a day and a horizon of the level models
@@ -264,8 +354,8 @@ WantedRanks WantedOf(int count) {
     const double rank =
         std::clamp((last + 2) * static_cast<double>(kQuantileLevels[LevelOf(i)]) - 1, 0.0, last);
     const auto below = static_cast<int>(rank);
-    wanted.rank[i] = below;
-    wanted.rank[kTails + i] = std::min(below + 1, static_cast<int>(last));
+    wanted.low[i] = below;
+    wanted.high[i] = std::min(below + 1, static_cast<int>(last));
     wanted.share[i] = static_cast<float>(rank - below);
   }
   return wanted;
@@ -285,10 +375,9 @@ float PriorOffset(float level, float magnitude) {
   return kPriorScale * std::fabs(magnitude) * laplace;
 }
 
-PaddedOffsets Offset(const std::array<float, kRanks>& order, const WantedRanks& wanted, int count,
-                     float magnitude) {
-  alignas(64) std::array<float, kTails> seen{};
-  if (count > 0) HWY_DYNAMIC_DISPATCH(Interpolate)(order.data(), wanted, seen.data());
+PaddedOffsets Offset(const Ranks& ranks, const WantedRanks& wanted, int count, float magnitude) {
+  std::array<float, kTails> seen{};
+  if (count > 0) HWY_DYNAMIC_DISPATCH(ReadRows)(ranks, wanted, seen.data());
   if (count < kErrorsMin) {
     const float trust = static_cast<float>(count) / kErrorsMin;
     for (int i = 0; i < kTails; ++i) {
@@ -304,17 +393,19 @@ PaddedOffsets Offset(const std::array<float, kRanks>& order, const WantedRanks& 
 }  // namespace
 
 Ranks RanksOf(std::span<const float> sorted) {
-  FORESHADOW_CHECK(std::ssize(sorted) <= kCountMax);
+  const auto count = static_cast<int>(sorted.size());
+  FORESHADOW_CHECK(count <= kCountMax);
   Ranks ranks;
-  ranks.count = static_cast<int32_t>(sorted.size());
-  if (sorted.empty()) return ranks;
-  const WantedRanks& wanted = Wanted(ranks.count);
-  for (int i = 0; i < kRanks; ++i) {
-    const float value = sorted[wanted.rank[i]];
-    const auto [first, end] = std::equal_range(sorted.begin(), sorted.end(), value);
-    ranks.value[i] = value;
-    ranks.below[i] = static_cast<int16_t>(first - sorted.begin());
-    ranks.upto[i] = static_cast<int16_t>(end - sorted.begin());
+  ranks.count = count;
+  ranks.value.fill(kInfiniteFloat);
+  if (count == 0) return ranks;
+  const WantedRanks& wanted = Wanted(count);
+  const int held = std::min(count, kRankRows);
+  for (int i = 0; i < kTails; ++i) {
+    const int first = std::clamp(wanted.low[i] - (kRankRows / 2 - 1), 0, count - held);
+    ranks.first[i] = static_cast<int16_t>(first);
+    ranks.held[i] = static_cast<int16_t>(held);
+    for (int j = 0; j < held; ++j) ranks.value[j * kTails + i] = sorted[first + j];
   }
   return ranks;
 }
@@ -322,14 +413,21 @@ Ranks RanksOf(std::span<const float> sorted) {
 bool Slide(float leaves, float comes, Ranks& ranks) {
   ranks.count += (std::isnan(comes) ? 0 : 1) - (std::isnan(leaves) ? 0 : 1);
   FORESHADOW_CHECK(ranks.count >= 0 && ranks.count <= kCountMax);
-  const bool settled = HWY_DYNAMIC_DISPATCH(SlideCounts)(leaves, comes, Wanted(ranks.count), ranks);
+  const bool settled = HWY_DYNAMIC_DISPATCH(SlideRows)(leaves, comes, Wanted(ranks.count), ranks);
   return settled || ranks.count == 0;
 }
 
 void Settle(std::span<const float> errors, Ranks& ranks) {
   if (ranks.count == 0) return;
   FORESHADOW_CHECK(errors.size() % kErrorLanes == 0);
-  HWY_DYNAMIC_DISPATCH(SettleAll)(errors.data(), errors.size(), Wanted(ranks.count), ranks);
+  const bool settled =
+      HWY_DYNAMIC_DISPATCH(SettleRows)(errors.data(), errors.size(), Wanted(ranks.count), ranks);
+  if (settled) return;
+  std::vector<float> sorted;
+  std::ranges::copy_if(errors, std::back_inserter(sorted), [](float e) { return !std::isnan(e); });
+  FORESHADOW_CHECK(std::ssize(sorted) == ranks.count);
+  std::ranges::sort(sorted);
+  ranks = RanksOf(sorted);
 }
 
 float MedianNear(float guess, std::span<const float> values, int count) {
@@ -355,15 +453,18 @@ void ErrorsOfRing(std::span<const float> samples, std::span<const float> levels,
 }
 
 PaddedOffsets OffsetsOf(const Ranks& ranks, float magnitude) {
-  return Offset(ranks.value, Wanted(ranks.count), ranks.count, magnitude);
+  return Offset(ranks, Wanted(ranks.count), ranks.count, magnitude);
 }
 
 PaddedOffsets OffsetsOf(std::span<const float> sorted, float magnitude) {
-  std::array<float, kRanks> order{};
   const auto count = static_cast<int>(sorted.size());
-  const WantedRanks wanted = WantedOf(count);
-  for (int i = 0; count > 0 && i < kRanks; ++i) order[i] = sorted[wanted.rank[i]];
-  return Offset(order, wanted, count, magnitude);
+  WantedRanks wanted = WantedOf(count);
+  Ranks two;  // the first row for the lower ones
+  for (int i = 0; count > 0 && i < kTails; ++i) {
+    two.value[i] = sorted[std::exchange(wanted.low[i], 0)];
+    two.value[kTails + i] = sorted[std::exchange(wanted.high[i], 1)];
+  }
+  return Offset(two, wanted, count, magnitude);
 }
 
 std::vector<int> MeasuredDistances(int steps) {

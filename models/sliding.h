@@ -1,8 +1,8 @@
 // Quantiles of a model's errors as they slide from step to step: of the sorted errors only those
-// order statistics are followed that the quantiles lie between, each by its value and by how many
-// errors are below it and up to it. An error that comes or goes is a few counts; only where a count
-// leaves the rank that is wanted are the errors looked at. A few dozen vector operations instead of
-// a sort, and the same numbers. Plain data and functions; any thread.
+// are known that the quantiles lie between, and a few on both sides. An error that comes or goes
+// moves the ranks of these, or goes to its place among them; only where a wanted rank is none of
+// theirs any more are the errors looked at. A few dozen vector operations instead of a sort, and
+// the same numbers. Plain data and functions; any thread.
 #pragma once
 
 #include <array>
@@ -14,30 +14,28 @@
 
 namespace foreshadow::models {
 
-// Levels other than the median, whose error is always zero, by the order statistic below each and,
-// eight places on, by that above it.
-inline constexpr int kTails = kQuantiles - 1;
-inline constexpr int kRanks = 2 * kTails;
-static_assert((kTails & (kTails - 1)) == 0);  // so that i ^ kTails is the other one of a pair
-inline constexpr int kErrorLanes = 16;        // errors are handed over in whole groups of so many
+inline constexpr int kTails = kQuantiles - 1;  // levels but the median, whose error is zero
+inline constexpr int kRankRows = 4;            // order statistics that are known of each
+inline constexpr int kErrorLanes = 16;         // errors are handed over in whole groups of so many
 
-// 132 bytes of each distance of each series.
+// 164 bytes of each distance of each series. Of each tail the order statistics `first` to
+// first + held - 1 are known, rank 0 being the least.
 struct Ranks {
-  std::array<float, kRanks> value{};
-  std::array<int16_t, kRanks> below{};  // errors that are less than the value
-  std::array<int16_t, kRanks> upto{};   // errors that are not above it
-  int32_t count = 0;                    // of errors, none of them NaN
+  std::array<float, kRankRows * kTails> value{};  // [row][tail] ascending, then inf
+  std::array<int16_t, kTails> first{};
+  std::array<int16_t, kTails> held{};
+  int32_t count = 0;  // of errors, none of them NaN
 };
 
 // Of errors in ascending order.
 Ranks RanksOf(std::span<const float> sorted);
 
-// An error leaves and another one comes; NaN = none does. Returns whether the values are still
-// those of the ranks wanted; if not, Settle has to follow.
+// An error leaves and another one comes; NaN = none does. Returns whether the ranks wanted are
+// still known; if not, Settle has to follow.
 bool Slide(float leaves, float comes, Ranks& ranks);
 
-// Seeks the values of the ranks wanted among the errors (NaN = none), whose number is a multiple of
-// kErrorLanes.
+// Seeks what is missing of the ranks wanted among the errors (NaN = none), whose number is a
+// multiple of kErrorLanes.
 void Settle(std::span<const float> errors, Ranks& ranks);
 
 // Between two values; zero is the positive one, whichever of the two they were.

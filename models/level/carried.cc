@@ -1,7 +1,6 @@
 #include "models/level/carried.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <span>
 
@@ -57,12 +56,18 @@ void PutSample(const Call& call, int64_t step, float sample, float last, const P
   place.filled[at] = is_there ? sample : last;
 }
 
+bool HasGaps(const Place& place) {
+  const size_t left = place.filled.size() % kWordBits;  // in the last word
+  const uint64_t last = left == 0 ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
+  return place.sampled.back() != last ||
+         std::ranges::any_of(place.sampled.first(place.sampled.size() - 1),
+                             [](uint64_t word) { return word != ~uint64_t{0}; });
+}
+
 // Samples by place, which the vector operations read: of a series without a gap as they are.
 std::span<const float> Spread(const Place& place, Scratch& scratch) {
+  if (!HasGaps(place)) return place.filled;
   const size_t ring = place.filled.size();
-  size_t there = 0;
-  for (const uint64_t word : place.sampled) there += std::popcount(word);
-  if (there == ring) return place.filled;
   scratch.ring.resize(ring);
   for (size_t at = 0; at < ring; ++at) scratch.ring[at] = place.sample(at);
   return scratch.ring;

@@ -188,19 +188,25 @@ void WriteForecasts(const LstmBlock& block, int64_t first, int64_t series, const
   }
 }
 
-void Keep(const LstmBlock& block, Overwritten& kept) {
-  const FeatureState& features = block.features;
+// What is whole is exchanged for a copy: the step then writes to memory that the thread has at
+// hand.
+void Keep(LstmBlock& block, Overwritten& kept) {
+  FeatureState& features = block.features;
   const int64_t row = (features.phase + 1) % features.spec.day_steps() * features.width;
   const auto row_of = [&](const std::vector<float>& rows, std::vector<float>& to) {
     to.assign(rows.begin() + row, rows.begin() + row + features.width);
   };
+  const auto exchange = [](auto& values, auto& to) {
+    to = values;
+    to.swap(values);
+  };
   kept.phase = features.phase;
-  kept.week = features.week;
-  kept.rows = features.rows;
   row_of(features.day, kept.day);
   row_of(features.season, kept.season);
-  kept.hidden = block.hidden;
-  kept.cell = block.cell;
+  exchange(features.week, kept.week);
+  exchange(features.rows, kept.rows);
+  exchange(block.hidden, kept.hidden);
+  exchange(block.cell, kept.cell);
 }
 
 void PutBack(Overwritten& kept, LstmBlock& block) {
@@ -241,9 +247,10 @@ void Follow(const Call& call, bool warm, int64_t first, LstmBlock& block, Scratc
 }
 
 void MakeWorkspace(const LstmRunner& runner, int steps, Scratch& scratch) {
-  if (scratch.workspace != nullptr) return;
   const kernels::Ops& ops = kernels::CpuOps();
-  scratch.workspace_bytes = ops.lstm_step_workspace_bytes(runner.plan.model, steps);
+  const size_t bytes = ops.lstm_step_workspace_bytes(runner.plan.model, steps);
+  if (scratch.workspace_bytes >= bytes) return;
+  scratch.workspace_bytes = bytes;
   scratch.workspace = {static_cast<std::byte*>(ops.allocate(scratch.workspace_bytes)), ops.release};
 }
 
@@ -251,9 +258,9 @@ void MakeWorkspace(const LstmRunner& runner, int steps, Scratch& scratch) {
 void FollowAll(const Call& call, int threads, int64_t known_blocks, LstmState* state,
                QuantileBlock& out) {
   out.Resize(call.history.values.series, call.steps);
-  std::vector<Scratch> scratches(static_cast<size_t>(threads));
-  ForChunks(out.series, kLstmBlockSeries, threads, [&](int64_t first, int64_t, int worker) {
-    Scratch& scratch = scratches[worker];
+  ForChunks(out.series, kLstmBlockSeries, threads, [&](int64_t first, int64_t, int) {
+    // A tick calls for each few hundred series: one per call would be made as often.
+    thread_local Scratch scratch;
     MakeWorkspace(call.runner, call.steps, scratch);
     const int64_t index = first / kLstmBlockSeries;
     LstmBlock passing;

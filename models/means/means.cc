@@ -13,6 +13,7 @@
 #include "models/empirical.h"
 #include "models/file/hash.h"
 #include "models/means/take.h"
+#include "models/sliding.h"
 
 namespace foreshadow::models {
 namespace {
@@ -71,6 +72,7 @@ std::vector<float> DeviationsWithin(const History& fine, int64_t count) {
 void Spread(const QuantileBlock& of_means, const History& fine, int64_t count, int steps,
             QuantileBlock& out) {
   const std::vector<float> deviations = DeviationsWithin(fine, count);
+  std::vector<float> points;
   out.Resize(fine.values.series, steps);
   for (int64_t s = 0; s < out.series; ++s) {
     if (!Answered(of_means.status[s])) {
@@ -78,21 +80,18 @@ void Spread(const QuantileBlock& of_means, const History& fine, int64_t count, i
       continue;
     }
     out.status[s] = of_means.status[s];
-    for (int step = 0; step < out.steps; ++step) {
-      const auto row = out.at(s, step);
-      if (step % count != 0) {  // of the same interval
-        std::ranges::copy(out.at(s, step - 1), row.begin());
-        continue;
-      }
+    for (int step = 0; step < out.steps; step += static_cast<int>(count)) {
       const auto mean = of_means.at(s, static_cast<int>(step / count));
-      Offsets offsets;
+      PaddedOffsets offsets{};
       for (int q = 0; q < kQuantiles; ++q) {
         const float within = kNormal[q] * deviations[s];
         const float of_mean = mean[q] - mean[kMedian];
         const float off = std::sqrt(of_mean * of_mean + within * within);
         offsets[q] = q < kMedian ? -off : off;
       }
-      WriteQuantiles(mean[kMedian], offsets, row);
+      points.assign(static_cast<size_t>(std::min<int64_t>(count, out.steps - step)),
+                    mean[kMedian]);
+      WriteRows(points, offsets, out.at(s, step).data());
     }
   }
 }

@@ -17,6 +17,8 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 using F = hn::CappedTag<float, kPaddedRow>;
+using Steps = hn::CappedTag<float, kQuantiles - 1>;  // from level to level
+static_assert((kQuantiles - 1) % 8 == 0);
 
 constexpr float kLargest = std::numeric_limits<float>::max();
 // The levels of the leader's 90 % interval.
@@ -75,8 +77,18 @@ void MixStep(const RowsToMix& in, const Between& place, const RowOf& row_of, flo
     const auto cut = hn::Min(hn::Max(hn::Add(median, gap), hn::Zero(f)), hn::Set(f, in.most));
     hn::StoreU(cut, f, out + i);
   }
-  for (int q = kMedian; q-- > 0;) out[q] = std::min(out[q], out[q + 1]);
-  for (int q = kMedian + 1; q < kQuantiles; ++q) out[q] = std::max(out[q], out[q - 1]);
+}
+
+// Levels that are out of order, which is seldom, are put level with the one nearer to the median.
+void Straighten(float* row) {
+  const Steps f;
+  bool ascends = true;
+  for (size_t q = 0; q < kQuantiles - 1; q += hn::Lanes(f)) {
+    ascends = ascends && hn::AllTrue(f, hn::Le(hn::LoadU(f, row + q), hn::LoadU(f, row + q + 1)));
+  }
+  if (ascends) return;
+  for (int q = kMedian; q-- > 0;) row[q] = std::min(row[q], row[q + 1]);
+  for (int q = kMedian + 1; q < kQuantiles; ++q) row[q] = std::max(row[q], row[q - 1]);
 }
 
 HWY_INLINE hn::Vec<F> Exp(hn::Vec<F> x) {
@@ -130,6 +142,7 @@ void MixAll(const RowsToMix& in, std::span<PaddedRow> last_rows, float* out) {
   MixStep(
       in, in.places[last], [&](size_t k) { return last_rows[k].data(); }, mixed.data());
   std::copy_n(mixed.data(), kQuantiles, out + last * kQuantiles);
+  for (size_t step = 0; step <= last; ++step) Straighten(out + step * kQuantiles);
 }
 
 }  // namespace

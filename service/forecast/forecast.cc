@@ -18,9 +18,8 @@
 namespace foreshadow {
 namespace {
 
-// The first steps only: all that is scored later.
-models::QuantileBlock FirstSteps(const models::QuantileBlock& block) {
-  models::QuantileBlock first;
+// The first steps only: all that is scored later. In the room of a block that is not needed more.
+models::QuantileBlock FirstSteps(const models::QuantileBlock& block, models::QuantileBlock first) {
   first.Resize(block.series, std::min(block.steps, kScoredSteps));
   for (int64_t s = 0; s < block.series; ++s) {
     const auto from = block.at(s, 0);
@@ -95,12 +94,10 @@ void RunModelsOn(const std::vector<int64_t>& chosen, const models::History& hist
   }
 }
 
-// Some of the series as a history of their own, and the models' answers to it. Of one thread, used
-// again for the next part.
+// Some of the series as a history of their own. Of one thread, used again for the next part.
 struct Part {
   std::vector<models::Driver> drivers;
-  models::History history;                    // points into these and into all series'
-  std::vector<models::QuantileBlock> blocks;  // [model]
+  models::History history;  // points into these and into all series'
 };
 
 // A driver that is not in the part is left out; an account is in one part with all its signals.
@@ -162,29 +159,29 @@ std::vector<size_t> CarriedBy(const ModelList& models) {
 // All models. Those that carry something see all series of the part, which begins with `first`, and
 // whose places must not change from call to call; the others those with samples. carried: [model].
 void RunAll(int steps, const ModelList& models, std::span<const ForecastMemory::OnDevice> on_device,
-            const std::vector<size_t>& carried_by, int64_t first, std::vector<std::any>& carried,
-            Part& part, std::vector<std::string>& alerts) {
-  const models::History& history = part.history;
-  part.blocks.resize(models.size());
-  for (models::QuantileBlock& block : part.blocks) block.series = 0;
+            const std::vector<size_t>& carried_by, int64_t first, const models::History& history,
+            std::vector<std::any>& carried, std::vector<models::QuantileBlock>& blocks,
+            std::vector<std::string>& alerts) {
+  blocks.resize(models.size());
+  for (models::QuantileBlock& block : blocks) block.series = 0;
   std::vector<bool> anew(models.size(), true);
   carried.resize(models.size());
   for (size_t m = 0; m < models.size(); ++m) {
     if (!models[m]->carries()) continue;
     anew[m] = false;
     if (!on_device.empty() && on_device[m].answers) {
-      models[m]->TakeAnswers(on_device[m].carried, first, history, steps, part.blocks[m]);
+      models[m]->TakeAnswers(on_device[m].carried, first, history, steps, blocks[m]);
       carried[m].reset();
       continue;
     }
     const auto run = [&](models::QuantileBlock& block) {
       return models[m]->Continue(history, steps, carried[carried_by[m]], block);
     };
-    RunModel(*models[m], history.step_ms, steps, run, part.blocks[m], alerts);
+    RunModel(*models[m], history.step_ms, steps, run, blocks[m], alerts);
   }
   if (std::ranges::none_of(anew, [](bool is) { return is; })) return;
   const std::vector<int64_t> chosen = WithSamples(history.values);
-  if (!chosen.empty()) RunModelsOn(chosen, history, steps, models, anew, part.blocks, alerts);
+  if (!chosen.empty()) RunModelsOn(chosen, history, steps, models, anew, blocks, alerts);
 }
 
 void NameModels(const models::History& history, const ModelList& models, ForecastTable& table) {
@@ -214,13 +211,15 @@ void MixParts(const models::History& history, int steps, const ModelList& models
   std::vector<std::vector<std::string>> failures(static_cast<size_t>(parts));
   const int threads = models::ThreadCount(0);
   std::vector<Part> scratches(static_cast<size_t>(threads));
+  memory.part_room.resize(static_cast<size_t>(threads));
   const auto work = [&](int64_t index, int64_t, int worker) {
     const int64_t first = index * kPartSeries;
     Part& part = scratches[worker];
+    std::vector<models::QuantileBlock>& blocks = memory.part_room[worker];
     Take(history, first, part);
-    RunAll(steps, models, memory.on_device, carried_by, first, memory.carried[index], part,
-           failures[index]);
-    models::MixPart(mixing, first, part.history.values.series, part.blocks);
+    RunAll(steps, models, memory.on_device, carried_by, first, part.history, memory.carried[index],
+           blocks, failures[index]);
+    models::MixPart(mixing, first, part.history.values.series, blocks);
   };
   models::ForChunks(parts, 1, threads, work, stop);
   table.model_of = memory.mixture.leaders;
@@ -335,8 +334,12 @@ ForecastTable Forecast(const WindowView& window, const Fleet& fleet, const Patte
   } else {
     WriteNothing(window.values.series, steps, table);
   }
-  memory.made.push_front({window.end_ms, FirstSteps(table.block)});
-  if (memory.made.size() > kScoredSteps + 1) memory.made.pop_back();
+  models::QuantileBlock room;
+  if (memory.made.size() > kScoredSteps) {
+    room = std::move(memory.made.back().first);
+    memory.made.pop_back();
+  }
+  memory.made.push_front({window.end_ms, FirstSteps(table.block, std::move(room))});
   return table;
 }
 

@@ -43,8 +43,11 @@ struct ForecastMemory {
     int64_t made_at_ms = 0;
     models::QuantileBlock first;  // kScoredSteps steps of what was published
   };
-  std::deque<Made> made;                             // newest first
-  std::vector<float, models::LeftOpen<float>> room;  // of a table that is no longer used
+  std::deque<Made> made;  // newest first
+  // Room that is used again: of a table that nobody reads any more, and for the models' answers to
+  // a part, [worker][model].
+  std::vector<float, models::LeftOpen<float>> room;
+  std::vector<std::vector<models::QuantileBlock>> part_room;
 };
 
 // What models are told of the series: one input for those that serve and for a candidate.
