@@ -1,6 +1,7 @@
 // The simple models carried from step to step: whatever came, did not come, came late or was
 // skipped, they say what they say of the whole window, bit for bit.
 #include <gtest/gtest.h>
+#include <hwy/highway.h>
 
 #include <algorithm>
 #include <bit>
@@ -8,6 +9,8 @@
 #include <functional>
 #include <limits>
 #include <random>
+#include <string>
+#include <vector>
 
 #include "models/empirical.h"
 #include "models/registry.h"
@@ -265,7 +268,29 @@ TEST(CarriedTogether, SamplesThatCameTooLateUpsetNobody) {
   }
 }
 
-TEST(Ranks, FollowWhatASortSays) {
+std::vector<int64_t> InstructionSetsHere() {
+  std::vector<int64_t> targets = {HWY_SSE4, HWY_AVX2, HWY_AVX3};
+  std::erase_if(targets, [](int64_t t) { return (hwy::SupportedTargets() & t) == 0; });
+  return targets;
+}
+
+class OrderStatistics : public ::testing::TestWithParam<int64_t> {
+ protected:
+  void SetUp() override {
+    hwy::SetSupportedTargetsForTest(GetParam());
+    hwy::GetChosenTarget().Update(GetParam());
+  }
+  void TearDown() override {
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().DeInit();
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(InstructionSets, OrderStatistics,
+                         ::testing::ValuesIn(InstructionSetsHere()),
+                         [](const auto& of) { return std::string(hwy::TargetName(of.param)); });
+
+TEST_P(OrderStatistics, FollowWhatASortSays) {
   Draw random(5);
   for (const int most : {3, 9, 17, 300}) {
     std::vector<float> ring(304, kMissing);
@@ -298,7 +323,7 @@ TEST(Ranks, FollowWhatASortSays) {
   }
 }
 
-TEST(MedianNear, IsTheMedianFromWhereverItIsSought) {
+TEST_P(OrderStatistics, AMedianIsFoundFromWhereverItIsSought) {
   Draw random(6);
   for (int round = 0; round < 5'000; ++round) {
     const bool has_ties = Chance(random, 0.5);
