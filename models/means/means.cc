@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/check.h"
 #include "models/empirical.h"
 #include "models/file/hash.h"
 #include "models/means/take.h"
@@ -173,6 +174,7 @@ class AtFinerSteps : public Forecaster {
   void TakeAnswers(const std::any& carried, int64_t first, const History& part, int steps,
                    QuantileBlock& out) const override {
     const int64_t count = StepsOfMean(part.step_ms);
+    FORESHADOW_CHECK(count > 0);  // it was asked there by ContinueOn
     if (count == 1) return model_->TakeAnswers(carried, first, part, steps, out);
     QuantileBlock of_means;
     model_->TakeAnswers(carried, first, part, Intervals(steps, count), of_means);
