@@ -90,8 +90,7 @@ void Spread(const QuantileBlock& of_means, const History& fine, int64_t count, i
         const float off = std::sqrt(of_mean * of_mean + within * within);
         offsets[q] = q < kMedian ? -off : off;
       }
-      points.assign(static_cast<size_t>(std::min<int64_t>(count, out.steps - step)),
-                    mean[kMedian]);
+      points.assign(static_cast<size_t>(std::min<int64_t>(count, out.steps - step)), mean[kMedian]);
       WriteRows(points, offsets, out.at(s, step).data());
     }
   }
