@@ -184,8 +184,8 @@ Beyond<kNearest> FindBeyond(const float* errors, size_t count, float value) {
   return beyond;
 }
 
-// Makes the run of `total` errors one of kRankRows, or of all from its beginning, about the ranks
-// wanted, of which `low` is the lower one and no later than the run's last but kRankRows.
+// Goes on with the run, one of `total` errors, and keeps the kRankRows of it (fewer where there are
+// no more) about the pair wanted, whose lower rank `low` lies at most kRankRows beyond its end.
 template <bool kAbove>
 void Extend(const float* errors, size_t count, int total, int low, Run& run) {
   const int start = std::max(run.first, std::min(low - (kRankRows / 2 - 1), total - kRankRows));

@@ -18,7 +18,7 @@
 namespace foreshadow {
 namespace {
 
-// The first steps only: all that is scored later. In the room of a block that is not needed more.
+// The first steps only: all that is scored later. In the room of a block that nobody needs.
 models::QuantileBlock FirstSteps(const models::QuantileBlock& block, models::QuantileBlock first) {
   first.Resize(block.series, std::min(block.steps, kScoredSteps));
   for (int64_t s = 0; s < block.series; ++s) {
