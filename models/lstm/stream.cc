@@ -188,25 +188,19 @@ void WriteForecasts(const LstmBlock& block, int64_t first, int64_t series, const
   }
 }
 
-// What is whole is exchanged for a copy: the step then writes to memory that the thread has at
-// hand.
-void Keep(LstmBlock& block, Overwritten& kept) {
-  FeatureState& features = block.features;
+void Keep(const LstmBlock& block, Overwritten& kept) {
+  const FeatureState& features = block.features;
   const int64_t row = (features.phase + 1) % features.spec.day_steps() * features.width;
   const auto row_of = [&](const std::vector<float>& rows, std::vector<float>& to) {
     to.assign(rows.begin() + row, rows.begin() + row + features.width);
   };
-  const auto exchange = [](auto& values, auto& to) {
-    to = values;
-    to.swap(values);
-  };
   kept.phase = features.phase;
+  kept.week = features.week;
+  kept.rows = features.rows;
   row_of(features.day, kept.day);
   row_of(features.season, kept.season);
-  exchange(features.week, kept.week);
-  exchange(features.rows, kept.rows);
-  exchange(block.hidden, kept.hidden);
-  exchange(block.cell, kept.cell);
+  kept.hidden = block.hidden;
+  kept.cell = block.cell;
 }
 
 void PutBack(Overwritten& kept, LstmBlock& block) {
