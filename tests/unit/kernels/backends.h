@@ -26,16 +26,28 @@ struct Backend {
   }
 };
 
+inline std::vector<Backend> InstructionSetsHere() {
+  std::vector<Backend> sets = {{"sse4", HWY_SSE4}, {"avx2", HWY_AVX2}, {"avx512", HWY_AVX3}};
+  std::erase_if(sets, [](const Backend& b) { return (hwy::SupportedTargets() & b.target) == 0; });
+  return sets;
+}
+
 // Those to test here: instruction sets that this CPU has, and the GPU whether there is one or not.
 inline std::vector<Backend> BackendsHere() {
-  std::vector<Backend> backends;
-  for (const Backend& cpu :
-       {Backend{"sse4", HWY_SSE4}, Backend{"avx2", HWY_AVX2}, Backend{"avx512", HWY_AVX3}}) {
-    if ((hwy::SupportedTargets() & cpu.target) != 0) backends.push_back(cpu);
-  }
+  std::vector<Backend> backends = InstructionSetsHere();
   backends.push_back({"cuda_emulated", 0});
   backends.push_back({"cuda", 0});
   return backends;
+}
+
+inline void UseInstructionSet(int64_t target) {
+  hwy::SetSupportedTargetsForTest(target);
+  hwy::GetChosenTarget().Update(target);
+}
+
+inline void UseAllInstructionSets() {
+  hwy::SetSupportedTargetsForTest(0);
+  hwy::GetChosenTarget().DeInit();
 }
 
 class OnBackend : public ::testing::TestWithParam<Backend> {
@@ -43,18 +55,14 @@ class OnBackend : public ::testing::TestWithParam<Backend> {
   void SetUp() override {
     const Backend& backend = GetParam();
     if (backend.target != 0) {
-      hwy::SetSupportedTargetsForTest(backend.target);
-      hwy::GetChosenTarget().Update(backend.target);
+      UseInstructionSet(backend.target);
       ops_ = &CpuOps();
     } else {
       ops_ = std::strcmp(backend.name, "cuda") == 0 ? GpuOps() : &EmulatedGpuOps();
       if (ops_ == nullptr) GTEST_SKIP() << "no GPU: " << GpuMissing();
     }
   }
-  void TearDown() override {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().DeInit();
-  }
+  void TearDown() override { UseAllInstructionSets(); }
   const Ops& ops() const { return *ops_; }
 
  private:

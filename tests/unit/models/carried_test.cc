@@ -1,7 +1,6 @@
 // The simple models carried from step to step: whatever came, did not come, came late or was
 // skipped, they say what they say of the whole window, bit for bit.
 #include <gtest/gtest.h>
-#include <hwy/highway.h>
 
 #include <algorithm>
 #include <bit>
@@ -10,11 +9,11 @@
 #include <limits>
 #include <random>
 #include <string>
-#include <vector>
 
 #include "models/empirical.h"
 #include "models/registry.h"
 #include "models/sliding.h"
+#include "tests/unit/kernels/backends.h"
 
 namespace foreshadow::models {
 namespace {
@@ -268,27 +267,15 @@ TEST(CarriedTogether, SamplesThatCameTooLateUpsetNobody) {
   }
 }
 
-std::vector<int64_t> InstructionSetsHere() {
-  std::vector<int64_t> targets = {HWY_SSE4, HWY_AVX2, HWY_AVX3};
-  std::erase_if(targets, [](int64_t t) { return (hwy::SupportedTargets() & t) == 0; });
-  return targets;
-}
-
-class OrderStatistics : public ::testing::TestWithParam<int64_t> {
+class OrderStatistics : public ::testing::TestWithParam<kernels::testing::Backend> {
  protected:
-  void SetUp() override {
-    hwy::SetSupportedTargetsForTest(GetParam());
-    hwy::GetChosenTarget().Update(GetParam());
-  }
-  void TearDown() override {
-    hwy::SetSupportedTargetsForTest(0);
-    hwy::GetChosenTarget().DeInit();
-  }
+  void SetUp() override { kernels::testing::UseInstructionSet(GetParam().target); }
+  void TearDown() override { kernels::testing::UseAllInstructionSets(); }
 };
 
 INSTANTIATE_TEST_SUITE_P(InstructionSets, OrderStatistics,
-                         ::testing::ValuesIn(InstructionSetsHere()),
-                         [](const auto& of) { return std::string(hwy::TargetName(of.param)); });
+                         ::testing::ValuesIn(kernels::testing::InstructionSetsHere()),
+                         [](const auto& of) { return std::string(of.param.name); });
 
 TEST_P(OrderStatistics, FollowWhatASortSays) {
   Draw random(5);

@@ -26,8 +26,10 @@ CellForecast OneStep(double mean, double variance) {
 TEST(Risk, IsTheNormalTail) {
   const Fleet fleet = testing::MakeFleet(1, 12);
   const CellErrorMemory errors;
-  EXPECT_NEAR(RiskOfCell(fleet.cells, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655, 1e-6);
-  EXPECT_NEAR(RiskOfCell(fleet.cells, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.022750, 1e-6);
+  EXPECT_NEAR(RiskOfCell(fleet.cells, 0, OneStep(10, 4), errors, 0.1, 0, 1).probability, 0.158655,
+              1e-6);
+  EXPECT_NEAR(RiskOfCell(fleet.cells, 0, OneStep(10, 1), errors, 0.1, 0, 1).probability, 0.022750,
+              1e-6);
   EXPECT_EQ(RiskOfCell(fleet.cells, 0, OneStep(13, 0), errors, 0.1, 0, 1).probability, 1);
   EXPECT_EQ(RiskOfCell(fleet.cells, 0, OneStep(12, 0), errors, 0.1, 0, 1).probability, 0);
 }
